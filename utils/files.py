@@ -1,0 +1,54 @@
+"""Writing files that other processes read: beside their place, flushed, renamed. A reader never needs a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+PART_SUFFIX = ".part"  # what watcher and reconcile ignore
+COPY_CHUNK_BYTES = 1 << 20
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Put `data` at `path` so that a reader, or a crash, sees the old file or the new one and never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".{uuid.uuid4().hex}{PART_SUFFIX}"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    fsync_folder(path.parent)
+
+
+def write_json_atomically(path: Path, value: Any, *, mode: int = 0o644) -> None:
+    """`write_atomically` of indented UTF-8 JSON; refuses NaN and infinity."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # lone surrogates occur in prompts and names; they become "?" rather than an error at the disk
+    write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Lower-case hex SHA-256 of the file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""The metadata file of an image: the integration guide's form, and what we add to it (see ARCHITECTURE.md, "Files")."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from utils.errors import SkipItemError
+from utils.files import write_json_atomically
+
+Label = Literal["real", "ai_generated"]
+LabelSource = Literal["source", "folder", "person"]
+LABELS: tuple[Label, ...] = ("real", "ai_generated")
+LABEL_SOURCES: tuple[LabelSource, ...] = ("source", "folder", "person")
+IMAGES_FOLDER = "images"
+META_FOLDER = "meta"
+MAX_METADATA_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """One image's metadata. `path` is relative to the data folder, with `/`; times are ISO 8601 UTC.
+
+    `api_data` may carry the keys `creator`, `post` and `generator` (strings): samples that share one of
+    `creator`/`post` never lie on two sides of a split, and results are reported per generator.
+    """
+
+    id: str
+    source: str
+    label: Label | None
+    timestamp: str
+    path: str
+    sha256: str
+    label_source: LabelSource | None = None
+    attribution: dict[str, Any] = field(default_factory=dict)
+    api_data: dict[str, Any] = field(default_factory=dict)
+
+    def with_label(self, label: Label | None, label_source: LabelSource | None) -> Metadata:
+        return replace(self, label=label, label_source=label_source)
+
+
+def metadata_path(data_folder: Path, sample_id: str, added: datetime) -> Path:
+    """`meta/YYYY/MM/DD/{id}.json` of the day (UTC) on which the sample was added."""
+    return data_folder / META_FOLDER / f"{added:%Y/%m/%d}" / f"{sample_id}.json"
+
+
+def image_path(data_folder: Path, sample_id: str, added: datetime, extension: str) -> Path:
+    """`images/YYYY/MM/DD/{id}{extension}`; the extension is the sniffed one, with its dot."""
+    return data_folder / IMAGES_FOLDER / f"{added:%Y/%m/%d}" / f"{sample_id}{extension}"
+
+
+def write_metadata(file: Path, metadata: Metadata) -> None:
+    write_json_atomically(file, asdict(metadata))
+
+
+def read_metadata(file: Path) -> Metadata:
+    """Raises SkipItemError, naming the file and the field, when it is no metadata; unknown keys are ignored."""
+    try:
+        if file.stat().st_size > MAX_METADATA_BYTES:
+            raise SkipItemError(f"{file}: larger than {MAX_METADATA_BYTES} bytes")
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SkipItemError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise SkipItemError(f"{file}: is not a JSON object")
+    if raw.get("label") not in (*LABELS, None):
+        raise SkipItemError(f"{file}: label is {raw['label']!r}, allowed are real, ai_generated and null")
+    if raw.get("label_source") not in (*LABEL_SOURCES, None):
+        raise SkipItemError(f"{file}: label_source is {raw['label_source']!r}, allowed are {', '.join(LABEL_SOURCES)}")
+    texts = {key: raw.get(key) for key in ("id", "source", "timestamp")}
+    for key, value in texts.items():
+        if not isinstance(value, str) or not value:
+            raise SkipItemError(f"{file}: {key} is {value!r}, a text is needed")
+    for key in ("attribution", "api_data"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise SkipItemError(f"{file}: {key} is not an object")
+    return Metadata(
+        id=raw["id"],
+        source=raw["source"],
+        label=raw.get("label"),
+        timestamp=raw["timestamp"],
+        path=str(raw.get("path") or ""),
+        sha256=str(raw.get("sha256") or ""),
+        label_source=raw.get("label_source"),
+        attribution=raw.get("attribution", {}),
+        api_data=raw.get("api_data", {}),
+    )
+
+
