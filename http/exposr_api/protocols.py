@@ -1,0 +1,132 @@
+"""What the API is given to show and to do. The daemon implements it; a test can hand in something small.
+
+Every method is called from the API's event loop or from one of its worker threads, so all must be thread-safe.
+Marked *in memory*: called on the event loop, must not touch a disk, a lock that is held for long, or the network.
+Not marked: called in a worker thread, may take a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Json = Mapping[str, Any]
+RunKind = Literal["scrape", "train"]
+HealthStatus = Literal["ok", "starting", "degraded", "failing"]
+
+STARTED = "started"
+RUNNING = "running"
+NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to a wish: what happens now, or why not.
+
+    `code`: `STARTED` when accepted; `RUNNING` when one runs already (409); `NOT_FOUND` (404); any other
+    snake_case word is a reason to refuse (409), such as `no_source`, `too_little_data`, `stopping`.
+    `message` says in words what to do; `details` (run_id, counts) are added to the answer.
+    """
+
+    accepted: bool
+    code: str
+    message: str
+    details: Json = field(default_factory=dict)
+
+
+class PartHealth(Protocol):
+    """One part of the service and whether it does its work (`utils.health.PartHealth` fits)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`ok` and `degraded` answer 200, `starting` and `failing` 503."""
+
+    status: HealthStatus
+    parts: Sequence[PartHealth] = ()
+
+
+class PublishedFile(Protocol):
+    """One file of a published version; its bytes never change (`trainer.registry.PublishedFile` fits)."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def media_type(self) -> str: ...
+
+
+class ModelStore(Protocol):
+    """The published versions."""
+
+    def entries(self) -> Sequence[Json]:
+        """The registry, oldest first. In memory (a `stat` to see whether it changed is fine)."""
+
+    def latest(self) -> Json | None:
+        """What `push_latest_model` returns, plus sha256, size_bytes, serial. In memory, as above."""
+
+    def published_file(self, model: str, version: str, name: str) -> PublishedFile | None:
+        """Only what a published version's entry or card names. The three names may be anything."""
+
+    def pointer(self) -> bytes | None:
+        """The signed pointer to the current version as JSON, always with time left. In memory while it is fresh."""
+
+    def public_key(self) -> bytes:
+        """PEM of the key that signs the pointer. In memory."""
+
+    def promote(self, model: str, version: str) -> Decision:
+        """Make a published version the champion under a new serial."""
+
+    def rollback(self, model: str) -> Decision:
+        """Make the previous champion of this family the champion again under a new serial."""
+
+
+class EventStream(Protocol):
+    """One listener's events, as (name, data). Ends when closed by either side."""
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, Json]]: ...
+    def close(self) -> None: ...
+
+
+class Service(Protocol):
+    """The running daemon, as the API sees it."""
+
+    @property
+    def models(self) -> ModelStore: ...
+
+    def status(self) -> Json:
+        """The guide's `GET /status` and more. In memory."""
+
+    def metrics(self) -> Json:
+        """The guide's four keys. In memory."""
+
+    def prometheus(self) -> tuple[bytes, str]:
+        """The exposition and its content type. In memory."""
+
+    def health(self) -> Health:
+        """In memory."""
+
+    def start_scrape(self) -> Decision: ...
+
+    def start_training(self) -> Decision: ...
+
+    def runs(self, kind: str | None, limit: int) -> Sequence[Json]:
+        """Newest first, at most `limit`; `kind` None for both."""
+
+    def run(self, run_id: str) -> Json | None:
+        """One run with its progress and outcome."""
+
+    def subscribe(self) -> EventStream:
+        """A new listener. Raises RetryLaterError when there are too many. In memory; called on the event loop."""
