@@ -1,0 +1,66 @@
+"""The shapes that the phases of a training hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer.snapshot import Sample
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trainer.preprocessing import Preprocessing
+
+Part = Literal["train", "validation", "calibration", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "calibration", "test")
+Mode = Literal["frozen", "lora", "full"]
+
+Floats = NDArray[np.float64]
+Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
+Report = Callable[[int, int, str], None]  # done, total, message for people
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedSample:
+    """A sample, the group it may not be parted from, and the part of the split that the group lies in."""
+
+    sample: Sample
+    group: str
+    part: Part
+
+
+PartsOfSplit = Mapping[Part, Sequence[GroupedSample]]
+
+
+class Scorer(Protocol):
+    """What a trained model says about samples, by the serving view. The same for the candidate and a published version."""
+
+    def logits(self, samples: Sequence[GroupedSample], transform: Transform | None = None, seed: int = 0) -> Floats:
+        """Raw logits of ai_generated, before temperature, shape [n].
+
+        `transform` is applied to the decoded picture before the serving view, with a generator that depends on
+        (seed, sample) alone.
+        """
+
+    def embeddings(self, samples: Sequence[GroupedSample], transform: Transform | None = None, seed: int = 0) -> Floats:
+        """Features before the final linear layer, shape [n, d]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finished training. `model` is on the CPU in eval mode; `architecture` is the card's section of that name."""
+
+    model: nn.Module
+    architecture: dict[str, Any]
+    preprocessing: Preprocessing
+    mode: Mode
+    epochs: int
+    history: list[dict[str, float]]
+    pretrained: dict[str, Any]
+    notes: list[str]
