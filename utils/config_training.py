@@ -17,7 +17,8 @@ class Model(Section):
         description="Family name under which versions are published; none: the architecture's family (vit, mobilenetv2).",
     )
     architecture: str | None = Field(
-        None, description="timm model name; none: a ViT by hardware, or the offline backbone where no weights can be had."
+        None,
+        description="timm model name; none: a ViT by hardware, or the offline backbone where no weights can be had.",
     )
     pretrained: bool = Field(True, description="Start from pretrained weights where they can be had.")
     checkpoint: Path | None = Field(None, description="File or folder of backbone weights, instead of timm's hub.")
@@ -25,12 +26,21 @@ class Model(Section):
 
 class Training(Section):
     mode: Literal["auto", "frozen", "lora", "full"] = Field(
-        "auto", description="frozen: a head on cached embeddings; lora: adapters; full: all weights; auto: by data size."
+        "auto",
+        description="frozen: a head on cached embeddings; lora: adapters; full: all weights; auto: by data size.",
     )
     epochs: int | None = Field(None, ge=1, le=10_000, description="Passes over the data; none: by data size.")
-    batch_size: int | None = Field(None, ge=1, le=4096, description="Images in one step of one device; none: by hardware.")
+    batch_size: int | None = Field(
+        None, ge=1, le=4096, description="Images in one step of one device; none: by hardware."
+    )
     devices: int | None = Field(None, ge=0, le=64, description="GPUs to use; none: all; 0: the CPU.")
     threads: int | None = Field(None, ge=1, description="CPU threads of the training; none: all cores.")
+    memory_percent: float = Field(
+        75.0,
+        gt=0,
+        le=100,
+        description="Share of the service's memory (percent) beyond which a training is ended alone, as out of memory.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice in a training.")
 
 

@@ -1,0 +1,79 @@
+"""Who is alive: heartbeats of the parts, and the ping to systemd that goes out only while all of them are fresh.
+
+A ping from a timer of its own would keep a service alive that answers nobody; this one stands for every part.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from daemon.notify import Notifier
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`read` gives the monotonic time (Clock.monotonic) of the part's last proof of life."""
+
+    name: str
+    read: Callable[[], float]
+    max_age_seconds: float
+
+
+class Heartbeats:
+    """The parts that must all be alive. Used by the supervisor's thread alone."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Heartbeat] = {}
+
+    def add(self, name: str, read: Callable[[], float], max_age_seconds: float) -> None:
+        """Watch a part; a part of the same name is replaced."""
+        self._parts[name] = Heartbeat(name, read, max_age_seconds)
+
+    def remove(self, name: str) -> None:
+        """Stop watching a part that has been ended on purpose."""
+        self._parts.pop(name, None)
+
+    def stale(self, now: float) -> list[str]:
+        """The parts that have been silent for too long, each in words; empty while all is well."""
+        silent = []
+        for part in self._parts.values():
+            age = now - part.read()
+            if age > part.max_age_seconds:
+                silent.append(f"{part.name}: silent for {age:.0f} s (limit {part.max_age_seconds:g} s)")
+        return silent
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Seconds between two pings, half of what systemd allows; None where it did not ask this process for any."""
+    meant = environ.get("WATCHDOG_PID", str(pid))
+    allowed = environ.get("WATCHDOG_USEC", "")
+    if not allowed.isdecimal() or int(allowed) == 0 or meant != str(pid):
+        return None
+    return int(allowed) / 2_000_000
+
+
+class Watchdog:
+    """Pings systemd at its pace while no heartbeat is stale."""
+
+    def __init__(self, notifier: Notifier, heartbeats: Heartbeats, environ: Mapping[str, str] = os.environ) -> None:
+        self._notifier = notifier
+        self._heartbeats = heartbeats
+        self._interval = watchdog_interval(environ, os.getpid())
+        self._last_ping: float | None = None
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Half of WATCHDOG_USEC; None where systemd does not watch."""
+        return self._interval
+
+    def tick(self, now: float) -> list[str]:
+        """Call it at least once a second; returns the stale parts, for /health, STATUS= and the log."""
+        stale = self._heartbeats.stale(now)
+        if stale or self._interval is None:
+            return stale
+        if self._last_ping is None or now - self._last_ping >= self._interval:
+            self._notifier.watchdog()
+            self._last_ping = now
+        return stale
