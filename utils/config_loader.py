@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from utils.config_sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
-from utils.config_sources import Sources
+from utils.config_sources import Harvest, Sources
 from utils.config_training import Gate, Model, Training
 from utils.errors import ConfigError
 
@@ -68,6 +68,7 @@ class Config(BaseSettings, Section):
     intake: Intake = Field(default_factory=Intake)
     api: Api = Field(default_factory=Api)
     sources: Sources = Field(default_factory=Sources)
+    harvest: Harvest = Field(default_factory=Harvest)
     model: Model = Field(default_factory=Model)
     training: Training = Field(default_factory=Training)
     gate: Gate = Field(default_factory=Gate)

@@ -1,41 +1,171 @@
-"""Sections of the configuration: the sources and what the harvester may do."""
+"""Sections of the configuration: the sources, and what the harvester may do."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import ipaddress
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
 
 from utils.config_sections import Section
 
+LEAST_INTERVAL_SECONDS = 0.5  # between API calls to a real host, whatever its quota would allow
+MOST_IMAGE_CONNECTIONS = 4  # to a real image host
+LEAST_IMAGE_INTERVAL_SECONDS = 0.05
+PHOTO_QUERIES = ("street", "nature", "people", "interior", "animals", "food")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether `url` is plain http to this machine: the only place for which guards and manners may be lifted."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        return False
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return False
+
 
 class Source(Section):
-    """Settings that every source has; defaults in the subclasses are the source's own documented limits."""
+    """Settings that every source has; defaults in the subclasses are the source's own documented limits.
+
+    Limits may be lifted (0) only where `base_url` is plain http on loopback: the sandbox, the demo, tests.
+    """
 
     enabled: bool = Field(False, description="Collect from this source (its terms: docs/sources.md).")
     queries: tuple[str, ...] = Field((), description="What to search for; empty: the source's general feed.")
     limit_per_query: int = Field(100, ge=1, le=1_000_000, description="New images for one query in one run, at most.")
     base_url: str = Field("", description="Where the API is; another value is for tests and the demo's sandbox.")
-    image_hosts: tuple[str, ...] = Field((), description="Hosts that images may come from (exact names, or host:port).")
+    image_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that images may come from (exact names; host:port on loopback)."
+    )
     contact: str = Field("", description="Mail or URL of the operator, sent in the User-Agent; needed to start.")
+    min_interval_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="Seconds between two API calls, at least; none: the hourly quota spread evenly.",
+    )
+    requests_per_hour: int | None = Field(
+        None, ge=0, description="API calls in an hour, at most; none: as the API says; 0: no limit (loopback only)."
+    )
+    requests_per_day: int | None = Field(None, ge=0, description="The same for a day.")
+    head_interval_seconds: float = Field(
+        300.0, ge=0, description="Seconds between two looks at the newest results of one query, at least."
+    )
+    image_connections: int = Field(2, ge=1, le=256, description="Downloads at a time; real hosts get 4 at most.")
+    image_interval_seconds: float = Field(0.1, ge=0, le=3600, description="Seconds between two downloads, at least.")
+    max_image_mb: float = Field(
+        40.0, gt=0, description="Larger files are not fetched; a smaller variant is, where there is one (MB)."
+    )
+    max_per_creator: int = Field(100, ge=0, description="Images kept of one photographer or user; 0: no limit.")
+    max_per_day: int = Field(0, ge=0, description="Images kept in a day (UTC); 0: no limit.")
+    max_gb: float = Field(
+        0.0, ge=0, description="Collecting from this source stops at this size of its images (GB); 0: no limit."
+    )
+
+    @property
+    def on_loopback(self) -> bool:
+        return is_loopback_url(self.base_url)
+
+    @model_validator(mode="after")
+    def _mind_manners(self) -> Self:
+        if self.on_loopback:
+            return self
+        if self.base_url and urlsplit(self.base_url).scheme != "https":
+            raise ValueError(f"base_url {self.base_url!r} must be https, or http on 127.0.0.1 for a sandbox")
+        if any(":" in host or "/" in host for host in self.image_hosts):
+            raise ValueError("image_hosts are plain host names; host:port is for a base_url on loopback")
+        if self.min_interval_seconds is not None and self.min_interval_seconds < LEAST_INTERVAL_SECONDS:
+            raise ValueError(
+                f"min_interval_seconds must be {LEAST_INTERVAL_SECONDS} or more unless base_url is on loopback"
+            )
+        if 0 in (self.requests_per_hour, self.requests_per_day):
+            raise ValueError(
+                "requests_per_hour and requests_per_day cannot be lifted (0) unless base_url is on loopback"
+            )
+        if self.head_interval_seconds < 300:
+            raise ValueError("head_interval_seconds must be 300 or more unless base_url is on loopback")
+        if self.image_connections > MOST_IMAGE_CONNECTIONS:
+            raise ValueError(
+                f"image_connections must be {MOST_IMAGE_CONNECTIONS} or fewer unless base_url is on loopback"
+            )
+        if self.image_interval_seconds < LEAST_IMAGE_INTERVAL_SECONDS:
+            raise ValueError(
+                f"image_interval_seconds must be {LEAST_IMAGE_INTERVAL_SECONDS} or more unless base_url is on loopback"
+            )
+        return self
 
 
 class Unsplash(Source):
-    queries: tuple[str, ...] = ("street", "nature", "people", "interior", "animals", "food")
+    queries: tuple[str, ...] = PHOTO_QUERIES
     base_url: str = "https://api.unsplash.com"
     image_hosts: tuple[str, ...] = ("images.unsplash.com",)
 
 
 class Pexels(Source):
-    queries: tuple[str, ...] = ("street", "nature", "people", "interior", "animals", "food")
+    queries: tuple[str, ...] = PHOTO_QUERIES
     base_url: str = "https://api.pexels.com"
     image_hosts: tuple[str, ...] = ("images.pexels.com",)
+    requests_per_hour: int | None = Field(
+        200, ge=0, description="API calls in an hour, at most; 0: no limit (loopback only)."
+    )
 
 
 class Civitai(Source):
+    queries: tuple[str, ...] = Field(
+        (), description="Base models (`Flux.1 D`, `SDXL 1.0`, …); empty: the general feed."
+    )
     base_url: str = "https://civitai.com"
     image_hosts: tuple[str, ...] = ("image.civitai.com",)
+    min_interval_seconds: float | None = Field(
+        1.0, ge=0, le=86_400, description="Seconds between two API calls, at least."
+    )
+
+
+class Openverse(Source):
+    queries: tuple[str, ...] = PHOTO_QUERIES
+    base_url: str = "https://api.openverse.org"
+    image_hosts: tuple[str, ...] = Field(
+        ("live.staticflickr.com",),
+        description="Hosts that images may come from; Openverse lists pictures of many, the others are left out.",
+    )
+    min_interval_seconds: float | None = Field(
+        4.0, ge=0, le=86_400, description="Seconds between two API calls, at least."
+    )
+    requests_per_day: int | None = Field(
+        200, ge=0, description="API calls in a day, at most; 0: no limit (loopback only)."
+    )
 
 
 class Sources(Section):
     unsplash: Unsplash = Field(default_factory=Unsplash, description="Photographs: label real. Needs a key.")
     pexels: Pexels = Field(default_factory=Pexels, description="Photographs: label real. Needs a key.")
-    civitai: Civitai = Field(default_factory=Civitai, description="Generated pictures: label ai_generated. Needs a key.")
+    civitai: Civitai = Field(
+        default_factory=Civitai, description="Generated pictures: label ai_generated. Needs a key."
+    )
+    openverse: Openverse = Field(
+        default_factory=Openverse, description="Openly licensed photographs: label real. Needs no key."
+    )
+
+
+class Harvest(Section):
+    """What holds for every source."""
+
+    max_run_minutes: float = Field(
+        240.0, gt=0, description="A run ends after this time; the next one goes on from there."
+    )
+    max_label_ratio: float = Field(
+        4.0,
+        ge=0,
+        description="A label waits while it has more than this times the other's images (plus 500); 0: never.",
+    )
+    download_seconds: float = Field(120.0, gt=0, le=3600, description="Longest download or API call, in all (seconds).")
+    connect_seconds: float = Field(10.0, gt=0, le=300, description="Longest connecting (seconds).")
+    read_seconds: float = Field(20.0, gt=0, le=300, description="Longest silence of a server (seconds).")
+    min_bytes_per_second: float = Field(5_000.0, ge=0, description="Slower downloads are given up after 30 s.")
+    max_attempts: int = Field(5, ge=1, le=20, description="Attempts at one request.")
+    check_workers: int = Field(2, ge=1, le=64, description="Processes that decode what was downloaded.")
