@@ -1,0 +1,111 @@
+"""The pool of checkers: answers for every file, whatever happens to the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from utils.check_pool import CheckFailure, CheckLimits, CheckPool, ImageFacts
+
+LIMITS = CheckLimits(max_file_bytes=60_000_000, min_side=64, max_side=16_384, max_pixels=50_000_000)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    file = tmp_path / "good.png"
+    Image.effect_noise((200, 160), 60).save(file)
+    return file
+
+
+def checkers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "utils.check_worker" in child.cmdline()]
+
+
+def test_good_and_bad_files_are_answered_in_any_number(good: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("words")
+    with CheckPool(2, LIMITS, 30, 1536) as pool:
+        results = [pool.submit(path).result() for path in [good, bad] * 10]
+    assert all(isinstance(result, ImageFacts) for result in results[::2])
+    assert all(isinstance(result, CheckFailure) and not result.retryable for result in results[1::2])
+    assert not checkers()
+
+
+@pytest.mark.parametrize(
+    "name", [b"line\nbreak\r\t.jpg", b"\xff\xfe not utf-8 \x80.jpg", "…é".encode() + b"x" * 245, b'"\\.jpg']
+)
+def test_any_file_name_passes(good: Path, tmp_path: Path, name: bytes) -> None:
+    odd = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118  bytes
+    os.link(good, odd)
+    with CheckPool(1, LIMITS, 30, 1536) as pool:
+        assert isinstance(pool.submit(os.fsdecode(odd)).result(), ImageFacts)
+
+
+def test_a_checker_that_is_killed_costs_one_file_at_most(good: Path) -> None:
+    with CheckPool(1, LIMITS, 30, 1536) as pool:
+        assert isinstance(pool.submit(good).result(), ImageFacts)
+        (checker,) = checkers()
+        os.kill(checker.pid, signal.SIGKILL)
+        checker.wait(5)
+        assert isinstance(pool.submit(good).result(), ImageFacts)
+
+
+def test_a_checker_that_hangs_is_replaced_and_the_file_reported(good: Path) -> None:
+    with CheckPool(1, LIMITS, 1.0, 1536) as pool:
+        assert isinstance(pool.submit(good).result(), ImageFacts)
+        (checker,) = checkers()
+        os.kill(checker.pid, signal.SIGSTOP)
+        result = pool.submit(good).result()
+        assert isinstance(result, CheckFailure) and "within 1 s" in result.reason
+        assert isinstance(pool.submit(good).result(), ImageFacts)
+        assert checker.pid not in [process.pid for process in checkers()]
+
+
+def test_a_picture_beyond_the_memory_limit_is_reported_with_it(tmp_path: Path, good: Path) -> None:
+    huge = tmp_path / "huge.png"
+    Image.new("RGB", (7000, 7000)).save(huge, compress_level=1)
+    with CheckPool(1, LIMITS, 30, 256) as pool:
+        result = pool.submit(huge).result()
+        assert isinstance(result, CheckFailure) and "memory" in result.reason
+        assert isinstance(pool.submit(good).result(), ImageFacts)
+
+
+def test_closing_cancels_what_waits_and_leaves_no_process(good: Path) -> None:
+    pool = CheckPool(2, LIMITS, 30, 1536)
+    futures = [pool.submit(good) for _ in range(200)]
+    futures[0].result()
+    pool.close()
+    assert all(future.done() for future in futures)
+    assert pool.submit(good).cancelled()
+    assert not checkers()
+
+
+def test_checkers_die_with_a_killed_parent(good: Path) -> None:
+    program = textwrap.dedent(f"""
+        import psutil, sys, time
+        from utils.check_pool import CheckLimits, CheckPool
+        pool = CheckPool(1, CheckLimits(10**7, 64, 4096, 10**7), 30, 1536)
+        pool.submit({os.fspath(good)!r}).result()
+        print(psutil.Process().children()[0].pid, flush=True)
+        time.sleep(60)
+    """)
+    with subprocess.Popen([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        checker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        psutil.wait_procs([checker], timeout=10)
+        assert not checker.is_running() or checker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_pool_imports_no_imaging_library() -> None:
+    program = "import sys, utils.check_pool; print([m for m in ('PIL', 'numpy', 'imagehash') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,79 @@
+"""A checker process: `python -P -m utils.check_worker '{"parent": PID, "memory_mb": N, "limits": {…}}'`.
+
+Reads one JSON object a line, `{"path": "…"}`, and answers each with one: `{"facts": {…}}` or `{"failure": {…}}`.
+JSON is ASCII with `\\udcXX` for bytes that are no UTF-8, so any file name passes. It ends when its input ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from utils.errors import RetryLaterError, SkipItemError
+from utils.image_facts import CheckFailure, CheckLimits, CheckResult
+from utils.process import die_with_parent
+
+NICENESS = 5
+OOM_SCORE = 500  # of 1000: when memory runs out, the kernel takes this process rather than the daemon
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    die_with_parent(settings["parent"])
+    _confine(settings["memory_mb"])
+    answers = _claim_stdout()
+    _answer(answers, {"ready": os.getpid()})
+    limits = CheckLimits(**settings["limits"])
+    for line in sys.stdin:
+        result = check(json.loads(line)["path"], limits)
+        key = "failure" if isinstance(result, CheckFailure) else "facts"
+        _answer(answers, {key: asdict(result)})
+
+
+def check(path: str, limits: CheckLimits) -> CheckResult:
+    """One file; never raises for what a file may hold."""
+    from utils.image_check import check_image  # after the memory limit is in place
+
+    try:
+        return check_image(path, limits)
+    except SkipItemError as error:
+        return CheckFailure(str(error), retryable=False)
+    except RetryLaterError as error:
+        return CheckFailure(str(error), retryable=True)
+    except MemoryError:
+        return CheckFailure("needs more memory to decode than a check may use", retryable=False)
+    except Exception as error:
+        # a decoder's own bug on this file must not take the others down; the file is reported with it
+        return CheckFailure(f"cannot be checked: {type(error).__name__}: {error}", retryable=False)
+
+
+def _confine(memory_mb: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the group; the parent decides
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+
+
+def _claim_stdout() -> TextIO:
+    """Our own copy of standard output; whatever a library prints goes to standard error instead."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    return answers
+
+
+def _answer(answers: TextIO, value: dict[str, Any]) -> None:
+    answers.write(json.dumps(value, ensure_ascii=True) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What a check of one image file asks and answers. No imaging library is imported here: the daemon uses this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from utils.config_sections import Intake
+
+ImageFormat = Literal["jpeg", "png", "webp", "avif"]
+EXTENSIONS: dict[ImageFormat, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "avif": ".avif"}
+THUMB_SIDE = 8  # a thumb is THUMB_SIDE x THUMB_SIDE RGB pixels, row by row, as hex
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLimits:
+    """A file or picture beyond one of these is refused, before it is decoded."""
+
+    max_file_bytes: int
+    min_side: int
+    max_side: int
+    max_pixels: int
+
+    @classmethod
+    def from_settings(cls, intake: Intake) -> CheckLimits:
+        return cls(
+            max_file_bytes=int(intake.max_file_mb * 1e6),
+            min_side=intake.min_side,
+            max_side=intake.max_side,
+            max_pixels=int(intake.max_megapixels * 1e6),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """A file that is one usable picture. `width` and `height` are as stored, before any EXIF rotation.
+
+    `phash` (16 hex digits) and `thumb` (384 hex digits) are of the upright picture; `phash` is None where the picture
+    has too little detail for a perceptual hash to mean anything.
+    """
+
+    sha256: str
+    size_bytes: int
+    format: ImageFormat
+    extension: str
+    width: int
+    height: int
+    phash: str | None
+    thumb: str | None
+    has_exif: bool
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailure:
+    """Why a file is not usable. `retryable`: the cause was not in the file's bytes, the same file may pass later."""
+
+    reason: str
+    retryable: bool
+
+
+CheckResult = ImageFacts | CheckFailure
