@@ -1,7 +1,7 @@
 """The frozen list of samples of one training: written by the daemon before the job starts, read by the job.
 
-One JSON object a line, sorted by sha256. The fingerprint covers what a training depends on (content, label and the facts
-that tie samples together), not where a file lies or when it came. Imports neither torch nor numpy.
+One JSON object a line, sorted by sha256. The fingerprint covers what a training depends on (content, label and the
+facts that tie samples together), not where a file lies or when it came. Imports neither torch nor numpy.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ PartsOfSplit = Mapping[Part, Sequence[GroupedSample]]
 
 
 class Scorer(Protocol):
-    """What a trained model says about samples, by the serving view. The same for the candidate and a published version."""
+    """What a model says about samples by the serving view; alike for the candidate and a published version."""
 
     def logits(self, samples: Sequence[GroupedSample], transform: Transform | None = None, seed: int = 0) -> Floats:
         """Raw logits of ai_generated, before temperature, shape [n].

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from utils.config_sections import Section
+
+
+class Wash(Section):
+    """How training views are re-encoded, rescaled and cropped, alike for both labels (docs/training.md, The wash)."""
+
+    enabled: bool = Field(True, description="Wash training views; false trains on crops of the pictures as they are.")
+    untouched_share: float = Field(0.15, ge=0, le=1, description="Share of views that are only cropped and mirrored.")
+    rescale_share: float = Field(0.7, ge=0, le=1, description="Share of the other views that are rescaled.")
+    short_side_min_share: float = Field(
+        0.5, gt=0, le=1, description="Smallest short side after rescaling, as a share of the model's input size."
+    )
+    enlarge_max: float = Field(1.3, ge=1, le=4, description="Largest factor by which rescaling enlarges.")
+    recode_share: float = Field(0.85, ge=0, le=1, description="Share of those views that are re-encoded.")
+    second_recode_share: float = Field(0.3, ge=0, le=1, description="Share that is re-encoded once more.")
+    quality_min: int = Field(50, ge=1, le=100, description="Lowest quality of a re-encoding.")
+    quality_max: int = Field(95, ge=1, le=100, description="Highest quality of a re-encoding.")
+    webp_share: float = Field(0.25, ge=0, le=1, description="Share of re-encodings in WebP; the others are JPEG.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.quality_min > self.quality_max:
+            raise ValueError(f"quality_min {self.quality_min} is above quality_max {self.quality_max}")
+        return self
 
 
 class Model(Section):
@@ -22,6 +45,12 @@ class Model(Section):
     )
     pretrained: bool = Field(True, description="Start from pretrained weights where they can be had.")
     checkpoint: Path | None = Field(None, description="File or folder of backbone weights, instead of timm's hub.")
+    image_size: int | None = Field(
+        None, ge=32, le=1024, description="Side of the model's square input (pixels); none: by architecture."
+    )
+    short_side_max: int | None = Field(
+        None, ge=32, le=4096, description="Larger pictures are shrunk to this short side; none: 1.5 x image_size."
+    )
 
 
 class Training(Section):
@@ -42,6 +71,25 @@ class Training(Section):
         description="Share of the service's memory (percent) beyond which a training is ended alone, as out of memory.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice in a training.")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate; none: by mode.")
+    views: int = Field(8, ge=1, le=64, description="Views of each training picture that the frozen mode embeds.")
+    workers: int | None = Field(
+        None, ge=0, le=64, description="Processes that load training pictures, a device; none: by hardware."
+    )
+    launch: Literal["auto", "single", "torchrun"] = Field(
+        "auto", description="How ranks are started; auto: torchrun when there is more than one device or node."
+    )
+    nodes: int = Field(1, ge=1, le=1024, description="Machines that train together; see docs/training.md.")
+    rendezvous_endpoint: str | None = Field(
+        None, pattern=r"^[^:\s]+:\d+$", description="host:port at which the machines of one training meet."
+    )
+    split_key: str = Field(
+        "exposr", min_length=1, description="Key of the split's hash; kept in the split's ledger from the first use on."
+    )
+    group_distance: int = Field(
+        6, ge=0, le=12, description="Perceptual hashes (64 bit) this close, in bits, are never parted by the split."
+    )
+    wash: Wash = Field(default_factory=Wash, description="Re-encoding, rescaling and cropping of training views.")
 
 
 class Gate(Section):
