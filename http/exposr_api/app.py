@@ -1,0 +1,89 @@
+"""The API as one Starlette app: `create_app(service, keys)`.
+
+An endpoint is a coroutine that takes the request and the service. What holds for all of them (key, size of the body,
+error form, headers) is done around it, here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from exposr_api.auth import Keys, bearer_token
+from exposr_api.endpoints import ENDPOINTS, Endpoint
+from exposr_api.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
+from exposr_api.protocols import EventStream, Service
+from utils.errors import ExposrError
+
+MAX_BODY_BYTES = 64 * 1024  # bodies are read and ignored; none has a meaning
+
+
+def create_app(service: Service, keys: Keys) -> Starlette:
+    """The whole API over `service`, protected by `keys`."""
+    app = Starlette(
+        routes=[_route(endpoint) for endpoint in ENDPOINTS],
+        exception_handlers={
+            ApiError: on_api_error,
+            HTTPException: on_http_error,
+            ExposrError: on_service_error,
+            Exception: on_fault,
+        },
+    )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host header that the caller sent
+    app.state.service = service
+    app.state.keys = keys
+    open_streams: set[EventStream] = set()
+    app.state.open_streams = open_streams
+    return app
+
+
+def _route(endpoint: Endpoint) -> Route:
+    return Route(endpoint.path, functools.partial(_answer, endpoint), methods=[endpoint.method], name=endpoint.name)
+
+
+async def _answer(endpoint: Endpoint, request: Request) -> Response:
+    if endpoint.needs_key:
+        _check_key(request)
+    if request.url.path.endswith("\n"):  # the router's `$` also matches before a last line break
+        raise HTTPException(404)
+    if request.method == "POST":
+        await _ignore_body(request)
+    return await endpoint.handler(request, request.app.state.service)
+
+
+def _check_key(request: Request) -> None:
+    keys: Keys = request.app.state.keys
+    token = bearer_token(request.scope)
+    if keys.accepts(token or b"") and token:
+        return
+    how = "send the header `Authorization: Bearer KEY`"
+    if token is None:
+        raise ApiError(
+            "unauthorized", f"this needs an API key: {how}", {"www-authenticate": 'Bearer realm="exposr-trainer"'}
+        )
+    raise ApiError(
+        "unauthorized",
+        f"this is not a key of this service: {how} with the key the operator gave you",
+        {"www-authenticate": 'Bearer realm="exposr-trainer", error="invalid_token"'},
+    )
+
+
+async def _ignore_body(request: Request) -> None:
+    declared = request.headers.get("content-length", "0")
+    received = int(declared) if declared.isdecimal() else 0
+    try:
+        if received <= MAX_BODY_BYTES:
+            received = 0
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > MAX_BODY_BYTES:
+                    break
+    except ClientDisconnect:
+        raise ApiError("bad_request", "the request's body was cut off") from None
+    if received > MAX_BODY_BYTES:
+        raise ApiError("too_large", f"send no body; more than {MAX_BODY_BYTES} bytes are not even read")
