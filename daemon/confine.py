@@ -18,7 +18,9 @@ def confine(cgroup: Path | None, oom_score_adj: int, nice: int) -> None:
     """Enter `cgroup`, be the kernel's first choice when memory runs out, and let others have the CPU first."""
     if cgroup is not None:
         (cgroup / "cgroup.procs").write_text("0")  # 0 is "whoever writes"
-    Path("/proc/self/oom_score_adj").write_text(str(oom_score_adj))
+    score = Path("/proc/self/oom_score_adj")
+    # raising is anybody's right, lowering is not
+    score.write_text(str(max(oom_score_adj, int(score.read_text()))))
     os.nice(nice)
 
 
