@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from utils.config_sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
 from utils.config_sources import Harvest, Sources
-from utils.config_training import Gate, Model, Training
+from utils.config_training import Audit, Evaluation, Gate, Model, Training
 from utils.errors import ConfigError
 
 ENV_PREFIX = "EXPOSR_"
@@ -71,6 +71,8 @@ class Config(BaseSettings, Section):
     harvest: Harvest = Field(default_factory=Harvest)
     model: Model = Field(default_factory=Model)
     training: Training = Field(default_factory=Training)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    audit: Audit = Field(default_factory=Audit)
     gate: Gate = Field(default_factory=Gate)
     core: Core = Field(default_factory=Core)
     logging: Logging = Field(default_factory=Logging)

@@ -92,6 +92,77 @@ class Training(Section):
     wash: Wash = Field(default_factory=Wash, description="Re-encoding, rescaling and cropping of training views.")
 
 
+class Evaluation(Section):
+    bootstrap_samples: int = Field(
+        1000, ge=100, le=100_000, description="Replicates of the cluster bootstrap behind every interval."
+    )
+    false_positive_budget: float = Field(
+        0.05, gt=0, lt=0.5, description="Share of real pictures of the worst source that may be called ai_generated."
+    )
+    miss_budget: float = Field(
+        0.05, gt=0, lt=0.5, description="Share of pictures of the worst generator that may be called real."
+    )
+    abstain_band: float = Field(
+        0.10, ge=0, lt=1, description="Least width of the band of probabilities around 0.5 that is called uncertain."
+    )
+    source_images: int = Field(
+        20,
+        ge=1,
+        description="A source or generator sets a threshold of its own from this many calibration pictures on.",
+    )
+    robustness: bool = Field(
+        True, description="Measure the test part again under JPEG, WebP, resize, blur, noise, crop."
+    )
+    robustness_images: int = Field(
+        200, ge=2, description="Test pictures in each condition of the robustness sweep, at most."
+    )
+    leave_one_out: bool = Field(
+        True, description="Measure on each generator and real source with a head that never saw it."
+    )
+    leave_one_out_slices: int = Field(12, ge=1, description="Generators, and real sources, left out in turn, at most.")
+    max_images: int = Field(
+        4000, ge=20, description="Pictures whose embeddings the leave-one-out runs and the audit look at, at most."
+    )
+
+
+class Audit(Section):
+    enabled: bool = Field(
+        True, description="Look for shortcuts: labels that format, size, content or creators give away."
+    )
+    max_images: int = Field(2000, ge=20, description="Pictures that the audit looks at, at most.")
+    folds: int = Field(5, ge=2, le=20, description="Folds of the probes' cross-validation, by group.")
+    shortcut_auc: float = Field(
+        0.65,
+        gt=0.5,
+        lt=1,
+        description="A property that tells the labels apart with a higher AUC is named as a shortcut.",
+    )
+    metadata_auc: float = Field(
+        0.60, gt=0.5, lt=1, description="Highest AUC that file properties may still have after the wash."
+    )
+    creator_share: float = Field(
+        0.5, gt=0, le=1, description="A creator with a larger share of a label's pictures is named as a shortcut."
+    )
+
+
 class Gate(Section):
     enabled: bool = Field(True, description="Publish only what is not worse; false publishes every finished training.")
     margin: float = Field(0.02, ge=0, le=0.5, description="AUC by which a candidate may be worse than the champion.")
+    accuracy_margin: float = Field(0.05, ge=0, le=0.5, description="The same for the balanced accuracy.")
+    loss_margin: float = Field(0.10, ge=0, description="The same for the log loss, above the champion's (nats).")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="One-sided confidence with which a candidate must be within the margins."
+    )
+    slice_images: int = Field(50, ge=2, description="A generator or real source is a large slice from this many on.")
+    slice_margin: float = Field(0.05, ge=0, le=1, description="Accuracy that a large slice may lose.")
+    max_calibration_error: float = Field(
+        0.10, gt=0, le=1, description="Highest calibration error (ECE) of the test part, from calibration_images on."
+    )
+    calibration_images: int = Field(200, ge=1, description="Test pictures from which the calibration error is judged.")
+    first_groups: int = Field(
+        30,
+        ge=1,
+        description="From this many groups of either label in the test part on, a first version must beat the trivial "
+        "probes; with fewer it is published unless it is clearly worse, and its notes say so.",
+    )
+    keep_versions: int = Field(50, ge=1, description="Versions that stay published; older ones without an alias go.")
