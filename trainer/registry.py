@@ -239,6 +239,12 @@ class Registry:
             yield int((self.models_path / model / COUNTER_FILE).read_text(encoding="utf-8"))
 
     @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Hold writers off, with a crashed one's change finished first: what a backup copies is one state."""
+        with self._changing():
+            yield
+
+    @contextmanager
     def _changing(self) -> Iterator[list[str]]:
         """Hold the writers' lock, with a crashed writer's change finished first; yields what that was, in words."""
         self.models_path.mkdir(parents=True, exist_ok=True)
