@@ -6,6 +6,7 @@ error form, headers) is done around it, here, and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 
 from starlette.applications import Starlette
@@ -21,6 +22,8 @@ from exposr_api.protocols import EventStream, Service
 from utils.errors import ExposrError
 
 MAX_BODY_BYTES = 64 * 1024  # bodies are read and ignored; none has a meaning
+MAX_DISCARDED_BYTES = 32 << 20  # of a body that is too large: who is still sending may never read an early answer
+BODY_SECONDS = 20.0
 
 
 def create_app(service: Service, keys: Keys) -> Starlette:
@@ -49,7 +52,7 @@ def _route(endpoint: Endpoint) -> Route:
 async def _answer(endpoint: Endpoint, request: Request) -> Response:
     if endpoint.needs_key:
         _check_key(request)
-    if request.url.path.endswith("\n"):  # the router's `$` also matches before a last line break
+    if request.scope["path"].endswith("\n"):  # the router's `$` also matches before a last line break
         raise HTTPException(404)
     if request.method == "POST":
         await _ignore_body(request)
@@ -74,16 +77,26 @@ def _check_key(request: Request) -> None:
 
 
 async def _ignore_body(request: Request) -> None:
-    declared = request.headers.get("content-length", "0")
-    received = int(declared) if declared.isdecimal() else 0
+    """Read the body away, so that the next request on the connection starts where it should."""
+    declared = request.headers.get("content-length", "")
+    expected = int(declared) if declared.isdecimal() else 0
+    is_waiting = "expect" in request.headers  # asks first, and sends nothing when the answer is no
+    if expected > MAX_DISCARDED_BYTES or (is_waiting and expected > MAX_BODY_BYTES):
+        raise _too_large()
+    received = 0
     try:
-        if received <= MAX_BODY_BYTES:
-            received = 0
+        async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 received += len(chunk)
-                if received > MAX_BODY_BYTES:
+                if received > MAX_DISCARDED_BYTES:
                     break
     except ClientDisconnect:
         raise ApiError("bad_request", "the request's body was cut off") from None
+    except TimeoutError:
+        raise ApiError("request_timeout", "the request's body took too long; send none") from None
     if received > MAX_BODY_BYTES:
-        raise ApiError("too_large", f"send no body; more than {MAX_BODY_BYTES} bytes are not even read")
+        raise _too_large()
+
+
+def _too_large() -> ApiError:
+    return ApiError("too_large", f"send no body; more than {MAX_BODY_BYTES} bytes are refused")
