@@ -1,0 +1,68 @@
+"""The split's memory: which sample and which fact (creator, post) went to which part. Rows are added, never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from trainer.types import Part
+
+Place = Literal["train", "validation", "calibration", "test", "left_out"]
+LEFT_OUT: Literal["left_out"] = "left_out"
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS key (text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS samples (sha256 TEXT PRIMARY KEY, phash TEXT, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (fact TEXT PRIMARY KEY, part TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class Assignments:
+    """What is known; `phashes` holds deleted samples too, so that they come back to their part."""
+
+    key: str
+    places: dict[str, Place] = field(default_factory=dict)
+    phashes: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Part] = field(default_factory=dict)
+
+
+@contextmanager
+def open_ledger(file: Path, key: str) -> Iterator[sqlite3.Connection]:
+    """The ledger under an exclusive lock; `key` is stored when the ledger is new and ignored afterwards."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file, timeout=60, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN EXCLUSIVE")
+        for statement in SCHEMA.split(";"):
+            connection.execute(statement)
+        if connection.execute("SELECT text FROM key").fetchone() is None:
+            connection.execute("INSERT INTO key VALUES (?)", (key,))
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()  # an open transaction is rolled back
+
+
+def read_assignments(connection: sqlite3.Connection) -> Assignments:
+    known = Assignments(key=connection.execute("SELECT text FROM key").fetchone()[0])
+    for sha256, phash, place in connection.execute("SELECT sha256, phash, place FROM samples"):
+        known.places[sha256] = place
+        if phash and place != LEFT_OUT:
+            known.phashes[sha256] = phash
+    known.facts.update(connection.execute("SELECT fact, part FROM facts"))
+    return known
+
+
+def add_assignments(
+    connection: sqlite3.Connection,
+    samples: Iterable[tuple[str, str | None, Place]],
+    facts: Iterable[tuple[str, Part]],
+) -> None:
+    connection.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?)", samples)
+    connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
