@@ -8,11 +8,9 @@ Images lie under /images/<source>/, the key is `sandbox`, and /control shows and
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -30,7 +28,6 @@ BUILDERS: dict[SourceName, BuildCatalogue] = {
     "openverse": openverse.build_catalogue,
     "civitai": civitai.build_catalogue,
 }
-STOP_SECONDS = 1
 
 
 def create_sandbox(pictures: Path, settings: SandboxSettings | None = None, clock: Clock | None = None) -> Starlette:
@@ -48,25 +45,6 @@ def create_sandbox(pictures: Path, settings: SandboxSettings | None = None, cloc
     app.router.redirect_slashes = False
     app.state.sandbox = sandbox
     return app
-
-
-def run_sandbox(host: str, port: int, pictures: Path, settings: SandboxSettings | None = None) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    uvicorn.Server(server_config(create_sandbox(pictures, settings), host, port)).run()
-
-
-def server_config(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
-    """How the sandbox wants to be served: quiet, since cut connections are its purpose and not an error."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
 
 
 class FrontDoor:
