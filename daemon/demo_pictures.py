@@ -85,25 +85,26 @@ class DemoPictures:
     generators: tuple[str, ...]
 
 
-Progress = Callable[[int, int], None]
-
-
-def collect_demo_pictures(target: Path, progress: Progress | None = None) -> DemoPictures:
+def collect_demo_pictures(target: Path, progress: Callable[[str], None] | None = None) -> DemoPictures:
     """Copy the pictures, byte for byte, to `target/real/` and `target/ai_generated/<generator>/`.
 
-    Files that are there already are kept. `progress` is called with (done, total). Raises OperatorError, naming the
+    Files that are there already are kept. `progress` is told in words what comes next. Raises OperatorError, naming the
     command that helps, when a package is missing or holds none of the expected pictures.
     """
+    say = progress or (lambda _: None)
     copies = {target / "real" / file.name: file for file in _photographs()}
     copies |= {target / "ai_generated" / generator / file.name: file for generator, file in _generated()}
-    for done, (copy, original) in enumerate(copies.items(), start=1):
-        if not copy.is_file() or copy.stat().st_size != original.stat().st_size:
-            write_atomically(copy, original.read_bytes())
-        if progress:
-            progress(done, len(copies))
+    wanted = {copy: original for copy, original in copies.items() if not _is_copied(copy, original)}
+    say(f"copying {len(wanted)} pictures out of installed packages" if wanted else "all pictures are there already")
+    for copy, original in wanted.items():
+        write_atomically(copy, original.read_bytes())
     generators = sorted({copy.parent.name for copy in copies if copy.parent.name in GENERATORS})
     real = sum(copy.parent.name == "real" for copy in copies)
     return DemoPictures(real=real, ai_generated=len(copies) - real, generators=tuple(generators))
+
+
+def _is_copied(copy: Path, original: Path) -> bool:
+    return copy.is_file() and copy.stat().st_size == original.stat().st_size
 
 
 def _photographs() -> list[Path]:
