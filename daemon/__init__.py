@@ -1,0 +1,1 @@
+"""The daemon: what is due, job processes, supervision, and the command line."""

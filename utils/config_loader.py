@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -59,7 +58,11 @@ class Config(BaseSettings, Section):
     """All settings of the service; see config.example.toml for each."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     storage: Storage = Field(default_factory=Storage)
@@ -91,19 +94,19 @@ class Config(BaseSettings, Section):
 
 
 def load_config(path: str | Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the TOML file (`path`, else $EXPOSR_CONFIG, else the first of DEFAULT_FILES that exists) and the environment.
+    """Read the TOML file (`path`, else $EXPOSR_CONFIG, else the first of DEFAULT_FILES there is) and the environment.
 
     Raises ConfigError with every wrong key and value. Relative paths are taken from the current folder.
     """
     env = os.environ if environ is None else environ
     file = _find_file(path, env)
     from_file = _read_toml(file) if file else {}
-    _refuse_secrets(from_file, str(file))
+    _refuse_secrets(from_file, str(file), Config)
     _refuse_unknown_variables(env)
     try:
         from_env = _EnvironmentSource(env)()
     except SettingsError as error:
-        raise ConfigError(f"environment: {error}; lists are written as JSON, for example '[\"a\", \"b\"]'") from error
+        raise ConfigError(f'environment: {error}; lists are written as JSON, for example \'["a", "b"]\'') from error
     try:
         merged = _merge(from_file, from_env)
         return Config(**merged, secrets=_read_secrets(env))
@@ -147,12 +150,13 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not TOML: {error}") from error
 
 
-def _refuse_secrets(table: dict[str, Any], file: str, prefix: str = "") -> None:
-    known = {"keys_file"}
+def _refuse_secrets(table: dict[str, Any], file: str, section: Any, prefix: str = "") -> None:
+    """An unknown key that looks like a secret is refused here, so that its value never reaches an error message."""
+    known = getattr(section, "model_fields", {})
     for key, value in table.items():
         if isinstance(value, dict):
-            _refuse_secrets(value, file, f"{prefix}{key}.")
-        elif key not in known and any(word in key.lower().split("_") for word in SECRET_WORDS):
+            _refuse_secrets(value, file, known[key].annotation if key in known else None, f"{prefix}{key}.")
+        elif key not in known and any(word in key.lower() for word in SECRET_WORDS):
             names = ", ".join(variables[0] for variables in SECRET_VARIABLES.values())
             raise ConfigError(f"{file}: {prefix}{key}: keys do not belong in this file; set {names} in the environment")
 

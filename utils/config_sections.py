@@ -29,7 +29,7 @@ class Section(BaseModel):
         return iter(type(self).model_fields)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return getattr(self, key) if key in self else default
 
 
 class Storage(Section):
@@ -76,7 +76,7 @@ class Intake(Section):
     check_timeout_seconds: float = Field(20.0, gt=0, le=600, description="Longest check of one image (seconds).")
     check_memory_mb: int = Field(1536, ge=256, description="Memory limit of one check process (MB).")
     max_file_mb: float = Field(60.0, gt=0, description="Larger files are rejected (MB).")
-    min_side: int = Field(64, ge=1, description="Shortest allowed side (pixels).")
+    min_side: int = Field(32, ge=1, description="Shortest allowed side (pixels).")
     max_side: int = Field(16_384, ge=64, description="Longest allowed side (pixels).")
     max_megapixels: float = Field(50.0, gt=0, description="Largest allowed area (megapixels).")
     near_duplicate_distance: int = Field(
@@ -94,7 +94,9 @@ class Api(Section):
         None, description="File with accepted API keys, one a line (mode 0600). None: see docs/operations.md, Keys."
     )
     pointer_hours: float = Field(
-        72.0, gt=0, description="Hours for which the signed pointer to the current model is valid; it is renewed long before."
+        72.0,
+        gt=0,
+        description="Hours for which the signed pointer to the current model is valid; it is renewed long before.",
     )
     max_event_clients: int = Field(64, ge=1, description="Open /events connections, at most.")
 

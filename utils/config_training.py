@@ -37,7 +37,7 @@ class Model(Section):
     name: str | None = Field(
         None,
         pattern=r"^[a-z0-9][a-z0-9_]{0,31}$",
-        description="Family name under which versions are published; none: the architecture's family (vit, mobilenetv2).",
+        description="Family name under which versions are published; none: the architecture's (vit, mobilenetv2).",
     )
     architecture: str | None = Field(
         None,

@@ -1,0 +1,198 @@
+"""`exposr-trainer`: one command for the operator. Each command imports what it needs when it runs.
+
+Exit status: 0 done; 1 it did not work, the message says why; 2 wrong usage; 3 a training was rejected by the gate;
+75 try again later; 78 wrong configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from daemon import cli_data, cli_models, cli_upkeep
+from daemon.cli_options import ConfigOption, JsonOption, as_json, read_config
+from utils.errors import ConfigError, ExposrError, RetryLaterError
+from utils.version import VERSION
+
+if TYPE_CHECKING:
+    from daemon.store import RunKind
+
+EXIT_FAILED = 1
+EXIT_REJECTED = 3
+EXIT_TRY_AGAIN = 75
+EXIT_CONFIG = 78
+
+app = typer.Typer(
+    name="exposr-trainer",
+    help="Keeps Exposr's detector of AI-generated pictures fresh: collects, watches, trains, publishes, serves.",
+    epilog="Start with: exposr-trainer demo. Every setting is explained in config.example.toml.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(cli_models.app, name="models")
+cli_data.register(app)
+cli_upkeep.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"exposr-trainer {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the service until it is stopped: watch, collect, train, publish, serve the API."""
+    from daemon.supervisor import Supervisor
+    from utils.logs import configure_logging
+
+    settings = read_config(config)
+    configure_logging(settings.logging.level)
+    Supervisor(settings, lambda: read_config(config)).run()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its data.")] = Path("demo"),
+    port: Annotated[int, typer.Option(help="Port of the API.")] = 8001,
+    stop: Annotated[bool, typer.Option("--stop", help="End the service that an earlier demo left running.")] = False,
+) -> None:
+    """Watch the whole loop on real pictures, without a key or a network: collect, train, publish, serve."""
+    from daemon.demo import run_demo, stop_demo
+
+    if stop:
+        typer.echo("stopped" if stop_demo(folder) else f"no demo runs in {folder}")
+        return
+    run_demo(folder, port)
+
+
+@app.command()
+def sandbox(
+    pictures: Annotated[Path, typer.Option(help="Folder with real/ and ai_generated/, at any depth.")],
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve a local stand-in of the sources' APIs over a folder of pictures; its key is "sandbox"."""
+    from scrapers.sandbox.server import run_sandbox
+    from utils.logs import configure_logging
+
+    configure_logging()
+    run_sandbox(host, port, pictures)
+
+
+@app.command()
+def scrape(
+    config: ConfigOption = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only this source (may be repeated).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="New images for one query, at most.")] = None,
+) -> None:
+    """Collect now, and show a bar for each source."""
+    chosen: dict[str, Any] = {"sources": source} if source else {}
+    run = _run_and_show("scrape", config, chosen | ({"limit": limit} if limit else {}))
+    for name, counts in run["outcome"]["details"].get("sources", {}).items():
+        typer.echo(f"{name}: {counts.get('message') or counts.get('state')}; {counts.get('stored', 0)} stored")
+    _end(run)
+
+
+@app.command()
+def train(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, start nothing.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the gate's decision with every number.")] = False,
+) -> None:
+    """Train now on what is labelled, and publish the result when it is good enough."""
+    if dry_run:
+        from daemon.inspection import explain_plan
+
+        typer.echo(explain_plan(read_config(config)))
+        return
+    run = _run_and_show("train", config, {})
+    if explain:
+        from trainer.gate import render_decision
+
+        decision = run["outcome"]["details"].get("gate")
+        typer.echo(render_decision(decision) if decision else "the training ended before the gate was asked")
+    _end(run)
+
+
+@app.command()
+def status(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Counts, what runs, what is due and why not."""
+    from daemon.inspection import read_status, render_status
+
+    found = read_status(read_config(config))
+    typer.echo(as_json(found) if json else render_status(found))
+
+
+@app.command()
+def runs(
+    config: ConfigOption = None,
+    run_id: Annotated[str | None, typer.Argument(help="Show this run alone, whole.")] = None,
+    kind: Annotated[str | None, typer.Option(help="scrape or train.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many, newest first.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Past and present scrapes and trainings, with how they ended and why."""
+    from daemon.inspection import read_runs, render_runs
+
+    found = read_runs(read_config(config), run_id, kind, limit)
+    typer.echo(as_json(found) if json or run_id else render_runs(found))
+
+
+@app.command()
+def doctor(config: ConfigOption = None) -> None:
+    """Check keys, GPU, weights, disk, inotify limits and permissions, and say how to get what is missing."""
+    from daemon.doctor import diagnose
+
+    findings = diagnose(read_config(config))
+    for finding in findings:
+        typer.echo(finding.render())
+    if any(finding.is_blocking for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _run_and_show(kind: RunKind, config: Path | None, chosen: dict[str, Any]) -> Any:
+    from daemon.foreground import run_now
+    from daemon.progress_view import ProgressView
+    from utils.logs import configure_logging
+
+    configure_logging("warning")
+    with ProgressView() as view:
+        return run_now(read_config(config), kind, chosen, view)
+
+
+def _end(run: Any) -> NoReturn:
+    typer.echo(f"{run['state']}: {run['outcome']['summary']}  (run {run['id']})")
+    raise typer.Exit({"succeeded": 0, "rejected": EXIT_REJECTED}.get(run["state"], EXIT_FAILED))
+
+
+def main() -> None:
+    """Entry point: an expected error is one clear message and an exit status, never a trace."""
+    try:
+        app()
+    except ConfigError as error:
+        _complain(error, EXIT_CONFIG)
+    except RetryLaterError as error:
+        _complain(error, EXIT_TRY_AGAIN)
+    except ExposrError as error:
+        _complain(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _complain(error: Exception, status: int) -> NoReturn:
+    sys.stderr.write(f"exposr-trainer: {error}\n")
+    raise SystemExit(status)

@@ -1,0 +1,86 @@
+"""Commands on the data: label, problems, reindex, forget, attributions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli_options import ConfigOption, read_config
+from utils.errors import OperatorError
+
+
+def register(app: typer.Typer) -> None:
+    for command in (label, problems, reindex, forget, attributions):
+        app.command()(command)
+
+
+def label(
+    sample: Annotated[str, typer.Argument(help="A picture's path, or its id.")],
+    value: Annotated[str, typer.Argument(metavar="LABEL", help="real, ai_generated or none.")],
+    config: ConfigOption = None,
+) -> None:
+    """Say what a picture is; your word stands over its folder and its source."""
+    from handlers.labels import set_label
+
+    if value not in ("real", "ai_generated", "none"):
+        raise OperatorError(f"label is {value!r}, allowed are real, ai_generated and none")
+    labelled = set_label(read_config(config), sample, None if value == "none" else value)
+    typer.echo(f"{labelled.path}: {value}")
+
+
+def problems(config: ConfigOption = None) -> None:
+    """Files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable."""
+    from handlers.labels import list_problems
+
+    found = list_problems(read_config(config))
+    for problem in found:
+        typer.echo(f"{problem.kind:<11} {problem.path!r}: {problem.reason}")
+    typer.echo(f"{len(found)} files are not used" if found else "every file is used")
+
+
+def reindex(config: ConfigOption = None) -> None:
+    """Forget the index and read every file again (the files are the truth; nothing is lost)."""
+    from handlers.labels import reindex as rebuild
+
+    from daemon.lock import StateLock
+
+    settings = read_config(config)
+    lock = StateLock(settings.storage.state_path)
+    lock.acquire("exposr-trainer reindex")
+    try:
+        counts = rebuild(settings, lambda done, total: typer.echo(f"{done} of {total} files", err=True))
+    finally:
+        lock.release()
+    typer.echo(
+        f"{counts.total} images: {counts.real} real, {counts.ai_generated} ai_generated, {counts.unlabeled} unlabeled"
+    )
+
+
+def forget(
+    source: Annotated[str, typer.Option(help="The source's name.")],
+    id: Annotated[str | None, typer.Option("--id", help="The picture's id there.")] = None,
+    photographer: Annotated[str | None, typer.Option(help="All pictures of this person.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Delete pictures on request: image, metadata and index entry, and never collect them again."""
+    from scrapers.forget import forget as forget_pictures
+
+    if (id is None) == (photographer is None):
+        raise OperatorError("forget needs either --id or --photographer")
+    removed = forget_pictures(read_config(config), source, source_id=id, photographer=photographer)
+    typer.echo(f"{removed} pictures deleted; they will not be collected again")
+
+
+def attributions(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the page.")] = Path(
+        "attributions.html"
+    ),
+    config: ConfigOption = None,
+) -> None:
+    """Write the credits page: who made each picture, under which licence."""
+    from scrapers.attributions import write_attributions
+
+    number = write_attributions(read_config(config), output)
+    typer.echo(f"{output}: {number} pictures")

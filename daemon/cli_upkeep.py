@@ -1,0 +1,43 @@
+"""Commands for upkeep: backup, restore, the example configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli_options import ConfigOption, read_config
+
+
+def register(app: typer.Typer) -> None:
+    for command in (backup, restore):
+        app.command()(command)
+    app.command("example-config")(example_config)
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    config: ConfigOption = None,
+) -> None:
+    """Copy data, models and state, consistently and while the service runs."""
+    from daemon.backup import back_up
+
+    typer.echo(back_up(read_config(config), folder))
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A folder that backup made.")],
+    config: ConfigOption = None,
+) -> None:
+    """Bring a backup back; the service must not run, and what is there must be empty."""
+    from daemon.backup import restore as bring_back
+
+    typer.echo(bring_back(read_config(config), folder))
+
+
+def example_config() -> None:
+    """Print a configuration file with every key, its default and what it means."""
+    from utils.config_example import render_example
+
+    typer.echo(render_example(), nl=False)

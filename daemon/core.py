@@ -1,0 +1,187 @@
+"""The daemon's parts, wired together: the data set, the models, the runs and the plan. No threads of its own.
+
+The supervisor calls `tick` about once a second and `plan_runs` now and then, both from one thread; everything else
+may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from handlers.dataset import Counts, Dataset
+from scrapers.status import SourceState, source_states
+
+from daemon.deadlines import Timekeeper
+from daemon.disk import DiskFloor
+from daemon.exposition import metrics_snapshot
+from daemon.gpu import GpuMemory, gpu_memory
+from daemon.jobs import JobEnd
+from daemon.launcher import SNAPSHOT_LABELLED, JobLauncher
+from daemon.models import PublishedModels
+from daemon.planner import SCRAPE_ATTEMPT, SCRAPE_END, TRAIN_ATTEMPT, Amounts, Planner, training_rules
+from daemon.policy import Verdict, lacks_data
+from daemon.prometheus import Metrics
+from daemon.runner import Runner
+from daemon.store import Run, Store
+from exposr_api.events import EventHub
+from utils.clock import Clock
+from utils.config_loader import Config
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+STORE_FILE = "daemon.sqlite"
+
+
+class Core:
+    """Built from the configuration alone; opens the state, starts nothing."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.config = config
+        self._clock = clock
+        self._started = self._changed_at = clock.monotonic()
+        self._said: dict[str, tuple[str, str]] = {}
+        self._counts: Counts | None = None
+        self.plan: dict[str, Any] = {}
+        self.sources: Sequence[SourceState] = ()
+        self.hub = EventHub(config.api.max_event_clients)
+        self.store = Store(config.storage.state_path / STORE_FILE)
+        self.models = PublishedModels(config, clock)
+        self.dataset = Dataset(config, clock, self._counts_changed)
+        self.planner = Planner(self.store, Timekeeper(clock))
+        self.launcher = JobLauncher(lambda: self.config, self.dataset, self.store)
+        self.runner = Runner(config.storage.state_path, self.store, clock, self.launcher, self._run_changed)
+        self.disk = _disk_floor(config)
+        self.gpus: list[GpuMemory] = []
+
+    def uptime(self) -> float:
+        return self._clock.monotonic() - self._started
+
+    def open_runs(self) -> list[Run]:
+        return [run for kind in ("scrape", "train") if (run := self.runner.current(kind)) is not None]
+
+    def runs(self, kind: str | None = None, limit: int = 50) -> list[Run]:
+        """Newest first, the open ones with their newest progress."""
+        current = {run.id: run for run in self.open_runs()}
+        return [current.get(run.id, run) for run in self.store.runs(kind, limit)]
+
+    def run(self, run_id: str) -> Run | None:
+        return next((run for run in self.open_runs() if run.id == run_id), None) or self.store.run(run_id)
+
+    def training_failures(self) -> int:
+        """Trainings that failed, in a row, up to now."""
+        failures = 0
+        for run in self.store.runs("train", limit=10):
+            if run.state == "failed":
+                failures += 1
+            elif not run.is_open:
+                break
+        return failures
+
+    # why not
+
+    def scrape_refusal(self) -> tuple[str, str] | None:
+        """(code, reason) for which no scrape can start, by hand or by schedule."""
+        disk = self.disk.state()
+        if not disk.ok:
+            return "disk_full", disk.reason
+        states = source_states(self.config)
+        if any(state.usable for state in states):
+            return None
+        return "no_source", "no source can be used: " + "; ".join(f"{state.name}: {state.reason}" for state in states)
+
+    def training_refusal(self) -> tuple[str, str] | None:
+        """The same for a training; what the data lacks is said with the numbers."""
+        if not self.dataset.ready():
+            return "starting", "the data folder is still being read; try again in a moment"
+        disk = self.disk.state()
+        if not disk.ok:
+            return "disk_full", disk.reason
+        counts = self.dataset.counts()
+        facts = self.planner.training_facts(self._amounts(counts), is_running=False, is_scraping=False)
+        shortage = lacks_data(facts, training_rules(self.config))
+        return None if shortage is None else ("too_little_data", shortage)
+
+    # the supervisor's turns
+
+    def tick(self) -> None:
+        """Start what is queued, reap what has ended, see what was published."""
+        for run in self.open_runs():
+            if run.state == "queued":
+                self.planner.mark_now(SCRAPE_ATTEMPT if run.kind == "scrape" else TRAIN_ATTEMPT)
+        for run, end in self.runner.tick():
+            self._run_ended(run, end)
+        latest = self.models.refresh()
+        if latest is not None:
+            self.hub.publish("model", latest)
+
+    def plan_runs(self, *, start: bool = True) -> None:
+        """Decide about both kinds of run, start what is due, and keep the verdicts for /status."""
+        self.sources = source_states(self.config)
+        self.gpus = gpu_memory()
+        is_scraping = self.runner.current("scrape") is not None
+        scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping)
+        training = self.planner.training_verdict(
+            self.config,
+            self._amounts(self.dataset.counts()),
+            is_running=self.runner.current("train") is not None,
+            is_scraping=is_scraping,
+        )
+        if scrape.is_due and start:
+            scrape = self._start_due("scrape", scrape, self.scrape_refusal())
+        if training.is_due and start:
+            training = self._start_due("train", training, self.training_refusal())
+        self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The state for Prometheus, and its content type."""
+        return Metrics().render(metrics_snapshot(self))
+
+    def close(self) -> None:
+        self.hub.close()
+        self.store.close()
+
+    def _start_due(self, kind: Any, verdict: Verdict, refusal: tuple[str, str] | None) -> Verdict:
+        if refusal is not None:
+            return Verdict(False, *refusal)
+        self.runner.queue(kind, verdict.code, verdict.reason)
+        return verdict
+
+    def _say(self, what: str, verdict: Verdict) -> dict[str, Any]:
+        """Log a decision when its kind changes; every verdict is in /status."""
+        if self._said.get(what, ("", ""))[0] != verdict.code:
+            log.info("plan", what=what, due=verdict.is_due, code=verdict.code, reason=verdict.reason)
+        self._said[what] = (verdict.code, verdict.reason)
+        return {"due": verdict.is_due, "code": verdict.code, "reason": verdict.reason, "at": self.planner.at(verdict)}
+
+    def _run_ended(self, run: Run, end: JobEnd) -> None:
+        if end.result == "interrupted":
+            return
+        if run.kind == "scrape":
+            if end.result == "succeeded":
+                self.planner.mark_now(SCRAPE_END)
+            self.dataset.request_reconcile()
+        else:
+            self.planner.training_ended(end.result, int(self.store.fact(SNAPSHOT_LABELLED) or 0))
+
+    def _amounts(self, counts: Counts) -> Amounts:
+        quiet_for = self._clock.monotonic() - self._changed_at
+        return Amounts(counts.real, counts.ai_generated, counts.pending, quiet_for)
+
+    def _counts_changed(self, counts: Counts) -> None:
+        if counts != self._counts:
+            self._counts = counts
+            self._changed_at = self._clock.monotonic()
+            self.hub.publish("counts", asdict(counts))
+
+    def _run_changed(self, run: Run) -> None:
+        self.hub.publish("run", run.as_public())
+
+
+def _disk_floor(config: Config) -> DiskFloor:
+    storage = config.storage
+    folders: list[Path] = [storage.local_path, storage.models_path, storage.state_path]
+    return DiskFloor(folders, storage.min_free_gb, storage.min_free_inodes_percent)

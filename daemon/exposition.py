@@ -1,0 +1,65 @@
+"""The daemon's state as a snapshot for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from daemon.prometheus import MetricsSnapshot
+from utils.clock import from_iso
+from utils.version import VERSION
+
+if TYPE_CHECKING:
+    from daemon.core import Core
+    from daemon.store import Run
+
+HISTORY_RUNS = 1000
+MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score")
+
+
+def metrics_snapshot(core: Core) -> MetricsSnapshot:
+    """Reads what is in memory and the run history."""
+    counts = core.dataset.counts()
+    ended = {kind: [run for run in core.runs(kind, HISTORY_RUNS) if not run.is_open] for kind in ("scrape", "train")}
+    good = {kind: [run for run in runs if run.state in ("succeeded", "rejected")] for kind, runs in ended.items()}
+    open_kinds = {run.kind for run in core.open_runs()}
+    champion = core.models.champion()
+    disk = core.disk.state()
+    dataset = core.dataset.health()
+    return MetricsSnapshot(
+        version=VERSION,
+        start_timestamp=time.time() - core.uptime(),
+        images={"real": counts.real, "ai_generated": counts.ai_generated, "unlabeled": counts.unlabeled},
+        left_out={"duplicate": counts.duplicates, "conflict": counts.conflicts, "rejected": counts.rejected},
+        pending=counts.pending,
+        parts={"dataset": dataset.ok, "disk": disk.ok},
+        running={kind: kind in open_kinds for kind in ended},
+        runs=Counter((kind, run.state) for kind, runs in ended.items() for run in runs),
+        last_run={kind: _end_of_newest(runs) for kind, runs in ended.items()},
+        last_success={kind: _end_of_newest(runs) for kind, runs in good.items()},
+        next_due={kind: _timestamp(core.plan.get(kind, {}).get("at")) for kind in ended},
+        failures_in_a_row={kind: _failures(runs) for kind, runs in ended.items()},
+        sources={state.name: state.usable for state in core.sources if state.enabled},
+        models_published=len(core.models.entries()),
+        model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,
+        model_timestamp=_timestamp(champion["timestamp"]) if champion else None,
+        model_metrics={
+            name: float(champion[name]) for name in MODEL_METRICS if champion and champion.get(name) is not None
+        },
+        disks=disk.disks,
+        disk_ok=disk.ok,
+        gpus=core.gpus,
+    )
+
+
+def _timestamp(moment: str | None) -> float | None:
+    return from_iso(moment).timestamp() if moment else None
+
+
+def _end_of_newest(runs: list[Run]) -> float | None:
+    return _timestamp(runs[0].ended) if runs else None
+
+
+def _failures(runs: list[Run]) -> int:
+    return next((number for number, run in enumerate(runs) if run.state != "failed"), len(runs))

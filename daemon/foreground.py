@@ -1,0 +1,101 @@
+"""One run in the foreground: `exposr-trainer scrape` and `train`, through the running daemon or without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from daemon.lock import StateLock
+from daemon.remote import RunningDaemon, find_daemon
+from utils.clock import SystemClock
+from utils.config_loader import Config
+from utils.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.core import Core
+    from daemon.store import RunKind
+
+POLL_SECONDS = 0.3
+CHECKPOINT_SECONDS = 20.0
+Show = Callable[[Mapping[str, Any]], None]
+
+
+def run_now(config: Config, kind: RunKind, options: dict[str, Any], show: Show) -> Mapping[str, Any]:
+    """Start a run and follow it to its end; `show` is called with the run's newest state. Returns the ended run.
+
+    Raises OperatorError with the reason when it cannot start.
+    """
+    daemon = find_daemon(config)
+    if daemon is None:
+        return _run_here(config, kind, options, show)
+    if options:
+        raise OperatorError(
+            f"the service is running at {daemon.url} and works with its own settings; leave out "
+            f"{', '.join(f'--{name}' for name in options)}, or stop it first"
+        )
+    return _run_there(daemon, kind, show)
+
+
+def _run_there(daemon: RunningDaemon, kind: RunKind, show: Show) -> Mapping[str, Any]:
+    started = daemon.post(f"/{kind}")
+    run_id = started["run_id"]
+    while True:
+        run: Mapping[str, Any] = daemon.get(f"/runs/{run_id}")
+        show(run)
+        if run["ended"]:
+            return run
+        time.sleep(POLL_SECONDS)
+
+
+def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show) -> Mapping[str, Any]:
+    with open_core(config, f"exposr-trainer {kind}") as core:
+        core.launcher.options = options
+        wait_until_ready(core)
+        refusal = core.scrape_refusal() if kind == "scrape" else core.training_refusal()
+        if refusal is not None:
+            raise OperatorError(refusal[1])
+        queued = core.runner.queue(kind, "manual", "asked for on the command line")
+        assert queued is not None  # the lock is ours, so nothing else runs
+        while True:
+            core.tick()
+            run = core.run(queued.id)
+            assert run is not None
+            show(run.as_public())
+            if not run.is_open:
+                return run.as_public()
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def open_core(config: Config, command: str) -> Iterator[Core]:
+    """The daemon's core without API and schedule; ended in order, also by Ctrl-C and SIGTERM."""
+    from daemon.core import Core
+
+    lock = StateLock(config.storage.state_path)
+    lock.acquire(command)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        core = Core(config, SystemClock())
+        try:
+            core.launcher.training_limits.prepare()
+            core.dataset.start()
+            yield core
+        finally:
+            core.runner.stop(CHECKPOINT_SECONDS)
+            core.dataset.stop()
+            core.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        lock.release()
+
+
+def wait_until_ready(core: Core) -> None:
+    """Until the first reconcile has ended and every file has been checked."""
+    while not (core.dataset.ready() and core.dataset.counts().pending == 0):
+        time.sleep(POLL_SECONDS / 3)

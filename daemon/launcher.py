@@ -1,0 +1,64 @@
+"""What a run's folder holds before its job starts, and how the job's process is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from handlers.dataset import Dataset
+
+from daemon.cgroup import TrainingCgroup, confined
+from daemon.jobs import Event, JobEnd, JobProcess, job_command, job_environment
+from daemon.store import Run, Store
+from trainer.snapshot import write_snapshot
+from utils.config_loader import Config
+from utils.job_protocol import write_job
+
+SNAPSHOT_FILE = "snapshot.jsonl"
+SNAPSHOT_LABELLED = "snapshot_labelled"  # fact: labelled images in the newest snapshot
+
+
+SCRAPE_NICE = 5
+
+
+class JobLauncher:
+    """Implements runner.Launcher over the service's parts; `config` is asked at each start: it can be reloaded."""
+
+    def __init__(self, config: Callable[[], Config], dataset: Dataset, store: Store) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._store = store
+        self.training_limits = TrainingCgroup.for_machine(config().training.memory_percent)
+        self.options: dict[str, Any] = {}  # for job.json: what the command line asked for
+
+    def prepare(self, run: Run, folder: Path) -> None:
+        config = self._config()
+        job = {"run_id": run.id, "reason": run.reason, "config": config.model_dump(mode="json"), **self.options}
+        if run.kind == "train":
+            snapshot = write_snapshot(folder / SNAPSHOT_FILE, self._dataset.labelled_samples())
+            self._store.set_fact(SNAPSHOT_LABELLED, len(snapshot.samples))
+            job["snapshot"] = SNAPSHOT_FILE
+        write_job(folder, job)
+
+    def launch(self, run: Run, folder: Path, on_progress: Callable[[Event], None]) -> JobProcess:
+        if run.kind == "scrape":
+            command = confined(job_command("scrapers", folder), nice=SCRAPE_NICE)
+        else:
+            command = self.training_limits.command(job_command("trainer", folder))
+        env = job_environment(self._config(), with_source_keys=run.kind == "scrape")
+        return JobProcess(command, folder, env, on_progress)
+
+    def watch(self, run: Run) -> None:
+        """Each tick: where the kernel does not limit a training's memory, this does."""
+        if run.kind == "train" and run.pid is not None:
+            self.training_limits.check(run.pid)
+
+    def explain_end(self, run: Run, end: JobEnd) -> JobEnd:
+        """Name the lack of memory where that ended a training."""
+        if run.kind != "train" or end.result != "failed":
+            return end
+        why = self.training_limits.verdict(int(end.details.get("exit_status", 1)))
+        self.training_limits.kill_leftovers()
+        return end if why is None else replace(end, summary=why, details={**end.details, "reason": "out_of_memory"})

@@ -1,0 +1,145 @@
+"""The published versions as the API serves them: registry, answer to a poll, signed pointer, in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from daemon.keys import KEYS_FOLDER
+from daemon.signing import load_signer
+from exposr_api.protocols import NOT_FOUND, STARTED, Decision
+from trainer.model_sync import describe_model
+from trainer.registry import PublishedFile, Registry
+from trainer.registry_files import CARD_FILE, WEIGHTS_FILE, Entry, named_files
+from utils.clock import Clock
+from utils.config_loader import Config
+from utils.errors import OperatorError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+RENEW_AT = 0.5  # the pointer is signed anew after this share of its validity
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """The registry as it was read last, and what follows from it."""
+
+    serial: int
+    entries: tuple[Entry, ...]
+    champion: Entry | None
+    latest: Mapping[str, Any] | None
+    pointer: bytes | None
+    renew_after: datetime
+
+
+class PublishedModels:
+    """Implements `exposr_api.protocols.ModelStore`. `refresh` is the supervisor's; the rest is anybody's."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._registry = Registry(config.storage.models_path)
+        self._signer = load_signer(config.storage.state_path / KEYS_FOLDER, config.storage.models_path)
+        self._clock = clock
+        self._valid_for = timedelta(hours=config.api.pointer_hours)
+        self._lock = threading.Lock()
+        self._broken = ""
+        self._current = self._read()
+
+    def refresh(self) -> Mapping[str, Any] | None:
+        """Take over what was published or moved since; the new latest model when it has changed, else None."""
+        with self._lock:
+            before = self._current
+            try:
+                fresh = self._registry.serial() != before.serial or len(self._registry.entries()) != len(before.entries)
+                if fresh or self._clock.now() >= before.renew_after:
+                    self._current = self._read()
+                self._broken = ""
+            except OperatorError as error:
+                if str(error) != self._broken:
+                    self._broken = str(error)
+                    log.error("registry_unreadable", reason=self._broken)
+            changed = self._current.serial != before.serial
+            return self._current.latest if changed else None
+
+    @property
+    def problem(self) -> str:
+        """Why the registry cannot be read now, in words; what was read before is served on."""
+        return self._broken
+
+    def sweep(self) -> list[str]:
+        """Finish or remove what crashed trainings left behind."""
+        done = self._registry.sweep()
+        self.refresh()
+        return done
+
+    def entries(self) -> Sequence[Entry]:
+        return self._current.entries
+
+    def champion(self) -> Entry | None:
+        return self._current.champion
+
+    def latest(self) -> Mapping[str, Any] | None:
+        return self._current.latest
+
+    def published_file(self, model: str, version: str, name: str) -> PublishedFile | None:
+        return self._registry.published_file(model, version, name)
+
+    def pointer(self) -> bytes | None:
+        return self._current.pointer
+
+    def public_key(self) -> bytes:
+        return self._signer.public_pem
+
+    def promote(self, model: str, version: str) -> Decision:
+        return self._move(lambda: self._registry.promote(model, version), NOT_FOUND)
+
+    def rollback(self, model: str) -> Decision:
+        """`model` must be the family in service: a roll-back of another would change what nobody asked about."""
+        champion = self.champion()
+        if champion is None or champion["model"] != model:
+            serving = f"the model in service is of family {champion['model']}" if champion else "nothing is published"
+            return Decision(False, NOT_FOUND, f"{model}: {serving}; see GET /models")
+        return self._move(self._registry.rollback, "no_previous")
+
+    def _move(self, change: Callable[[], Entry], code: str) -> Decision:
+        try:
+            entry = change()
+        except OperatorError as error:
+            return Decision(False, code, str(error))
+        self.refresh()
+        log.info("champion_moved", model=entry["model"], version=entry["version"], serial=self._current.serial)
+        details = {"model": entry["model"], "version": entry["version"], "serial": self._current.serial}
+        return Decision(True, STARTED, f"{entry['model']}/{entry['version']} is in service", details)
+
+    def _read(self) -> _Current:
+        now = self._clock.now()
+        entries, champion, serial = self._registry.entries(), self._registry.champion(), self._registry.serial()
+        renew_after = now + self._valid_for * RENEW_AT
+        if champion is None:
+            return _Current(serial, tuple(entries), None, None, None, renew_after)
+        files = self._facts(champion)
+        weights = files.get(WEIGHTS_FILE, {})
+        latest = {
+            **describe_model(champion),
+            "sha256": weights.get("sha256"),
+            "size_bytes": weights.get("size_bytes"),
+            "serial": serial,
+            "card_url": f"models/{champion['model']}/{champion['version']}/{CARD_FILE}",
+        }
+        pointer = None
+        if weights:
+            pointer = self._signer.sign(champion["model"], champion["version"], serial, files, now, self._valid_for)
+        return _Current(serial, tuple(entries), champion, latest, pointer, renew_after)
+
+    def _facts(self, entry: Entry) -> dict[str, Mapping[str, Any]]:
+        """sha256 and size of each file that is there; an entry in the guide's bare form has them read off the files."""
+        facts: dict[str, Mapping[str, Any]] = {}
+        for name, known in named_files(entry).items():
+            if "sha256" in known and "size_bytes" in known:
+                facts[name] = dict(known)
+            elif file := self._registry.published_file(entry["model"], entry["version"], name):
+                facts[name] = {"sha256": file.sha256, "size_bytes": file.size_bytes}
+        return facts

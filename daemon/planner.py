@@ -1,0 +1,121 @@
+"""What is due: scrapes by time, trainings by the policy, from marks that survive restarts and clock steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.deadlines import Mark, Timekeeper
+from daemon.policy import TrainingFacts, TrainingRules, Verdict, decide_training
+from daemon.store import Store
+from utils.config_loader import Config
+
+HOUR_SECONDS = 3600.0
+START_GRACE_SECONDS = 60.0  # an operator who has just started the service gets to act first
+SCRAPE_RETRY_SECONDS = 15 * 60.0  # between two attempts when none finishes
+QUIET_SECONDS = 30.0  # the folder counts as quiet after this long without a change
+
+FIRST_START = "first_start"
+SCRAPE_END = "scrape_end"
+SCRAPE_ATTEMPT = "scrape_attempt"
+TRAIN_END = "train_end"
+TRAIN_ATTEMPT = "train_attempt"
+BASELINE = "train_baseline"
+STREAK = "unpublished_streak"
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What the data folder holds now, as far as the plan needs it."""
+
+    real: int
+    ai_generated: int
+    pending: int
+    seconds_since_change: float
+
+
+def training_rules(config: Config) -> TrainingRules:
+    triggers = config.triggers
+    return TrainingRules(
+        train_interval_days=config.scheduler.train_interval_days,
+        growth_images=triggers.growth_images,
+        growth_fraction=triggers.growth_fraction,
+        min_per_class=triggers.min_per_class,
+        cooldown_minutes=triggers.cooldown_minutes,
+        max_backoff_days=triggers.max_backoff_days,
+    )
+
+
+class Planner:
+    """Reads and keeps the marks. Used from the supervisor's thread, and read from the API's."""
+
+    def __init__(self, store: Store, time: Timekeeper) -> None:
+        self._store = store
+        self._time = time
+        self._started = time.mark()
+        if store.mark(FIRST_START) is None:
+            store.set_mark(FIRST_START, self._started)
+        for name in (FIRST_START, SCRAPE_END, SCRAPE_ATTEMPT, TRAIN_END, TRAIN_ATTEMPT):
+            mark = store.mark(name)
+            if mark is not None and time.is_in_future(mark):
+                store.set_mark(name, self._started)
+
+    def mark_now(self, name: str) -> None:
+        self._store.set_mark(name, self._time.mark())
+
+    def scrape_verdict(self, config: Config, *, is_running: bool) -> Verdict:
+        """Whether the scheduler starts a scrape now."""
+        if is_running:
+            return Verdict(False, "running", "a scrape is running")
+        uptime = self._time.seconds_since(self._started)
+        if uptime < START_GRACE_SECONDS:
+            return Verdict(False, "starting", "the service has just started", START_GRACE_SECONDS - uptime)
+        attempt = self._since(SCRAPE_ATTEMPT)
+        if attempt is not None and attempt < SCRAPE_RETRY_SECONDS:
+            return Verdict(False, "cooldown", "a scrape was started a short time ago", SCRAPE_RETRY_SECONDS - attempt)
+        interval = config.scheduler.scrape_interval_hours * HOUR_SECONDS
+        since = self._since(SCRAPE_END)
+        if since is None:
+            return Verdict(True, "first", "nothing was collected yet")
+        if since >= interval:
+            return Verdict(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
+        return Verdict(
+            False, "not_due", f"{since / HOUR_SECONDS:.1f} h of {interval / HOUR_SECONDS:g} h", interval - since
+        )
+
+    def training_verdict(self, config: Config, amounts: Amounts, *, is_running: bool, is_scraping: bool) -> Verdict:
+        return decide_training(self.training_facts(amounts, is_running, is_scraping), training_rules(config))
+
+    def training_facts(self, amounts: Amounts, is_running: bool, is_scraping: bool) -> TrainingFacts:
+        first_start = self._since(FIRST_START)
+        return TrainingFacts(
+            real=amounts.real,
+            ai_generated=amounts.ai_generated,
+            baseline_labelled=self._store.fact(BASELINE),
+            since_success=self._since(TRAIN_END),
+            since_attempt=self._since(TRAIN_ATTEMPT),
+            since_first_start=first_start or 0.0,
+            unpublished_streak=int(self._store.fact(STREAK) or 0),
+            is_training=is_running,
+            is_settling=is_scraping or amounts.pending > 0 or amounts.seconds_since_change < QUIET_SECONDS,
+        )
+
+    def training_ended(self, result: str, labelled: int) -> None:
+        """Keep what the next decision needs: only a finished training moves the clock and the baseline."""
+        published = result == "succeeded"
+        self._store.set_fact(STREAK, 0 if published else int(self._store.fact(STREAK) or 0) + 1)
+        if result in ("succeeded", "rejected"):
+            self._store.set_fact(BASELINE, labelled)
+            self.mark_now(TRAIN_END)
+
+    def last(self, name: str) -> str | None:
+        """ISO time of a mark, for people."""
+        mark: Mark | None = self._store.mark(name)
+        return mark.at if mark else None
+
+    def at(self, verdict: Verdict) -> str | None:
+        """ISO time at which time alone changes the verdict; None when it is due, or when time alone does not."""
+        return None if verdict.wait_seconds is None else self._time.after(verdict.wait_seconds)
+
+    def _since(self, name: str) -> float | None:
+        mark = self._store.mark(name)
+        return None if mark is None else self._time.seconds_since(mark)

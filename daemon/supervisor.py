@@ -1,0 +1,171 @@
+"""The life of the process: start order, the loop, signals, reload, stop order.
+
+Start: lock, state, socket, API (answers `starting`), reconcile, watcher, READY. Stop: no new runs, jobs save their
+state, watcher, API, state. The main thread runs the loop; signal handlers only set flags.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import schedule
+
+from daemon.core import Core
+from daemon.keys import load_keys
+from daemon.lock import Holder, StateLock
+from daemon.notify import Notifier
+from daemon.service import TrainerService
+from daemon.watchdog import Heartbeats, Watchdog
+from exposr_api.app import create_app
+from exposr_api.server import ApiServer
+from utils.clock import Clock, SystemClock
+from utils.config_loader import Config
+from utils.errors import ConfigError, OperatorError
+from utils.health import PartHealth
+from utils.logs import configure_logging, get_logger
+
+log = get_logger(__name__)
+
+LOOP_SECONDS = 1.0  # longest time between two looks at the jobs
+PLAN_SECONDS = 15  # between two decisions on what is due
+STATUS_SECONDS = 5  # between two STATUS= lines
+SILENCE_LIMIT_SECONDS = 45.0  # of one part, before the watchdog is no longer fed
+CHECKPOINT_SECONDS = 6.0  # for a job to save its state at stop; with it a stop stays within 10 s
+CHECKPOINT_SECONDS_UNDER_SYSTEMD = 20.0  # TimeoutStopSec leaves more room there
+RELOADABLE_SECTIONS = ("scheduler", "triggers", "sources", "model", "training", "gate", "core", "logging")
+
+
+class Supervisor:
+    """Runs the service until SIGTERM or SIGINT. `run` must be called from the main thread."""
+
+    def __init__(self, config: Config, read_config: Callable[[], Config], clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._read_config = read_config
+        self._config = config
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._notifier = Notifier()
+        self._heartbeats = Heartbeats()
+        self._watchdog = Watchdog(self._notifier, self._heartbeats)
+        self._scheduler = schedule.Scheduler()
+        self._stale: list[str] = []
+
+    def run(self) -> None:
+        """Serve until asked to stop. Raises OperatorError when the service cannot start."""
+        config = self._config
+        lock = StateLock(config.storage.state_path)
+        lock.acquire("exposr-trainer serve")
+        try:
+            core = Core(config, self._clock)
+            service = TrainerService(core)
+            service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
+            api = ApiServer(create_app(service, load_keys(config)), config.api.host, config.api.port)
+            lock.note(Holder(os.getpid(), "exposr-trainer serve", api.url))
+            self._serve(core, api)
+        finally:
+            lock.release()
+
+    def _serve(self, core: Core, api: ApiServer) -> None:
+        previous = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        }
+        try:
+            for line in core.models.sweep():
+                log.info("registry_swept", what=line)
+            core.launcher.training_limits.prepare()
+            log.info("training_limits", how=core.launcher.training_limits.reason)
+            core.runner.adopt_left_overs()
+            core.runner.wake.set()
+            api.start()
+            core.dataset.start()
+            log.info("serving", address=api.url, data=str(core.config.storage.local_path))
+            self._watch_parts(core, api)
+            self._notifier.ready("reading the data folder")
+            self._loop(core, api)
+        finally:
+            self._shut_down(core, api)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _loop(self, core: Core, api: ApiServer) -> None:
+        self._every(PLAN_SECONDS, "plan", core.plan_runs)
+        self._every(STATUS_SECONDS, "status", lambda: self._notifier.status(describe(core)))
+        self._guard("plan", core.plan_runs)
+        while not self._stop.is_set():
+            self._guard("tick", core.tick)
+            self._scheduler.run_pending()
+            if self._reload.is_set():
+                self._reload.clear()
+                self._guard("reload", lambda: self._reload_config(core))
+            self._feed_watchdog()
+            if not api.is_alive():
+                raise OperatorError(f"the API ended by itself: {api.failure}; the log has the trace")
+            core.runner.wake.wait(LOOP_SECONDS)
+            core.runner.wake.clear()
+
+    def _every(self, seconds: int, name: str, job: Callable[[], None]) -> None:
+        # a job that raises would skip the others of its turn and fire again at once
+        self._scheduler.every(seconds).seconds.do(lambda: self._guard(name, job))
+
+    def _guard(self, name: str, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception:
+            log.exception("supervisor_job_failed", job=name)
+
+    def _watch_parts(self, core: Core, api: ApiServer) -> None:
+        self._heartbeats.add("dataset", core.dataset.heartbeat, SILENCE_LIMIT_SECONDS)
+        self._heartbeats.add("api", api.heartbeat, SILENCE_LIMIT_SECONDS)
+
+    def _feed_watchdog(self) -> None:
+        stale = self._watchdog.tick(self._clock.monotonic())
+        if stale != self._stale:
+            for part in stale:
+                log.error("part_silent", part=part)
+            self._stale = stale
+
+    def _reload_config(self, core: Core) -> None:
+        """Take over what can change at run time; say what cannot. A wrong file changes nothing."""
+        self._notifier.reloading()
+        try:
+            fresh = self._read_config()
+        except ConfigError as error:
+            log.error("reload_refused", reason=str(error))
+        else:
+            changed = [name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(core.config, name)]
+            taken = {name: getattr(fresh, name) for name in changed if name in (*RELOADABLE_SECTIONS, "secrets")}
+            core.config = core.config.model_copy(update=taken)
+            configure_logging(core.config.logging.level)
+            needs_restart = sorted(set(changed) - set(taken))
+            log.info("reloaded", changed=",".join(sorted(taken)), needs_restart=",".join(needs_restart))
+            self._guard("plan", core.plan_runs)
+        self._notifier.ready(describe(core))
+
+    def _shut_down(self, core: Core, api: ApiServer) -> None:
+        self._notifier.stopping("stopping: jobs save their state")
+        log.info("stopping")
+        patience = CHECKPOINT_SECONDS_UNDER_SYSTEMD if self._notifier.enabled else CHECKPOINT_SECONDS
+        self._notifier.extend_timeout(patience + 30)
+        core.runner.stop(patience)
+        core.dataset.stop()
+        core.hub.close()
+        api.stop()
+        core.close()
+        log.info("stopped")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        (self._reload if number == signal.SIGHUP else self._stop).set()
+
+
+def describe(core: Core) -> str:
+    """The service in one line, for `systemctl status`."""
+    counts = core.dataset.counts()
+    amounts = f"{counts.real} real, {counts.ai_generated} ai_generated, {counts.unlabeled} unlabeled"
+    doing = [f"{run.kind}: {run.progress.get('message') or run.state}" for run in core.open_runs()]
+    if not core.dataset.ready():
+        doing.insert(0, "reading the data folder")
+    return "; ".join([*doing, amounts] if doing else ["idle", amounts])
