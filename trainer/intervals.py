@@ -1,8 +1,8 @@
 """How far a measured number can be trusted: cluster bootstrap by group, and what holds for very few groups.
 
 Pictures of one creator or post are alike, so whole groups are drawn, within each label. The bootstrap of a perfect
-score is a single point however few pictures there are; intervals are therefore widened to those of Wilson (shares; MOVER
-for sums of shares) and Newcombe's method 5 (AUC; Statistics in Medicine 25, 2006), with groups as the observations.
+score is a single point however few pictures there are; intervals are therefore widened to those of Wilson (shares;
+MOVER for sums of shares) and Newcombe's method 5 (AUC; Statistics in Medicine 25, 2006), with groups as observations.
 """
 
 from __future__ import annotations

@@ -1,0 +1,317 @@
+"""The shortcut audit: could the label be guessed without looking for what generators leave behind?
+
+    metadata_probe   a forest on file properties, as the files lie and as the model sees them after the wash
+    content_probe    a linear model on 32-pixel thumbnails: content and colour without detail
+    control_probe    the model's own features told to separate two *real* sources: what pipelines alone give away
+    permuted         the model's features on labels dealt at random: what leaks from fitting to asking
+
+Every probe is cross-validated by group. Shortcuts are named by the AUC of single properties; duplicates and dominant
+creators by counting.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.file_facts import Properties, file_properties, view_properties
+from trainer.intervals import Measured, missing
+from trainer.leave_one_out import logistic_head
+from trainer.probes import auc_of, cross_predicted, forest, permuted_auc, single_tree, thumbnail_head
+from trainer.scored import Ints, choose, group_codes
+from trainer.types import Floats, GroupedSample, Report, Scorer
+from trainer.wash import Wash
+from utils.config_training import Audit as Settings
+
+PERMUTED_RUNS = 5
+LEAST_IMAGES = 10  # of a real source, for the control
+CONTENT_FREE = ("format", "jpeg_quality", "image_size", "aspect", "exif")  # bits per pixel also follow the content
+CHANCE_TOLERANCE = 0.1  # beyond 0.5, for the permuted run
+NEAR_DUPLICATE_BITS = 4
+NAMES = {
+    "format": "the file format",
+    "jpeg_quality": "the JPEG quality",
+    "image_size": "the image size",
+    "aspect": "the aspect ratio",
+    "exif": "the presence of EXIF",
+    "bits_per_pixel": "the bits per pixel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`problems` keep a version from being published, `warnings` are for people. `probes` holds P(ai_generated) by
+    sha256 as guessed without the model, for the gate."""
+
+    card: dict[str, Any]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    probes: dict[str, dict[str, float]]
+
+    def to_card(self) -> dict[str, Any]:
+        return self.card | {"problems": list(self.problems), "warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The pictures that the audit looks at, once."""
+
+    samples: list[GroupedSample]
+    targets: Ints
+    groups: Ints
+
+    @classmethod
+    def of(cls, samples: list[GroupedSample]) -> _Asked:
+        targets = np.array([member.sample.target for member in samples], dtype=np.int64)
+        return cls(samples, targets, group_codes([member.group for member in samples]))
+
+
+def run_audit(
+    samples: Sequence[GroupedSample],
+    scorer: Scorer,
+    wash: Wash,
+    folder: Path,
+    settings: Settings,
+    report: Report,
+    seed: int = 0,
+) -> Audit:
+    """Audit the samples of all parts; `folder` is the data folder that their paths are relative to."""
+    if not settings.enabled:
+        return _skipped()
+    asked = _Asked.of(choose(samples, settings.max_images))
+    report(0, 4, "audit: file properties")
+    rows = [member.sample for member in asked.samples]
+    before = file_properties(rows, folder)
+    after, thumbnails, read = view_properties(rows, folder, wash, wash.preprocessing, seed)
+    seen = _Asked.of([asked.samples[index] for index in read])
+    report(1, 4, "audit: shortcuts")
+    guesses_after = _guess(forest(seed), after.table(), seen, settings, seed)
+    guesses_content = _guess(thumbnail_head(seed, len(seen.samples)), thumbnails, seen, settings, seed)
+    measured = {
+        "before": _auc(_guess(forest(seed), before.table(), asked, settings, seed), asked),
+        "after": _auc(guesses_after, seen),
+        "content": _auc(guesses_content, seen),
+        "after_content_free": _content_free(after, seen, settings, seed),
+    }
+    shortcuts = _shortcuts(before, asked, after, seen, settings, seed)
+    report(2, 4, "audit: controls")
+    embeddings = scorer.embeddings(asked.samples)
+    measured["control"], sources = _control(embeddings, asked, settings, seed)
+    measured["permuted"] = permuted_auc(
+        logistic_head(), embeddings, asked.targets, asked.groups, settings.folds, PERMUTED_RUNS, seed
+    )
+    report(3, 4, "audit: duplicates and creators")
+    duplicates, creators = _duplicates(samples), _creators(samples, settings)
+    card = {
+        "n": len(asked.samples),
+        "metadata_probe": _metadata_card(measured),
+        "content_probe": _probe_card(measured["content"], _content_words(measured["content"])),
+        "control_probe": _probe_card(measured["control"], _control_words(measured["control"], sources)),
+        "permuted": _probe_card(measured["permuted"], _permuted_words(measured["permuted"])),
+        "shortcuts": shortcuts,
+        "duplicates": duplicates,
+        "creators": creators,
+        "sources": _sources(samples),
+    }
+    report(4, 4, "audited")
+    probes = {
+        name: dict(zip((member.sample.sha256 for member in seen.samples), values.tolist(), strict=True))
+        for name, values in (("metadata_probe", guesses_after), ("content_probe", guesses_content))
+        if values is not None
+    }
+    return Audit(card, _problems(measured, duplicates, settings), _warnings(shortcuts, creators), probes)
+
+
+def _skipped() -> Audit:
+    words = "the audit is switched off (audit.enabled)"
+    nothing = _probe_card(missing(words), words)
+    metadata = {"auc_before": None, "auc_after": None, "meaning": words}
+    names = ("content_probe", "control_probe", "permuted")
+    return Audit({"n": 0, "metadata_probe": metadata, **dict.fromkeys(names, nothing)}, (), (words,), {})
+
+
+def _guess(model: Any, table: Floats, asked: _Asked, settings: Settings, seed: int) -> Floats | None:
+    if not len(table):
+        return None
+    return cross_predicted(model, table, asked.targets, asked.groups, settings.folds, seed)
+
+
+def _auc(guesses: Floats | None, asked: _Asked) -> Measured:
+    return auc_of(guesses, asked.targets, asked.groups)
+
+
+def _content_free(after: Properties, seen: _Asked, settings: Settings, seed: int) -> Measured:
+    table = Properties({name: after.columns[name] for name in CONTENT_FREE}).table()
+    return _auc(_guess(forest(seed), table, seen, settings, seed), seen)
+
+
+def _shortcuts(
+    before: Properties, asked: _Asked, after: Properties, seen: _Asked, settings: Settings, seed: int
+) -> list[dict[str, Any]]:
+    """Properties that alone tell the labels apart, strongest first, with what the wash leaves of them."""
+    found = []
+    for name, columns in before.columns.items():
+        auc = _auc(_guess(single_tree(seed), columns, asked, settings, seed), asked)
+        if auc.value is None or auc.value < settings.shortcut_auc or (auc.low or 0) <= 0.5:
+            continue
+        left = _auc(_guess(single_tree(seed), after.columns[name], seen, settings, seed), seen)
+        removed = left.value is not None and left.value < settings.shortcut_auc
+        words = f"{NAMES[name]} alone tells the labels apart (AUC {auc.value:.2f}); " + (
+            f"after the wash it does not (AUC {left.value:.2f})" if removed else "the wash does not remove it"
+        )
+        found.append({"property": name, "auc_before": auc.to_card(), "auc_after": left.to_card(), "meaning": words})
+    return sorted(found, key=lambda shortcut: -shortcut["auc_before"]["value"])
+
+
+def _control(embeddings: Floats, asked: _Asked, settings: Settings, seed: int) -> tuple[Measured, list[str]]:
+    """The model's features asked to separate the two largest real sources."""
+    counts = Counter(member.sample.source for member in asked.samples if member.sample.target == 0)
+    sources = [name for name, count in counts.most_common(2) if count >= LEAST_IMAGES]
+    if len(sources) < 2:
+        return missing(f"needs two real sources of {LEAST_IMAGES} pictures each"), sources
+    chosen = [
+        index
+        for index, member in enumerate(asked.samples)
+        if member.sample.target == 0 and member.sample.source in sources
+    ]
+    is_second = np.array([int(asked.samples[index].sample.source == sources[1]) for index in chosen], dtype=np.int64)
+    groups = group_codes([asked.samples[index].group for index in chosen])
+    guesses = cross_predicted(logistic_head(), embeddings[chosen], is_second, groups, settings.folds, seed)
+    return auc_of(guesses, is_second, groups), sources
+
+
+def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:
+    """Near-duplicate pairs (perceptual hash) and how many of them lie in different parts: none, if the split holds."""
+    hashed = [(int(member.sample.phash, 16), member) for member in samples if member.sample.phash]
+    values = np.array([value for value, _ in hashed], dtype=np.uint64)
+    pairs, across, examples = 0, 0, []
+    for index, (_, member) in enumerate(hashed[:-1]):
+        distances = np.bitwise_count(values[index + 1 :] ^ values[index])
+        for other in np.flatnonzero(distances <= NEAR_DUPLICATE_BITS):
+            pairs += 1
+            twin = hashed[index + 1 + int(other)][1]
+            if twin.part != member.part:
+                across += 1
+                examples.append([member.sample.path, twin.sample.path])
+    if across:
+        words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the numbers of the test part are too good"
+    else:
+        words = f"{pairs} near-duplicate pairs, none of them across the parts of the split"
+    return {"pairs": pairs, "across_parts": across, "examples": examples[:10], "meaning": words}
+
+
+def _creators(samples: Sequence[GroupedSample], settings: Settings) -> dict[str, Any]:
+    """The largest creator of each label, and how many groups a label has: pictures of one hand teach that hand."""
+    found: dict[str, Any] = {"dominant": []}
+    for target, label in ((0, "real"), (1, "ai_generated")):
+        members = [member for member in samples if member.sample.target == target]
+        groups = len({member.group for member in members})
+        named = Counter(member.sample.creator for member in members if member.sample.creator)
+        creator, count = named.most_common(1)[0] if named else (None, 0)
+        share = count / len(members) if members else 0.0
+        found[label] = {
+            "n": len(members),
+            "groups": groups,
+            "largest_creator": creator,
+            "largest_share": round(share, 4),
+        }
+        if share > settings.creator_share and count > 1:
+            words = f"creator {creator} made {share:.0%} of the {label} pictures: the model may learn that creator"
+            found["dominant"].append({"label": label, "creator": creator, "share": round(share, 4), "meaning": words})
+    return found
+
+
+def _sources(samples: Sequence[GroupedSample]) -> dict[str, Any]:
+    by_source: dict[str, Counter[str]] = {}
+    for member in samples:
+        by_source.setdefault(member.sample.source, Counter())[member.sample.label] += 1
+    mixed = [name for name, labels in by_source.items() if len(labels) > 1]
+    words = (
+        f"{', '.join(sorted(mixed))} carry both labels"
+        if mixed
+        else "every source carries one label only, so that source and label cannot be told apart by these data alone"
+    )
+    return {"labels": {name: dict(labels) for name, labels in sorted(by_source.items())}, "meaning": words}
+
+
+def _problems(measured: dict[str, Measured], duplicates: dict[str, Any], settings: Settings) -> tuple[str, ...]:
+    problems = []
+    left = measured["after_content_free"]
+    if left.low is not None and left.low > settings.metadata_auc:
+        problems.append(
+            f"file properties still tell the labels apart after the wash: AUC {left.value:.2f} "
+            f"(interval from {left.low:.2f}, allowed {settings.metadata_auc:.2f})"
+        )
+    permuted = measured["permuted"]
+    if permuted.low is not None and permuted.low > 0.5 + CHANCE_TOLERANCE:
+        problems.append(f"random labels can be predicted (AUC {permuted.value:.2f}): the groups leak")
+    if duplicates["across_parts"]:
+        problems.append(f"duplicates: {duplicates['meaning']}")
+    return tuple(problems)
+
+
+def _warnings(shortcuts: list[dict[str, Any]], creators: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{shortcut['meaning']}" for shortcut in [*shortcuts, *creators["dominant"]])
+
+
+def _probe_card(measured: Measured, words: str) -> dict[str, Any]:
+    card = measured.to_card()
+    return {"auc": card.pop("value"), **card, "meaning": words}
+
+
+def _metadata_card(measured: dict[str, Measured]) -> dict[str, Any]:
+    before, after = measured["before"].to_card(), measured["after"].to_card()
+    return {
+        "auc_before": before["value"],
+        "auc_after": after["value"],
+        "before": before,
+        "after": after,
+        "after_content_free": measured["after_content_free"].to_card(),
+        "meaning": _metadata_words(measured["before"], measured["after"]),
+    }
+
+
+def _metadata_words(before: Measured, after: Measured) -> str:
+    if before.value is None or after.value is None:
+        return f"could not be asked: {before.why or after.why}"
+    return (
+        f"format, size, quality and EXIF alone tell the labels apart {_strength(before)} (AUC {before.value:.2f}) in the "
+        f"files as they lie, and {_strength(after)} (AUC {after.value:.2f}) in what the model is shown"
+    )
+
+
+def _content_words(measured: Measured) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return (
+        f"32-pixel thumbnails alone tell the labels apart {_strength(measured)} (AUC {measured.value:.2f}): what the "
+        "model scores above this, it does not owe to subject and colour"
+    )
+
+
+def _control_words(measured: Measured, sources: list[str]) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return (
+        f"the model's features tell {sources[0]} from {sources[1]}, both real, {_strength(measured)} "
+        f"(AUC {measured.value:.2f}): so much may be due to where pictures come from"
+    )
+
+
+def _permuted_words(measured: Measured) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return f"with labels dealt at random the same features score AUC {measured.value:.2f}; 0.5 is as it should be"
+
+
+def _strength(measured: Measured) -> str:
+    if measured.low is not None and measured.low <= 0.5:
+        return "no better than chance"
+    return (
+        "weakly" if (measured.value or 0) < 0.65 else "clearly" if (measured.value or 0) < 0.9 else "almost perfectly"
+    )

@@ -1,0 +1,92 @@
+"""Calibration: one temperature, so that 0.8 means right four times out of five, and the thresholds of the verdicts.
+
+Temperature scaling (Guo et al., ICML 2017) on the calibration part, which nothing was trained or chosen on. A weak
+prior around 1 keeps the temperature finite where few pictures are told apart perfectly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from trainer.operating_points import OperatingPoints, operating_points
+from trainer.scored import Ints, Scored, group_codes, score
+from trainer.types import Floats, GroupedSample, Part, PartsOfSplit, Scorer
+from utils.config_training import Evaluation as Settings
+
+TEMPERATURES = (0.05, 20.0)
+PRIOR_SPREAD = 1.0  # standard deviation of log(temperature)
+PARTS_TO_TRY: tuple[tuple[Part, ...], ...] = (("calibration",), ("calibration", "validation"))
+METHOD = f"temperature scaling: p = sigmoid(logit / temperature); prior: log temperature ~ N(0, {PRIOR_SPREAD:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`fitted_on` names the parts used; empty when neither had both labels and the temperature is 1."""
+
+    temperature: float
+    fitted_on: tuple[Part, ...]
+    n: int
+    groups: int
+    nll_before: float | None
+    nll_after: float | None
+    points: OperatingPoints
+
+    def to_card(self) -> dict[str, Any]:
+        return {
+            "temperature": self.temperature,
+            "method": METHOD,
+            "fitted_on": list(self.fitted_on),
+            "n": self.n,
+            "groups": self.groups,
+            "nll_before": self.nll_before,
+            "nll_after": self.nll_after,
+        }
+
+
+def calibrate(scorer: Scorer, parts: PartsOfSplit, settings: Settings) -> Calibration:
+    """Fit temperature and thresholds on the calibration part, with the validation part where it lacks a label."""
+    for fitted_on in PARTS_TO_TRY:
+        samples = [member for part in fitted_on for member in parts[part]]
+        if {member.sample.target for member in samples} == {0, 1}:
+            return _calibrate(scorer, samples, fitted_on, settings)
+    points = operating_points(score(scorer, samples, 1.0), settings)
+    return Calibration(1.0, (), len(samples), 0, None, None, points)
+
+
+def log_loss(logits: Floats, targets: Ints, temperature: float) -> float:
+    """Mean over the samples, in nats, stable for large logits."""
+    signed = np.where(targets == 1, -logits, logits) / temperature
+    return float(np.logaddexp(0, signed).mean())
+
+
+def fit_temperature(logits: Floats, targets: Ints) -> float:
+    """The most probable temperature, given the logits and the prior."""
+
+    def cost(log_temperature: float) -> float:
+        data = len(logits) * log_loss(logits, targets, float(np.exp(log_temperature)))
+        return data + (log_temperature / PRIOR_SPREAD) ** 2 / 2
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
+
+
+def _calibrate(
+    scorer: Scorer, samples: list[GroupedSample], fitted_on: tuple[Part, ...], settings: Settings
+) -> Calibration:
+    logits = scorer.logits(samples)
+    targets = np.array([member.sample.target for member in samples], dtype=np.int64)
+    temperature = fit_temperature(logits, targets)
+    scored = Scored(tuple(samples), score(scorer, samples, temperature).probabilities)
+    return Calibration(
+        temperature,
+        fitted_on,
+        len(samples),
+        int(group_codes([member.group for member in samples]).max()) + 1,
+        log_loss(logits, targets, 1.0),
+        log_loss(logits, targets, temperature),
+        operating_points(scored, settings),
+    )

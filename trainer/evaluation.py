@@ -1,0 +1,144 @@
+"""What a candidate is worth: validation and test part, every generator and real source, robustness, what it never saw.
+
+The plain metrics are of the two-way decision at 0.5 after temperature; verdicts are those at the shipped thresholds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from trainer.calibration import Calibration
+from trainer.intervals import Measured, wilson
+from trainer.leave_one_out import leave_one_out
+from trainer.metrics import BINS, measure, to_card
+from trainer.operating_points import MIDDLE, OperatingPoints, origin
+from trainer.robustness import sweep, verdicts
+from trainer.scored import CachedScorer, Scored, score
+from trainer.types import PartsOfSplit, Report, Scorer
+from utils.config_training import Evaluation as Settings
+
+SLICE_REPLICATES = 300
+CURVE_POINTS = 200  # kept of a ROC curve, for the plot
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it."""
+
+    validation: dict[str, Measured]
+    test: dict[str, Measured]
+    scored_test: Scored
+    card: dict[str, Any]
+    core: dict[str, Any] | None = None
+
+    def with_core(self, core: dict[str, Any] | None) -> Evaluation:
+        return replace(self, core=core)
+
+    def to_card(self) -> dict[str, Any]:
+        return self.card | {"core": self.core}
+
+
+def evaluate(
+    scorer: Scorer, parts: PartsOfSplit, calibration: Calibration, settings: Settings, report: Report
+) -> Evaluation:
+    """Measure everything that the settings ask for; costs a few passes over the test part."""
+    scorer = scorer if isinstance(scorer, CachedScorer) else CachedScorer(scorer)
+    report(0, 3, "validation and test part")
+    validation = score(scorer, parts["validation"], calibration.temperature)
+    test = score(scorer, parts["test"], calibration.temperature)
+    measured = [measure(part, MIDDLE, settings.bootstrap_samples) for part in (validation, test)]
+    card: dict[str, Any] = {
+        "decision_threshold": MIDDLE,
+        "decision": "metrics are those of p >= 0.5 after temperature; verdicts those of the shipped thresholds",
+        "intervals": f"95 %, cluster bootstrap by group ({settings.bootstrap_samples} draws), widened for few groups",
+        "validation": _part_card(validation, measured[0], calibration.points),
+        "test": _part_card(test, measured[1], calibration.points),
+        "per_generator": _slices(test, 1),
+        "per_real_source": _slices(test, 0),
+        "curves": _curves(test),
+    }
+    report(1, 3, "generators and sources left out")
+    samples = [member for part in parts.values() for member in part]
+    card |= leave_one_out(scorer, samples, settings) if settings.leave_one_out else {}
+    report(2, 3, "robustness")
+    if settings.robustness and len(test):
+        card["robustness"] = sweep(scorer, parts["test"], calibration.temperature, calibration.points, settings, report)
+    report(3, 3, "evaluated")
+    return Evaluation(measured[0], measured[1], test, card)
+
+
+def _part_card(scored: Scored, measured: dict[str, Measured], points: OperatingPoints) -> dict[str, Any]:
+    targets = scored.targets
+    return {
+        "n": len(scored),
+        "real": int((targets == 0).sum()),
+        "ai_generated": int((targets == 1).sum()),
+        **to_card(measured),
+        "verdicts": _verdict_rates(scored, points),
+    }
+
+
+def _verdict_rates(scored: Scored, points: OperatingPoints) -> dict[str, Any]:
+    """At the shipped thresholds: how often each label is called what, and how often the answer is uncertain."""
+    given, targets, groups = verdicts(scored.probabilities, points), scored.targets, scored.groups
+    rates: dict[str, Any] = {}
+    for name, label, verdict in (
+        ("false_alarms", 0, 1),
+        ("real_recognised", 0, 0),
+        ("misses", 1, 0),
+        ("ai_recognised", 1, 1),
+        ("real_uncertain", 0, -1),
+        ("ai_uncertain", 1, -1),
+    ):
+        members = targets == label
+        if not members.any():
+            rates[name] = None
+            continue
+        share, count = float((given[members] == verdict).mean()), len(np.unique(groups[members]))
+        low, high = wilson(share, count)
+        rates[name] = Measured(share, low, high, int(members.sum()), count).to_card()
+    return rates
+
+
+def _slices(test: Scored, target: int) -> dict[str, Any]:
+    """Each generator against all real pictures, or each real source against all generated ones."""
+    names = sorted({origin(member) for member in test.samples if member.sample.target == target})
+    slices: dict[str, Any] = {}
+    for name in names:
+        own = test.where(lambda member, name=name: member.sample.target == target and origin(member) == name)  # type: ignore[misc]
+        against = test.where(
+            lambda member, name=name: member.sample.target != target or origin(member) == name  # type: ignore[misc]
+        )
+        alone = measure(own, MIDDLE, SLICE_REPLICATES)
+        correct = "recall" if target == 1 else "specificity"
+        slices[name] = {
+            "n": len(own),
+            correct: alone[correct].to_card(),
+            "auc": measure(against, MIDDLE, SLICE_REPLICATES)["auc"].to_card(),
+        }
+    return slices
+
+
+def _curves(test: Scored) -> dict[str, Any]:
+    """Points of the ROC curve and of the reliability diagram."""
+    targets, probabilities = test.targets, test.probabilities
+    curves: dict[str, Any] = {"roc": None, "reliability": []}
+    if len(set(targets.tolist())) == 2:
+        false_rates, true_rates, _ = roc_curve(targets, probabilities)
+        kept = np.unique(np.linspace(0, len(false_rates) - 1, CURVE_POINTS).round().astype(int))
+        curves["roc"] = {"fpr": false_rates[kept].round(5).tolist(), "tpr": true_rates[kept].round(5).tolist()}
+    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    for number in np.unique(bins):
+        members = bins == number
+        curves["reliability"].append(
+            {
+                "mean_probability": round(float(probabilities[members].mean()), 5),
+                "share_ai": round(float(targets[members].mean()), 5),
+                "n": int(members.sum()),
+            }
+        )
+    return curves

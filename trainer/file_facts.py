@@ -1,0 +1,121 @@
+"""What a file gives away without its content: the properties that the metadata probe is allowed to see.
+
+Before the wash they are read from the file as it lies; after it, from the view that the model is trained on, saved once
+more: what is left of size, codec and quality in the pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainer.preprocessing import Preprocessing, open_image
+from trainer.snapshot import Sample
+from trainer.types import Floats
+from trainer.wash import Wash
+
+FORMATS = ("jpeg", "png", "webp", "avif")
+UNKNOWN = -1.0  # trees split it off
+RESAVE_QUALITY = 90
+JPEG_BLOCK = 8
+# the mean of the standard luminance table (ITU T.81, table K.1) that libjpeg scales by quality
+STANDARD_LUMINANCE_MEAN = 57.625
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """Columns of numbers by property; a property may need several columns."""
+
+    columns: dict[str, Floats]  # property -> [n, columns]
+
+    def table(self) -> Floats:
+        return np.hstack(list(self.columns.values()))
+
+
+def file_properties(samples: list[Sample], folder: Path) -> Properties:
+    """As the files lie; a file that has gone since keeps what the snapshot says of it."""
+    width = np.array([float(sample.width) for sample in samples])
+    height = np.array([float(sample.height) for sample in samples])
+    bits = np.array([8.0 * sample.size_bytes for sample in samples])
+    return Properties(
+        {
+            "format": np.array([[float(sample.format == name) for name in FORMATS] for sample in samples]),
+            "jpeg_quality": _column([jpeg_quality(folder / sample.path) for sample in samples]),
+            "image_size": np.stack([width, height, width * height], axis=1),
+            "aspect": _column((width / height).tolist()),
+            "exif": _column([float(sample.has_exif) for sample in samples]),
+            "bits_per_pixel": _column((bits / (width * height)).tolist()),
+        }
+    )
+
+
+def view_properties(
+    samples: list[Sample], folder: Path, wash: Wash, preprocessing: Preprocessing, seed: int
+) -> tuple[Properties, Floats, list[int]]:
+    """After the wash: the same properties of one training view each, its 32-pixel thumbnail [n, 3072], and the indices
+    of the samples whose files could be read."""
+    rows: list[list[float]] = []
+    thumbnails: list[Floats] = []
+    read: list[int] = []
+    for index, sample in enumerate(samples):
+        try:
+            shrunk = preprocessing.shrunk(open_image(folder / sample.path))
+        except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+            continue  # deleted or damaged since the snapshot: the audit looks at the others
+        rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
+        view = wash.view(shrunk, rng)
+        buffer = io.BytesIO()
+        view.save(buffer, "JPEG", quality=RESAVE_QUALITY)
+        rows.append(
+            [float(view.width), float(view.height), 8 * buffer.tell() / (view.width * view.height), _blocks(view)]
+        )
+        thumbnails.append(thumbnail(view))
+        read.append(index)
+    table = np.array(rows).reshape(-1, 4)
+    constant = np.zeros((len(rows), 1))
+    columns = {
+        "format": constant,  # every view is saved the same way, without metadata
+        "jpeg_quality": table[:, 3:4],
+        "image_size": table[:, :2],
+        "aspect": table[:, :1] / np.maximum(table[:, 1:2], 1),
+        "exif": constant,
+        "bits_per_pixel": table[:, 2:3],
+    }
+    return Properties(columns), np.array(thumbnails).reshape(len(rows), -1), read
+
+
+def jpeg_quality(path: Path) -> float:
+    """The quality that scales the standard luminance table to the file's mean; -1 for anything but a JPEG."""
+    try:
+        with Image.open(path) as image:
+            tables = getattr(image, "quantization", None)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        return UNKNOWN
+    if not tables:
+        return UNKNOWN
+    scale = 100 * float(np.mean(tables[min(tables)])) / STANDARD_LUMINANCE_MEAN
+    return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))
+
+
+def thumbnail(view: Image.Image, side: int = 32) -> Floats:
+    """Content without detail: what a small picture of the picture shows."""
+    small = view.resize((side, side), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64).reshape(-1) / 255
+
+
+def _blocks(view: Image.Image) -> float:
+    """How much brighter the steps across JPEG's 8-pixel grid are than the others, over all grid positions."""
+    grey = np.asarray(view.convert("L"), dtype=np.float64)
+    strengths = []
+    for steps in (np.abs(np.diff(grey, axis=0)).mean(axis=1), np.abs(np.diff(grey, axis=1)).mean(axis=0)):
+        by_phase = np.array([steps[phase::JPEG_BLOCK].mean() for phase in range(JPEG_BLOCK)])
+        strengths.append(by_phase.max() / (np.median(by_phase) + 1e-6))
+    return float(np.log(np.mean(strengths)))
+
+
+def _column(values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float64).reshape(-1, 1)

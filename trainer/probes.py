@@ -1,0 +1,94 @@
+"""Small models that are asked what the label can be guessed from, always on groups that they were not fitted on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from trainer.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval
+from trainer.metrics import weighted_auc
+from trainer.scored import Ints
+from trainer.types import Floats
+
+LEAST_GROUPS = 4  # of either label, below which nothing is asked
+REPLICATES = 500
+THUMBNAIL_COMPONENTS = 32
+
+
+def forest(seed: int) -> Any:
+    """For tables of file properties: no scaling, no shape assumed."""
+    return RandomForestClassifier(100, min_samples_leaf=3, class_weight="balanced", n_jobs=1, random_state=seed)
+
+
+def single_tree(seed: int) -> Any:
+    """For one property alone."""
+    return DecisionTreeClassifier(max_depth=4, min_samples_leaf=4, class_weight="balanced", random_state=seed)
+
+
+def thumbnail_head(seed: int, samples: int) -> Any:
+    """For the pixels of thumbnails, of which there are more than pictures."""
+    components = max(1, min(THUMBNAIL_COMPONENTS, samples // 4))
+    return make_pipeline(
+        PCA(components, svd_solver="randomized", random_state=seed),
+        StandardScaler(),
+        LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
+    )
+
+
+def cross_predicted(model: Any, table: Floats, targets: Ints, groups: Ints, folds: int, seed: int) -> Floats | None:
+    """P(1) of every row by a model fitted on other groups; None where either label has too few groups."""
+    fewest = min((len(np.unique(groups[targets == label])) for label in (0, 1)), default=0)
+    if fewest < LEAST_GROUPS:
+        return None
+    splitter = StratifiedGroupKFold(min(folds, fewest), shuffle=True, random_state=seed)
+    guesses = np.full(len(targets), np.nan)
+    for fit, ask in splitter.split(table, targets, groups):
+        if len(np.unique(targets[fit])) < 2:
+            guesses[ask] = 0.5
+            continue
+        fitted = clone(model).fit(table[fit], targets[fit])
+        guesses[ask] = fitted.predict_proba(table[ask])[:, 1]
+    return guesses
+
+
+def auc_of(guesses: Floats | None, targets: Ints, groups: Ints, seed: int = 0) -> Measured:
+    """The AUC of guesses with its interval."""
+    n, group_count = len(targets), len(np.unique(groups))
+    if guesses is None:
+        return missing(f"fewer than {LEAST_GROUPS} groups of one label", n, group_count)
+    value = float(weighted_auc(np.ones((1, n)), targets, guesses)[0])
+    draws = [
+        weighted_auc(weights, targets, guesses) for weights in Resampler(targets, groups, REPLICATES, seed).weights()
+    ]
+    counts = [len(np.unique(groups[targets == label])) for label in (1, 0)]
+    interval = hull(percentile_interval(np.concatenate(draws)), auc_interval(value, *counts))
+    low, high = interval if interval else (None, None)
+    return Measured(value, low, high, n, group_count)
+
+
+def permuted_auc(model: Any, table: Floats, targets: Ints, groups: Ints, folds: int, runs: int, seed: int) -> Measured:
+    """The mean AUC with labels dealt anew to the groups: about 0.5 unless fitting and asking share something."""
+    generator = np.random.default_rng(seed)
+    n, count = len(targets), int(groups.max()) + 1
+    label_of_group = np.array([round(float(targets[groups == group].mean())) for group in range(count)])
+    aucs = []
+    for run in range(runs):
+        dealt = generator.permutation(label_of_group)[groups]
+        guesses = cross_predicted(model, table, dealt, groups, folds, seed + run)
+        if guesses is None:
+            return missing(f"fewer than {LEAST_GROUPS} groups of one label", n, count)
+        aucs.append(float(weighted_auc(np.ones((1, n)), dealt, guesses)[0]))
+    # each run's error is that of a single AUC; the runs are over the same pictures and not quite independent
+    mean = float(np.mean(aucs))
+    per_label = np.bincount(label_of_group, minlength=2)
+    low, high = auc_interval(min(max(mean, 0.0), 1.0), int(per_label[1]), int(per_label[0]))
+    return Measured(mean, low, high, n, count)
