@@ -82,10 +82,7 @@ class TrainingCgroup:
         """The command line that starts `program` (absolute path first) confined, with the same process id."""
         self._kills_before = self._kernel_kills()
         self._ended_by_check = False
-        group = ["--cgroup", str(self._group)] if self._group else []
-        options = [*group, "--oom-score-adj", str(OOM_SCORE_ADJ), "--nice", str(NICE)]
-        # isolated and by its path: nothing is imported but the standard library, which takes 15 ms
-        return [sys.executable, "-I", "-S", str(CONFINE), *options, "--", *program]
+        return confined(program, nice=NICE, oom_score_adj=OOM_SCORE_ADJ, cgroup=self._group)
 
     def check(self, pid: int) -> bool:
         """Without the kernel's limit: end the session of `pid` when it uses too much. True when that was done."""
@@ -121,6 +118,14 @@ class TrainingCgroup:
     def _kernel_kills(self) -> int:
         file = self._group / "memory.events" if self._group else self._proc / "vmstat"
         return _read_counter(file, "oom_kill")
+
+
+def confined(program: Sequence[str], *, nice: int, oom_score_adj: int = 0, cgroup: Path | None = None) -> list[str]:
+    """The command line that starts `program` (absolute path first) through confine.py."""
+    group = ["--cgroup", str(cgroup)] if cgroup else []
+    options = [*group, "--oom-score-adj", str(oom_score_adj), "--nice", str(nice)]
+    # isolated and by its path: nothing is imported but the standard library, which takes 15 ms
+    return [sys.executable, "-I", "-S", str(CONFINE), *options, "--", *program]
 
 
 def own_cgroup(root: Path, proc: Path) -> Path | None:

