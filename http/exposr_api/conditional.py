@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ENTITY_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
 BYTE_RANGE = re.compile(r"(?i:bytes)=[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII)
 MAX_DIGITS = 18  # more than any file has; keeps int() of a hostile header cheap
 

@@ -4,24 +4,20 @@
   client is still sending is read away for a moment: closing at once would reset the connection under the answer.
 - A connection that sends no complete request for HEAD_SECONDS is closed, and there is a limit to their number: a
   daemon that runs out of file descriptors has worse troubles than a refused client.
-- Files go by sendfile (`sendfile.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import sys
 from http import HTTPStatus
 from typing import Any
 
 import h11
-from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exposr_api.errors import ERROR_CODES, RETRY_SECONDS
 from exposr_api.responses import JSON, SAFE_HEADERS, encode_json
-from exposr_api.sendfile import SENDFILE, send_file
 
 MAX_CONNECTIONS = 400
 HEAD_BYTES = 64 * 1024  # request line and headers
@@ -33,7 +29,6 @@ LINGER_BYTES = 64 << 20
 class ApiConnection(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app = self._with_sendfile(self.app)
         self.refused = False
         self.ignored_bytes = 0
         self.requests_seen: object = None
@@ -89,10 +84,3 @@ class ApiConnection(H11Protocol):
             return
         self.requests_seen = self.cycle
         self.head_timer = self.loop.call_later(HEAD_SECONDS, self._check_progress)
-
-    def _with_sendfile(self, app: Any) -> ASGIApp:
-        async def app_with_sendfile(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["extensions"] = {SENDFILE: functools.partial(send_file, self.conn, self.transport)}
-            await app(scope, receive, send)
-
-        return app_with_sendfile

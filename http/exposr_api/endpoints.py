@@ -16,7 +16,7 @@ from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.negotiation import prefers_prometheus
 from exposr_api.openapi import openapi_document
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
-from exposr_api.responses import PRIVATE, SAFE_HEADERS, encode_json, json_response, plain_response, revalidated_response
+from exposr_api.responses import encode_json, json_response, plain_response, revalidated_response
 from exposr_api.streams import EVENT_STREAM, ServerSentEvents
 
 Handler: TypeAlias = Callable[[Request, Service], Awaitable[Response]]
@@ -43,7 +43,7 @@ async def get_health(request: Request, service: Service) -> Response:
 async def get_metrics(request: Request, service: Service) -> Response:
     if prefers_prometheus(", ".join(request.headers.getlist("accept"))):
         body, media_type = service.prometheus()
-        return Response(body, headers={**SAFE_HEADERS, **PRIVATE, "content-type": media_type, "vary": "accept"})
+        return plain_response(body, media_type, headers={"vary": "accept"})
     return json_response(service.metrics(), headers={"vary": "accept"})
 
 

@@ -31,7 +31,7 @@ def encode_json(value: Any) -> bytes:
 def plain_response(
     body: bytes, media_type: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return Response(body, status, {**SAFE_HEADERS, **PRIVATE, **(headers or {})}, media_type)
+    return Response(body, status, {"content-type": media_type, **SAFE_HEADERS, **PRIVATE, **(headers or {})})
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

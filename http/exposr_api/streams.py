@@ -33,8 +33,9 @@ class ServerSentEvents(Response):
         self.heartbeat_seconds = heartbeat_seconds
         self.status_code = 200
         self.background = None
-        # content-encoding and x-accel-buffering keep proxies from collecting the stream before they pass it on
-        self.init_headers({**SAFE_HEADERS, **PRIVATE, "content-type": EVENT_STREAM, "x-accel-buffering": "no"})
+        # x-accel-buffering keeps proxies from collecting the stream before they pass it on
+        own = {"content-type": EVENT_STREAM, "connection": "close", "x-accel-buffering": "no"}
+        self.init_headers({**SAFE_HEADERS, **PRIVATE, **own})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.open_streams.add(self.stream)
