@@ -64,7 +64,7 @@ class Supervisor:
             service = TrainerService(core)
             service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
             api = ApiServer(create_app(service, load_keys(config)), config.api.host, config.api.port)
-            lock.note(Holder(os.getpid(), "exposr-trainer serve", api.url))
+            lock.note(Holder(os.getpid(), "exposr-trainer serve", api.address))
             self._serve(core, api)
         finally:
             lock.release()
@@ -82,7 +82,7 @@ class Supervisor:
             core.runner.wake.set()
             api.start()
             core.dataset.start()
-            log.info("serving", address=api.url, data=str(core.config.storage.local_path))
+            log.info("serving", address=api.address, data=str(core.config.storage.local_path))
             self._watch_parts(core, api)
             self._notifier.ready("reading the data folder")
             self._loop(core, api)
