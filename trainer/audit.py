@@ -199,7 +199,7 @@ def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:
                 across += 1
                 examples.append([member.sample.path, twin.sample.path])
     if across:
-        words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the numbers of the test part are too good"
+        words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the test part's numbers are too good"
     else:
         words = f"{pairs} near-duplicate pairs, none of them across the parts of the split"
     return {"pairs": pairs, "across_parts": across, "examples": examples[:10], "meaning": words}
@@ -280,8 +280,8 @@ def _metadata_words(before: Measured, after: Measured) -> str:
     if before.value is None or after.value is None:
         return f"could not be asked: {before.why or after.why}"
     return (
-        f"format, size, quality and EXIF alone tell the labels apart {_strength(before)} (AUC {before.value:.2f}) in the "
-        f"files as they lie, and {_strength(after)} (AUC {after.value:.2f}) in what the model is shown"
+        f"format, size, quality and EXIF alone tell the labels apart {_strength(before)} (AUC {before.value:.2f}) in "
+        f"the files as they lie, and {_strength(after)} (AUC {after.value:.2f}) in what the model is shown"
     )
 
 

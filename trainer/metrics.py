@@ -65,8 +65,8 @@ def point_metrics(targets: Ints, probabilities: Floats, threshold: float) -> Val
     values["nll"] = float(sk.log_loss(targets, clipped, labels=[0, 1]))
     values["brier"] = float(sk.brier_score_loss(targets, probabilities, pos_label=1))
     values["ece"] = expected_calibration_error(targets, probabilities)
-    if called.any():
-        values["precision"] = float(sk.precision_score(targets, called))
+    if called.any() or targets.any():
+        values["precision"] = float(sk.precision_score(targets, called, zero_division=0.0))
     if targets.any():
         values["recall"] = float(sk.recall_score(targets, called))
         values["f1"] = float(sk.f1_score(targets, called, zero_division=0.0))
@@ -107,7 +107,7 @@ def replicate_metrics(weights: Floats, targets: Ints, probabilities: Floats, thr
         values = {
             "accuracy": weights @ (positives == called) / total,
             "balanced_accuracy": (recall + specificity) / 2,
-            "precision": hits / called_weight,
+            "precision": np.where(called_weight > 0, hits / called_weight, 0.0),
             "recall": recall,
             "specificity": specificity,
             "f1": np.where(positive_weight > 0, 2 * hits / (positive_weight + called_weight), np.nan),
@@ -218,6 +218,4 @@ def _tpr_name(rate: float) -> str:
 
 
 def _why_missing(name: str, targets: Ints) -> str:
-    if name == "precision":
-        return "no picture is called ai_generated"
     return "there are no ai_generated pictures" if not targets.any() else "there are no real pictures"

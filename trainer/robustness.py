@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,18 +60,37 @@ def _screenshot(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return _recoded(screen, "JPEG", 85)
 
 
-CONDITIONS: dict[str, tuple[str, Transform]] = {
-    "web_size": (f"long side at most {WEB_SIDE} px", lambda image, rng: image),
-    "jpeg_90": ("JPEG, quality 90", lambda image, rng: _recoded(image, "JPEG", 90)),
-    "jpeg_60": ("JPEG, quality 60", lambda image, rng: _recoded(image, "JPEG", 60)),
-    "jpeg_30": ("JPEG, quality 30", lambda image, rng: _recoded(image, "JPEG", 30)),
-    "webp_50": ("WebP, quality 50", lambda image, rng: _recoded(image, "WEBP", 50)),
-    "resize_50": ("half the size", lambda image, rng: _scaled(image, 0.5)),
-    "blur": ("Gaussian blur, 1 px", lambda image, rng: image.filter(ImageFilter.GaussianBlur(1))),
-    "noise": ("Gaussian noise, 8 of 255", _noisy),
-    "crop_60": ("a random 60 % of either side", _cropped),
-    "screenshot": ("shown in a window and captured, JPEG 85", _screenshot),
-}
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way in which pictures are changed; as a transform it gets them upright and of a size that the web carries."""
+
+    name: str
+    what: str
+    change: Transform
+
+    @property
+    def cache_key(self) -> str:
+        """Names the change with its parameters, so that a scorer may remember what it saw."""
+        return f"robustness 1, {self.name}: {self.what}, web side {WEB_SIDE}"
+
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        rgb = to_rgb(ImageOps.exif_transpose(image))
+        long_side = max(rgb.size)
+        return self.change(_scaled(rgb, WEB_SIDE / long_side) if long_side > WEB_SIDE else rgb, rng)
+
+
+CONDITIONS = (
+    Condition("web_size", f"long side at most {WEB_SIDE} px", lambda image, rng: image),
+    Condition("jpeg_90", "JPEG, quality 90", lambda image, rng: _recoded(image, "JPEG", 90)),
+    Condition("jpeg_60", "JPEG, quality 60", lambda image, rng: _recoded(image, "JPEG", 60)),
+    Condition("jpeg_30", "JPEG, quality 30", lambda image, rng: _recoded(image, "JPEG", 30)),
+    Condition("webp_50", "WebP, quality 50", lambda image, rng: _recoded(image, "WEBP", 50)),
+    Condition("resize_50", "half the size", lambda image, rng: _scaled(image, 0.5)),
+    Condition("blur", "Gaussian blur, 1 px", lambda image, rng: image.filter(ImageFilter.GaussianBlur(1))),
+    Condition("noise", "Gaussian noise, 8 of 255", _noisy),
+    Condition("crop_60", "a random 60 % of either side", _cropped),
+    Condition("screenshot", "shown in a window and captured, JPEG 85", _screenshot),
+)
 
 
 def sweep(
@@ -86,13 +106,13 @@ def sweep(
     clean = score(scorer, chosen, temperature)
     clean_auc = measure(clean, MIDDLE, REPLICATES)["auc"].value
     conditions: dict[str, Any] = {}
-    for done, (name, (words, transform)) in enumerate(CONDITIONS.items()):
-        report(done, len(CONDITIONS), f"robustness: {words}")
-        scored = score(scorer, chosen, temperature, _on_web_size(transform), seed=done)
+    for done, condition in enumerate(CONDITIONS):
+        report(done, len(CONDITIONS), f"robustness: {condition.what}")
+        scored = score(scorer, chosen, temperature, condition)
         measured = measure(scored, MIDDLE, REPLICATES)
         auc = measured["auc"].value
-        conditions[name] = {
-            "what": words,
+        conditions[condition.name] = {
+            "what": condition.what,
             **{metric: measured[metric].to_card() for metric in REPORTED},
             "auc_change": None if auc is None or clean_auc is None else round(auc - clean_auc, 6),
             "flip_rate": _share(decided(clean.probabilities) != decided(scored.probabilities), scored).to_card(),
@@ -110,15 +130,6 @@ def decided(probabilities: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
 def verdicts(probabilities: Floats, points: OperatingPoints) -> np.ndarray[Any, np.dtype[np.int64]]:
     """1 ai_generated, 0 real, -1 uncertain."""
     return np.where(points.undecided(probabilities), -1, (probabilities >= points.threshold_ai).astype(np.int64))
-
-
-def _on_web_size(transform: Transform) -> Transform:
-    def apply(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        rgb = to_rgb(ImageOps.exif_transpose(image))
-        long_side = max(rgb.size)
-        return transform(_scaled(rgb, WEB_SIDE / long_side) if long_side > WEB_SIDE else rgb, rng)
-
-    return apply
 
 
 def _share(events: np.ndarray[Any, np.dtype[np.bool_]], scored: Scored) -> Measured:
