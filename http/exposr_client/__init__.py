@@ -11,6 +11,8 @@ Needs httpx. Only `Detector` needs torch, timm, pillow and numpy, and imports th
 """
 
 from exposr_client.async_follower import AsyncModelFollower
+from exposr_client.card import Verdict
+from exposr_client.detector import Detector, Prediction
 from exposr_client.errors import (
     AuthError,
     CacheError,
@@ -38,6 +40,7 @@ __all__ = [
     "AsyncModelFollower",
     "AuthError",
     "CacheError",
+    "Detector",
     "DetectorError",
     "ExpiredError",
     "ExposrClientError",
@@ -51,10 +54,12 @@ __all__ = [
     "ModelFollower",
     "ModelInfo",
     "NoModelError",
+    "Prediction",
     "RollbackError",
     "SignatureError",
     "TrainerUnavailable",
     "TrustError",
     "UnexpectedAnswerError",
+    "Verdict",
     "VersionGoneError",
 ]

@@ -1,0 +1,70 @@
+"""From a picture to the array a model sees, by its card alone. Own code: the trainer's is not needed to serve.
+
+tests/client/test_preprocessing.py holds both to the same bits. Every decode is a full one: JPEG's scaled decoding would
+change the traces that the detector looks for.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from exposr_client.card import View
+from exposr_client.errors import ImageError
+
+Source: TypeAlias = str | Path | bytes | Image.Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+MAX_PIXELS = 50_000_000
+EXIF_ORIENTATION = 274
+
+
+def open_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The decoded picture. Raises ImageError for what is no picture, of another format, or larger than allowed."""
+    if isinstance(source, Image.Image):
+        return source
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(f"{name}: {image.width}x{image.height} is larger than {max_pixels} pixels")
+            image.load()
+            return image
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ImageError(f"{name}: cannot be read as {', '.join(FORMATS)}: {error}") from error
+
+
+def to_array(image: Image.Image, view: View) -> NDArray[np.float32]:
+    """float32 [3, size, size] of a decoded picture."""
+    rgb = _to_rgb(ImageOps.exif_transpose(image), view.background)
+    if min(rgb.size) > view.short_side_max:
+        rgb = _resize(rgb, view.short_side_max / min(rgb.size))
+    if min(rgb.size) < view.size:
+        rgb = _resize(rgb, view.size / min(rgb.size))
+    left, top = (rgb.width - view.size) // 2, (rgb.height - view.size) // 2
+    crop = rgb.crop((left, top, left + view.size, top + view.size))
+    pixels = np.asarray(crop, dtype=np.uint8).astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    mean, std = (np.array(values, dtype=np.float32).reshape(3, 1, 1) for values in (view.mean, view.std))
+    return np.ascontiguousarray((pixels - mean) / std)
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: convert() would clip it to white
+        values = np.clip(np.asarray(image, dtype=np.int64) // 257, 0, 255)
+        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _resize(image: Image.Image, factor: float) -> Image.Image:
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.BICUBIC)
