@@ -1,0 +1,110 @@
+"""The integration guide's own Python, word for word, against the running service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from service_process import KEY, ServiceProcess
+
+MODEL_INFO = """
+from trainer.model_sync import push_latest_model, get_model_path
+from utils.config_loader import load_config
+
+config = load_config()
+
+# Get latest model info
+model_info = push_latest_model(config)
+"""
+USAGE = """
+import os
+import requests
+
+url = os.getenv("EXPOSR_TRAINER_URL")
+api_key = os.getenv("EXPOSR_TRAINER_API_KEY")
+
+headers = {"Authorization": f"Bearer {api_key}"}
+
+# Get metrics
+response = requests.get(f"{url}/metrics", headers=headers)
+metrics = response.json()
+"""
+EXAMPLE = """
+# In Exposr-Core
+import requests
+import os
+from pathlib import Path
+
+TRAINER_URL = os.getenv("EXPOSR_TRAINER_URL", "http://localhost:8001")
+TRAINER_API_KEY = os.getenv("EXPOSR_TRAINER_API_KEY", "test_api_key")
+
+headers = {"Authorization": f"Bearer {TRAINER_API_KEY}"}
+
+# Check for new models
+def check_for_new_model(current_version: str = "v1"):
+    response = requests.get(f"{TRAINER_URL}/metrics", headers=headers)
+    metrics = response.json()
+
+    if metrics["models_trained"] > 0:
+        # Check if new version
+        latest_time = metrics["last_training"]
+        # Compare with current model timestamp
+        # If newer, download new model
+
+# Download model
+def download_latest_model():
+    # Get model info
+    response = requests.get(f"{TRAINER_URL}/models/latest", headers=headers)
+    model_info = response.json()
+
+    # Download weights from models/vit/{version}/weights.pt
+    # Load into Exposr-Core
+
+    pass
+"""
+
+
+def run_python(service: ServiceProcess, code: str) -> str:
+    environ = {**service.environ, "EXPOSR_TRAINER_URL": service.url, "EXPOSR_TRAINER_API_KEY": KEY, "NO_PROXY": "*"}
+    finished = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environ, cwd=service.folder, capture_output=True, text=True, timeout=30
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_the_usage_snippet_gets_the_four_metrics(running: ServiceProcess) -> None:
+    shown = run_python(running, USAGE + "\nprint(sorted(metrics), response.status_code)")
+    assert shown.split("]")[0].count("'") == 8
+    assert "'last_training', 'models_trained', 'total_images', 'validation_accuracy'" in shown
+    assert "200" in shown
+
+
+def test_the_model_info_snippet_runs_before_anything_is_published(running: ServiceProcess) -> None:
+    assert run_python(running, MODEL_INFO + "\nprint(model_info)").strip() == "None"
+
+
+def test_the_example_runs_before_anything_is_published(running: ServiceProcess) -> None:
+    shown = run_python(running, EXAMPLE + "\ncheck_for_new_model()\ndownload_latest_model()\nprint('ran')")
+    assert shown.strip() == "ran"
+
+
+def test_a_model_in_the_guides_form_is_read_as_the_guide_says(service: ServiceProcess) -> None:
+    folder = service.models / "vit/v2"
+    folder.mkdir(parents=True)
+    (folder / "weights.pt").write_bytes(os.urandom(2000))
+    (service.models / "registry.json").write_text(
+        """[{"model": "vit", "version": "v2", "timestamp": "2025-10-29T00:59:08Z", "dataset_size": 51, "train_size": 46,
+        "val_size": 5, "epochs": 10, "val_acc": 0.89, "val_auc": 0.87, "val_loss": 0.21, "precision": 0.82,
+        "recall": 0.9, "f1_score": 0.89, "notes": "Automated training run with evaluation"}]"""
+    )
+    service.start()
+    metrics = service.get("/metrics")
+    assert (metrics["models_trained"], metrics["last_training"]) == (1, "2025-10-29T00:59:08Z")
+    assert metrics["validation_accuracy"] == 0.89
+    latest = service.get("/models/latest")
+    assert (latest["model_version"], latest["download_url"]) == ("v2", "models/vit/v2/weights.pt")
+    assert latest["metrics"]["val_accuracy"] == 0.89
+    shown = run_python(service, MODEL_INFO + "\nprint(model_info['download_url'], get_model_path(config, 'vit', 'v2'))")
+    assert shown.split() == ["models/vit/v2/weights.pt", str(folder / "weights.pt")]
