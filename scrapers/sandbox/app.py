@@ -75,6 +75,8 @@ class FrontDoor:
                 await self._app(scope, receive, send_and_note)
             else:
                 entry.fault = fault.kind
-                await play(fault, entry.kind, sandbox.base(request), self._app, scope, receive, send_and_note)
+                await play(
+                    fault, entry.source, entry.kind, sandbox.base(request), self._app, scope, receive, send_and_note
+                )
         finally:
             sandbox.journal.end(entry)

@@ -21,14 +21,22 @@ LAST_NAMES = ("Kowal", "van Dam", "Okafor", "Lindqvist", "Tanaka", "Ferreira", "
 
 
 class Catalogue:
-    """The pictures of one source, newest first, found by id and by the name of their file."""
+    """The pictures of one source, newest first, found by id and by the name of their file.
+
+    `extras` can be found too, but are in no list.
+    """
 
     def __init__(
-        self, pictures: Sequence[Picture], picture_id: Callable[[Picture], str], image_name: Callable[[Picture], str]
+        self,
+        pictures: Sequence[Picture],
+        picture_id: Callable[[Picture], str],
+        image_name: Callable[[Picture], str],
+        extras: Sequence[Picture] = (),
     ) -> None:
         self.pictures = tuple(pictures)
-        self.by_id = {picture_id(picture): picture for picture in pictures}
-        self.by_image = {image_name(picture): picture for picture in pictures}
+        self.extras = tuple(extras)
+        self.by_id = {picture_id(picture): picture for picture in (*pictures, *extras)}
+        self.by_image = {image_name(picture): picture for picture in (*pictures, *extras)}
         self._rankings: dict[str, tuple[Picture, ...]] = {}
 
     def ranked(self, query: str) -> tuple[Picture, ...]:
@@ -57,11 +65,16 @@ class Sandbox:
         self.quotas = Quotas(clock)
         self.injector = FaultInjector()
         self.calls: dict[str, int] = {}
+        self._pictures: Mapping[SourceName, Sequence[Picture]] = {}
+        self._pictures_of: object = None
         self.configure(settings)
 
     def configure(self, settings: SandboxSettings) -> None:
-        pictures = collect_pictures(self._folder, settings)
-        self.catalogues = {name: build(pictures[name], settings) for name, build in self._builders.items()}
+        source = (settings.synthetic, settings.photo_sources)
+        if source != self._pictures_of:
+            self._pictures = collect_pictures(self._folder, settings)
+            self._pictures_of = source
+        self.catalogues = {name: build(self._pictures[name], settings) for name, build in self._builders.items()}
         self.settings = settings
 
     def reset(self) -> None:

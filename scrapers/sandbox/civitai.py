@@ -119,7 +119,8 @@ class _Civitai:
             cursor = self._cursor(found, following, query)
             metadata |= {"nextCursor": cursor, "nextPage": self._next_page(request, query, cursor)}
         items = [self._describe(request, picture, query) for picture in shown]
-        return JSONResponse({"items": items, "metadata": metadata})
+        # escaped to ASCII: prompts may hold lone surrogates, which have no UTF-8
+        return Response(json.dumps({"items": items, "metadata": metadata}), media_type="application/json")
 
     def _matching(self, query: ImageQuery) -> list[Picture]:
         catalogue = self._sandbox.catalogues["civitai"]

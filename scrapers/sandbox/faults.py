@@ -72,18 +72,21 @@ class FaultInjector:
         return choose_fault(faults, source, kind, url, self._attempts[url])
 
 
-async def play(fault: Fault, kind: str, base: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+async def play(
+    fault: Fault, source: str, kind: str, base: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Answer a request in the way that `fault` says; `base` is this server's URL."""
     match fault.kind:
         case "status":
-            await _reply(send, fault.status, HTML_PAGE if fault.status >= 500 else b"refused", _retry_headers(fault))
+            await _reply(send, fault.status, _error_body(fault.status, source, kind), _retry_headers(fault))
         case "challenge":
             headers = {"cf-mitigated": "challenge", "server": "cloudflare", "cf-ray": "8f00000000000000-SBX"}
-            await _reply(send, 403, CHALLENGE_PAGE, {"content-type": "text/html; charset=UTF-8", **headers})
+            await _reply(send, 403, CHALLENGE_PAGE, headers)
         case "hang":
             await _until_disconnected(receive)
         case "redirect":
-            await _reply(send, 302, b"", {"location": fault.location.format(base=base)})
+            location = fault.location.format(base=base, port=base.rpartition(":")[2])
+            await _reply(send, 302, b"", {"location": location})
         case "redirect_loop":
             await _reply(
                 send, 302, b"", {"location": base + scope["path"] + "?" + scope["query_string"].decode("latin-1")}
@@ -102,10 +105,10 @@ async def play(fault: Fault, kind: str, base: str, app: ASGIApp, scope: Scope, r
             await _reply(send, 200, gzip_bomb(fault.mebibytes, kind), headers)
         case _:
             start, body = await _answer_of(app, scope, receive)
-            await _distort(fault, start, body, send)
+            await _distort(fault, start, body, receive, send)
 
 
-async def _distort(fault: Fault, start: Message, body: bytes, send: Send) -> None:
+async def _distort(fault: Fault, start: Message, body: bytes, receive: Receive, send: Send) -> None:
     """Send a good answer in a bad way."""
     headers = MutableHeaders(scope=start)
     half = len(body) // 2
@@ -136,12 +139,23 @@ async def _distort(fault: Fault, start: Message, body: bytes, send: Send) -> Non
             {"type": "http.response.body", "body": body[:half] if fault.kind == "cut_body" else body, "more_body": True}
         )
         return
-    if fault.kind == "slow_drip":
+    if fault.kind == "slow_drip" and not await _drip(body, fault.seconds, receive, send):
+        return
+    rest = b"" if fault.kind == "slow_drip" else body
+    await send({"type": "http.response.body", "body": rest, "more_body": False})
+
+
+async def _drip(body: bytes, seconds: float, receive: Receive, send: Send) -> bool:
+    """One byte at a time; False when the client has gone."""
+    gone = asyncio.ensure_future(_until_disconnected(receive))
+    try:
         for position in range(len(body)):
             await send({"type": "http.response.body", "body": body[position : position + 1], "more_body": True})
-            await asyncio.sleep(fault.seconds)
-        body = b""
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+            if (await asyncio.wait({gone}, timeout=seconds))[0]:
+                return False
+        return True
+    finally:
+        gone.cancel()
 
 
 async def _answer_of(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
@@ -155,7 +169,8 @@ async def _answer_of(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Mess
 
 
 async def _reply(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
-    all_headers = {"content-type": "text/html" if body.startswith(b"<") else "text/plain", **headers}
+    guessed = {b"<": "text/html; charset=UTF-8", b"{": "application/json"}.get(body[:1], "text/plain")
+    all_headers = {"content-type": guessed, **headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in all_headers.items()]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -165,6 +180,12 @@ async def _reply(send: Send, status: int, body: bytes, headers: dict[str, str]) 
 async def _until_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
+
+
+def _error_body(status: int, source: str, kind: str) -> bytes:
+    if source == "civitai" and kind == "api" and status in (500, 503):
+        return b'{"error":"Server busy, please retry shortly."}'
+    return HTML_PAGE if status >= 500 else b"refused"
 
 
 def _retry_headers(fault: Fault) -> dict[str, str]:

@@ -135,7 +135,8 @@ class Fault(_Settings):
         default=None, description="The header's value; `date` is an HTTP date ten seconds ahead; none: no header."
     )
     location: str = Field(
-        default="http://169.254.169.254/latest/meta-data/", description="For kind redirect; {base} is this server."
+        default="http://169.254.169.254/latest/meta-data/",
+        description="For kind redirect; {base} and {port} are this server's.",
     )
     header: str = Field(default="X-Robots-Tag: noai", description="For kind noai: the whole header line.")
     seconds: float = Field(

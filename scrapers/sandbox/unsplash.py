@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from scrapers.sandbox.catalogue import Catalogue, Sandbox, has_orientation, person, whole_number
-from scrapers.sandbox.pictures import Picture, with_oddities
+from scrapers.sandbox.pictures import NEWEST, Picture, drawn_picture, with_oddities
 from scrapers.sandbox.settings import SandboxSettings
 from scrapers.sandbox.settings import Unsplash as Settings
 
@@ -42,7 +42,8 @@ def image_name(picture: Picture) -> str:
 
 def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> Catalogue:
     odd = ODDITIES if settings.unsplash.foreign_items else ()
-    return Catalogue(with_oddities(pictures, odd, "real"), photo_id, image_name)
+    advert = drawn_picture("odd-sponsored", "real", NEWEST, "sponsored")
+    return Catalogue(with_oddities(pictures, odd, "real"), photo_id, image_name, extras=[advert])
 
 
 def routes(sandbox: Sandbox) -> list[Route]:
@@ -149,16 +150,14 @@ class _Unsplash:
         if page is None or per_page is None or page < 1 or per_page < 1:
             return _errors(400, "page and per_page must be positive numbers")
         per_page = min(per_page, MAX_PER_PAGE)
+        adverts = self._catalogue.extras if as_search and self._settings.sponsored_first else ()
+        size = max(1, per_page - len(adverts))
         total = min(len(pictures), MAX_TOTAL)
-        pages = -(-total // per_page)
+        pages = -(-total // size)
         reachable = pictures[: self._settings.horizon_items] if as_search else pictures
-        shown = list(reachable[(page - 1) * per_page : page * per_page])
-        if as_search and self._settings.sponsored_first and shown and self._catalogue.pictures:
-            shown[0] = self._catalogue.pictures[0]
-        photos = [self._describe(request, picture) for picture in shown]
-        if as_search and self._settings.sponsored_first and photos:
-            photos[0] |= {"sponsorship": {"tagline": "Made for you", "sponsor": {"username": "acme"}}}
-        beyond = (page - 1) * per_page >= len(reachable)
+        shown = reachable[(page - 1) * size : page * size]
+        photos = [self._describe(request, picture) for picture in (*(adverts if shown else ()), *shown)]
+        beyond = (page - 1) * size >= len(reachable)
         body: Any = photos
         if as_search:
             body = {"total": total, "total_pages": 0 if beyond else pages, "results": photos}
@@ -217,7 +216,7 @@ class _Unsplash:
             "likes": picture.number("likes", 500),
             "liked_by_user": False,
             "current_user_collections": [],
-            "sponsorship": None,
+            "sponsorship": {"tagline": "Made for you"} if picture.oddity == "sponsored" else None,
             "topic_submissions": {"3d-renders": {"status": "approved"}} if picture.oddity == "render" else {},
             "asset_type": "illustration" if picture.oddity == "illustration" else "photo",
             "user": self._user(base, picture, bare=bare),
