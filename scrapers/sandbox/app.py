@@ -67,6 +67,9 @@ class FrontDoor:
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
+            elif not message.get("more_body", False):
+                # before the last bytes leave: a client that answers them at once is not a second one in flight
+                sandbox.journal.end(entry)
             await send(message)
 
         fault = sandbox.injector.pick(sandbox.settings.faults, entry.source, entry.kind, path, request.url.query)

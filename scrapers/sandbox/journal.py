@@ -32,6 +32,7 @@ class Entry:
     agent: str
     status: int = 0
     fault: str = ""
+    ended: bool = False
 
 
 class Journal:
@@ -80,8 +81,10 @@ class Journal:
         return entry
 
     def end(self, entry: Entry) -> None:
-        if entry.kind == "control":
+        """Count the outcome; a second call for the same entry does nothing."""
+        if entry.kind == "control" or entry.ended:
             return
+        entry.ended = True
         group = f"{entry.source} {entry.kind}"
         self._in_flight[group] -= 1
         self._counters["statuses"][f"{group} {entry.status}"] += 1
