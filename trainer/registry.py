@@ -188,16 +188,18 @@ class Registry:
             raise OperatorError("there is no previous version to roll back to; promote one by name")
         return self.promote(previous["model"], previous["version"])
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the newest `keep` versions and those that an alias names. Returns what was removed."""
+    def prunable(self, keep: int) -> list[str]:
+        """What `prune` would remove, as "vit/v1"."""
         if keep < 1:
             raise OperatorError(f"keep is {keep}: at least 1 version stays")
+        entries = self.entries()
+        aliases = self._aliases(entries)
+        return [name for name in map(name_of, entries[:-keep]) if name not in (aliases.champion, aliases.previous)]
+
+    def prune(self, keep: int) -> list[str]:
+        """Remove all but the newest `keep` versions and those that an alias names. Returns what was removed."""
         with self._changing():
-            entries = self.entries()
-            aliases = self._aliases(entries)
-            removed = [
-                name for name in map(name_of, entries[:-keep]) if name not in (aliases.champion, aliases.previous)
-            ]
+            removed = self.prunable(keep)
             for name in removed:
                 self.version_folder(*name.split("/"))  # a name that cannot be ours stops us before anything is removed
             if removed:
