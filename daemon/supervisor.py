@@ -22,6 +22,8 @@ from daemon.service import TrainerService
 from daemon.watchdog import Heartbeats, Watchdog
 from exposr_api.app import create_app
 from exposr_api.server import ApiServer
+from scrapers.status import source_states
+from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock
 from utils.config_loader import Config
 from utils.errors import ConfigError, OperatorError
@@ -82,6 +84,9 @@ class Supervisor:
             core.runner.wake.set()
             api.start()
             core.dataset.start()
+            for state in source_states(core.config):
+                if state.enabled:
+                    log.info("source_terms", source=state.name, terms=TERMS[state.name])
             log.info("serving", address=api.address, data=str(core.config.storage.local_path))
             self._watch_parts(core, api)
             self._notifier.ready("reading the data folder")
