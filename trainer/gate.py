@@ -1,8 +1,8 @@
 """The gate: a version is published because it is better than, or at least not worse than, what is in service.
 
 Candidate and champion are scored on the same current test part. The cluster bootstrap draws groups once for both, so
-that what is compared is their difference on the same pictures. Not worse means: the lower end of that difference, at the
-stated one-sided confidence, is above minus the margin. A candidate that is worse by more than that therefore passes in
+that what is compared is their difference on the same pictures. Not worse means: the lower end of that difference, at
+the stated one-sided confidence, is above minus the margin. A candidate that is worse by more than that passes in
 about 1 - confidence of the cases, and an equal one is called an improvement as rarely.
 """
 

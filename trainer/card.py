@@ -1,0 +1,165 @@
+"""The version's card (model.json) and its registry entry: everything a version must prove, in one place."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version as package_version
+from typing import Any
+
+from trainer.audit import Audit
+from trainer.calibration import Calibration
+from trainer.evaluation import Evaluation
+from trainer.gate import GateDecision
+from trainer.golden import record_golden
+from trainer.operating_points import MIDDLE, origin
+from trainer.registry_files import Entry
+from trainer.snapshot import Snapshot
+from trainer.types import PARTS, Candidate, GroupedSample, PartsOfSplit
+from utils.version import VERSION
+from utils.clock import to_iso
+from utils.config_loader import Config
+
+CARD_KEYS = (
+    "architecture",
+    "preprocessing",
+    "labels",
+    "operating_points",
+    "calibration",
+    "evaluation",
+    "audit",
+    "gate",
+    "data",
+    "software",
+    "files",
+)
+LABELS_CARD = {
+    "0": "real",
+    "1": "ai_generated",
+    "output": "one logit; P(ai_generated) = sigmoid(logit / calibration.temperature)",
+    "verdicts": ["ai_generated", "real", "uncertain"],
+}
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
+SMALL_TEST = 100  # pictures of the test part below which the notes warn
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found out about a candidate."""
+
+    calibration: Calibration
+    evaluation: Evaluation
+    audit: Audit
+    decision: GateDecision
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    model: str
+    version: str
+    created: datetime
+
+
+def make_card(
+    identity: Identity,
+    candidate: Candidate,
+    judgement: Judgement,
+    snapshot: Snapshot,
+    parts: PartsOfSplit,
+    split_report: Mapping[str, Any],
+    config: Config,
+    files: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The card, with exactly CARD_KEYS on top. `files` are the sha256 and size_bytes of what lies beside it."""
+    golden = record_golden(candidate.preprocessing, candidate.model)
+    card = {
+        "architecture": {**candidate.architecture, "mode": candidate.mode, "pretrained": candidate.pretrained},
+        "preprocessing": {**candidate.preprocessing.as_card(), "golden": golden},
+        "labels": LABELS_CARD,
+        "operating_points": judgement.calibration.points.to_card(),
+        "calibration": judgement.calibration.to_card(),
+        "evaluation": judgement.evaluation.to_card(),
+        "audit": judgement.audit.to_card(),
+        "gate": {"published_as": f"{identity.model}/{identity.version}", **judgement.decision.to_card()},
+        "data": {
+            "fingerprint": snapshot.fingerprint,
+            "samples": len(snapshot.samples),
+            "labels": dict(Counter(sample.label for sample in snapshot.samples)),
+            "parts": {part: _part_counts(parts[part]) for part in PARTS},
+            "split": dict(split_report),
+            "training": {
+                "epochs": candidate.epochs,
+                "history": candidate.history,
+                "notes": candidate.notes,
+                "settings": config.training.model_dump(mode="json"),
+            },
+        },
+        "software": {
+            "exposr-trainer": VERSION,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            **{name: package_version(name) for name in PACKAGES},
+            "created": to_iso(identity.created),
+        },
+        "files": {name: dict(facts) for name, facts in files.items()},
+    }
+    return {key: card[key] for key in CARD_KEYS}
+
+
+def make_entry(
+    identity: Identity, candidate: Candidate, judgement: Judgement, snapshot: Snapshot, parts: PartsOfSplit
+) -> Entry:
+    """The guide's fields, from the validation part at a threshold of 0.5 after temperature, and what the gate found."""
+    validation = judgement.evaluation.validation
+    return {
+        "model": identity.model,
+        "version": identity.version,
+        "timestamp": to_iso(identity.created),
+        "dataset_size": len(snapshot.samples),
+        "train_size": len(parts["train"]),
+        "val_size": len(parts["validation"]),
+        "calibration_size": len(parts["calibration"]),
+        "test_size": len(parts["test"]),
+        "epochs": candidate.epochs,
+        "val_acc": validation["accuracy"].value,
+        "val_auc": validation["auc"].value,
+        "val_loss": validation["nll"].value,
+        "precision": validation["precision"].value,
+        "recall": validation["recall"].value,
+        "f1_score": validation["f1"].value,
+        "test_auc": judgement.evaluation.test["auc"].value,
+        "test_auc_interval": [judgement.evaluation.test["auc"].low, judgement.evaluation.test["auc"].high],
+        "notes": notes(candidate, judgement),
+        "data_fingerprint": snapshot.fingerprint,
+        "gate": judgement.decision.to_card(),
+    }
+
+
+def notes(candidate: Candidate, judgement: Judgement) -> str:
+    """What whoever reads the registry must know, in one line."""
+    auc, decision = judgement.evaluation.test["auc"], judgement.decision
+    weights = candidate.pretrained.get("note") or candidate.pretrained.get("source", "unknown")
+    parts = [f"{candidate.architecture['name']}, mode {candidate.mode}, weights: {weights}"]
+    parts += candidate.notes
+    if auc.value is None:
+        parts.append(f"test AUC not measurable: {auc.why}")
+    elif auc.n < SMALL_TEST and auc.low is not None and auc.high is not None:
+        words = "includes chance" if auc.low <= 0.5 else "few pictures, wide interval"
+        parts.append(f"test AUC {auc.value:.2f} on {auc.n} pictures, {auc.low:.2f} to {auc.high:.2f} ({words})")
+    parts.append(f"gate: {'; '.join(decision.reasons)}")
+    parts.append(f"val_* and precision, recall, f1_score are at P >= {MIDDLE} on the validation part")
+    return ". ".join(parts)
+
+
+def _part_counts(members: Sequence[GroupedSample]) -> dict[str, Any]:
+    counts = Counter(member.sample.label for member in members)
+    return {
+        "n": len(members),
+        "groups": len({member.group for member in members}),
+        "real": counts["real"],
+        "ai_generated": counts["ai_generated"],
+        "origins": dict(sorted(Counter(origin(member) for member in members).items())),
+    }

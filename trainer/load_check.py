@@ -1,0 +1,56 @@
+"""`python -P -m trainer.load_check FOLDER`: do a version's files load and answer as they did when they were made?
+
+Run in a process of its own, so that nothing the training left in memory can help. Exit 0, or 1 with the problems on
+standard output, one a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from trainer.golden import golden_differences
+from trainer.registry_files import CARD_FILE, WEIGHTS_FILE
+from trainer.scoring import load_version
+from utils.errors import StopRunError
+from utils.files import sha256_of_file
+
+
+def problems_of(folder: Path) -> list[str]:
+    """What keeps the version in `folder` from being used, in words; empty when nothing does."""
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        files = card["files"]
+        golden = card["preprocessing"]["golden"]
+    except (OSError, ValueError, KeyError) as error:
+        return [f"{CARD_FILE} cannot be read: {error!r}"]
+    problems = [f"{WEIGHTS_FILE} is not named by the card"] if WEIGHTS_FILE not in files else []
+    for name, facts in files.items():
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif sha256_of_file(file) != facts["sha256"]:
+            problems.append(f"{name} is not the file that the card names")
+    if problems:
+        return problems
+    try:
+        model, _, preprocessing = load_version(folder)
+    except StopRunError as error:
+        return [str(error)]
+    return golden_differences(golden, preprocessing, model)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="trainer.load_check", description="Load a version as a consumer would.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    problems = problems_of(parser.parse_args(arguments).folder)
+    for problem in problems:
+        sys.stdout.write(problem + "\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

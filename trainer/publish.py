@@ -1,0 +1,96 @@
+"""Publishing: stage every file of a version, have a fresh process load it, then let the registry make it visible."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.card import Identity, Judgement, make_card, make_entry
+from trainer.registry import Registry
+from trainer.registry_files import CARD_FILE, WEIGHTS_FILE, Entry
+from trainer.report import write_report
+from trainer.snapshot import Snapshot, write_snapshot
+from trainer.types import PARTS, Candidate, PartsOfSplit, Report
+from utils.config_loader import Config
+from utils.errors import StopRunError
+from utils.files import sha256_of_file, write_json_atomically
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+SNAPSHOT_FILE = "snapshot.jsonl"
+SPLIT_FILE = "split.jsonl"
+REPORT_FILE = "report.html"
+LOAD_CHECK_SECONDS = 600  # importing torch on a busy small machine takes its time
+
+
+def publish(
+    registry: Registry,
+    model_name: str,
+    candidate: Candidate,
+    judgement: Judgement,
+    snapshot: Snapshot,
+    parts: PartsOfSplit,
+    split_report: Mapping[str, Any],
+    config: Config,
+    now: datetime,
+    report: Report,
+) -> Entry:
+    """Make the candidate the champion. Raises StopRunError, with nothing visible, when its files do not load."""
+    identity = Identity(model_name, registry.reserve_version(model_name), now)
+    report(0, 3, f"writing {model_name}/{identity.version}")
+    staged = registry.stage(model_name, identity.version)
+    entry = make_entry(identity, candidate, judgement, snapshot, parts)
+    write_weights(staged / WEIGHTS_FILE, candidate.model)
+    write_snapshot(staged / SNAPSHOT_FILE, snapshot.samples)
+    write_split(staged / SPLIT_FILE, parts)
+    card = make_card(identity, candidate, judgement, snapshot, parts, split_report, config, {})
+    write_report(staged / REPORT_FILE, entry, card)
+    write_json_atomically(staged / CARD_FILE, card | {"files": _facts_of(staged)})
+    report(1, 3, "loading it in a fresh process")
+    check_loads(staged)
+    report(2, 3, f"publishing {model_name}/{identity.version}")
+    published = registry.publish(staged, entry)
+    log.info("version_published", model=model_name, version=identity.version, sha256=published["sha256"])
+    for name in registry.prune(config.gate.keep_versions):
+        log.info("version_removed", name=name, keep_versions=config.gate.keep_versions)
+    report(3, 3, f"published {model_name}/{identity.version}")
+    return published
+
+
+def write_weights(file: Path, model: torch.nn.Module) -> None:
+    """A plain state_dict of CPU tensors that torch.load(weights_only=True) reads."""
+    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, file)
+
+
+def write_split(file: Path, parts: PartsOfSplit) -> None:
+    """Group and part of every sample used, by sha256: with the snapshot, all that a check needs."""
+    rows = sorted((member.sample.sha256, member.group, part) for part in PARTS for member in parts[part])
+    lines = [json.dumps({"sha256": sha256, "group": group, "part": part}) + "\n" for sha256, group, part in rows]
+    file.write_text("".join(lines), encoding="utf-8")
+
+
+def check_loads(folder: Path) -> None:
+    """Load and query the version in a fresh process, as whoever downloads it will. Raises StopRunError if it fails."""
+    command = [sys.executable, "-P", "-m", "trainer.load_check", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_CHECK_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StopRunError(f"{folder.name}: loading it took more than {LOAD_CHECK_SECONDS} s; not published") from error
+    if done.returncode != 0:
+        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        raise StopRunError(f"{folder.name}: the files do not load, not published: {'; '.join(said[-5:])}")
+
+
+def _facts_of(staged: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path.name: {"sha256": sha256_of_file(path), "size_bytes": path.stat().st_size}
+        for path in sorted(staged.iterdir())
+    }

@@ -1,0 +1,204 @@
+"""report.html: the card for people. The verdict first, then what it is worth, then the numbers; nothing is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from trainer.plots import plots_of
+from trainer.registry_files import Entry
+from utils.files import write_atomically
+
+TEMPLATES = Path(__file__).parent / "templates"
+ROWS = {
+    "auc": "AUC",
+    "ap": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "tpr_at_fpr_1": "generated found at 1 % false alarms",
+    "tpr_at_fpr_5": "generated found at 5 % false alarms",
+    "tpr_at_fpr_10": "generated found at 10 % false alarms",
+    "eer": "equal error rate",
+    "ece": "calibration error (ECE)",
+    "nll": "log loss",
+    "brier": "Brier score",
+}
+HEADLINES = {
+    "first": ("good", "Published as the first version"),
+    "improvement": ("good", "Published: better than the version before"),
+    "not_worse": ("good", "Published: not worse than the version before"),
+    "gate_off": ("warn", "Published without a check: the gate is switched off"),
+    "rejected": ("bad", "Not published"),
+}
+FEW_PICTURES = 100  # in the test part
+
+
+def write_report(file: Path, entry: Entry, card: dict[str, Any]) -> None:
+    write_atomically(file, render_report(entry, card).encode())
+
+
+def render_report(entry: Entry, card: dict[str, Any]) -> str:
+    """One self-contained page."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    tone, headline = HEADLINES[card["gate"]["verdict"]]
+    evaluation = card["evaluation"]
+    is_doubtful = _is_doubtful(evaluation["test"]["auc"])
+    return environment.get_template("report.html.j2").render(
+        name=f"{entry['model']}/{entry['version']}",
+        entry=entry,
+        card=card,
+        architecture=f"{card['architecture']['name']}, mode {card['architecture']['mode']}",
+        weights_note=card["architecture"]["pretrained"].get("note") or card["architecture"]["pretrained"].get("source"),
+        tone="warn" if tone == "good" and is_doubtful else tone,
+        headline=headline + (", but hardly tested" if tone == "good" and is_doubtful else ""),
+        worth=worth_in_words(card),
+        tiles=_tiles(evaluation),
+        numbers=[
+            {
+                "name": words,
+                "test": _number(evaluation["test"][key]),
+                "validation": _number(evaluation["validation"][key]),
+            }
+            for key, words in ROWS.items()
+        ],
+        slices=_slice_rows(evaluation),
+        plots=plots_of(card),
+        robustness=_robustness_rows(evaluation),
+        verdicts=_verdict_rows(evaluation["test"]["verdicts"]),
+        audit=_audit_sentences(card["audit"]),
+        core=(evaluation["core"] or {}).get("meaning"),
+    )
+
+
+def worth_in_words(card: dict[str, Any]) -> list[str]:
+    """What the accuracy is worth, for someone who does not read intervals."""
+    test = card["evaluation"]["test"]
+    auc, accuracy = test["auc"], test["accuracy"]
+    if auc["value"] is None:
+        return [f"Nothing can be said about how good it is: {auc.get('why', 'the test part is too small')}."]
+    right = round(accuracy["value"] * test["n"])
+    sentences = [
+        f"Of {test['n']} test pictures that it never saw ({test['real']} real, {test['ai_generated']} generated, "
+        f"{auc['groups']} independent groups) it judged {right} rightly. Put a random generated and a random real "
+        f"picture side by side, and it ranks the generated one higher {auc['value']:.0%} of the time."
+    ]
+    if auc["low"] is not None and auc["low"] <= 0.5:
+        sentences.append(
+            f"That is not evidence of anything yet: a coin could have done the same on these pictures (the interval "
+            f"runs from {auc['low']:.2f} to {auc['high']:.2f}, and 0.50 is chance). Collect more before relying on it."
+        )
+    elif test["n"] < FEW_PICTURES:
+        sentences.append(
+            f"So few pictures cannot say more than that the true figure lies somewhere between {auc['low']:.2f} and "
+            f"{auc['high']:.2f}, for pictures like these. It says nothing about other cameras, subjects or generators."
+        )
+    else:
+        sentences.append(
+            f"The true figure lies between {auc['low']:.2f} and {auc['high']:.2f} for pictures like these; how it does "
+            "on sources and generators it never saw is in the last column of the table by generator and source."
+        )
+    return sentences
+
+
+def _is_doubtful(auc: dict[str, Any]) -> bool:
+    return auc["value"] is None or auc["low"] is None or auc["low"] <= 0.5 or auc["n"] < FEW_PICTURES
+
+
+def _tiles(evaluation: dict[str, Any]) -> list[dict[str, str]]:
+    names = {
+        "auc": "AUC",
+        "balanced_accuracy": "balanced accuracy",
+        "recall": "generated found",
+        "specificity": "real left alone",
+    }
+    return [{"name": words, **_value_and_note(evaluation["test"][key])} for key, words in names.items()]
+
+
+def _value_and_note(measured: dict[str, Any]) -> dict[str, str]:
+    if measured["value"] is None:
+        return {"value": "–", "note": measured.get("why", "")}
+    if measured["low"] is None:
+        return {"value": f"{measured['value']:.2f}", "note": f"n = {measured['n']}"}
+    return {
+        "value": f"{measured['value']:.2f}",
+        "note": f"{measured['low']:.2f} to {measured['high']:.2f}, n = {measured['n']}",
+    }
+
+
+def _number(measured: dict[str, Any] | None) -> str:
+    if measured is None:
+        return "–"
+    if measured["value"] is None:
+        return f"– ({measured.get('why', 'not measurable')})"
+    if measured["low"] is None:
+        return f"{measured['value']:.3f}"
+    return f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
+
+
+def _slice_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for key, label, correct, left_out in (
+        ("per_generator", "generated", "recall", "leave_one_generator_out"),
+        ("per_real_source", "real", "specificity", "leave_one_real_source_out"),
+    ):
+        alone = evaluation.get(left_out, {}).get("by_name", {})
+        rows += [
+            {
+                "name": name,
+                "label": label,
+                "n": entry["n"],
+                "correct": _number(entry[correct]),
+                "auc": _number(entry["auc"]),
+                "left_out": _number(alone[name]["auc"]) if name in alone else "–",
+            }
+            for name, entry in evaluation[key].items()
+        ]
+    return rows
+
+
+def _robustness_rows(evaluation: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "what": entry["what"],
+            "auc": _number(entry["auc"]),
+            "recall": _number(entry["recall"]),
+            "specificity": _number(entry["specificity"]),
+            "flips": f"{entry['flip_rate']['value']:.0%}",
+            "changes": f"{entry['verdict_change_rate']['value']:.0%}",
+        }
+        for entry in evaluation.get("robustness", {}).get("conditions", {}).values()
+    ]
+
+
+def _verdict_rows(rates: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "label": "real",
+            "ai": _number(rates.get("false_alarms")),
+            "real": _number(rates.get("real_recognised")),
+            "uncertain": _number(rates.get("real_uncertain")),
+        },
+        {
+            "label": "generated",
+            "ai": _number(rates.get("ai_recognised")),
+            "real": _number(rates.get("misses")),
+            "uncertain": _number(rates.get("ai_uncertain")),
+        },
+    ]
+
+
+def _audit_sentences(audit: dict[str, Any]) -> list[str]:
+    probes = ("metadata_probe", "content_probe", "control_probe", "permuted")
+    sentences = [f"{words}: {audit[name]['meaning']}." for name, words in zip(probes, _PROBE_WORDS, strict=True)]
+    sentences += [f"Shortcut in the files: {warning}." for warning in audit["warnings"]]
+    sentences += [f"Problem: {problem}." for problem in audit["problems"]]
+    sentences += [f"{audit[name]['meaning'].capitalize()}." for name in ("duplicates", "sources") if name in audit]
+    return sentences
+
+
+_PROBE_WORDS = ("File properties", "Content", "Control", "Random labels")
