@@ -17,7 +17,7 @@ from types import TracebackType
 CHECKOUT = Path(__file__).resolve().parents[2]
 BOOT = Path(__file__).with_name("lab") / "boot"
 BOOT_SECONDS = 20
-NEEDED_PROGRAMS = ("unshare", "nsenter", "mount", "chroot", "systemctl")
+NEEDED_PROGRAMS = ("unshare", "nsenter", "mount", "pivot_root", "systemctl")
 SYSTEMD = Path("/lib/systemd/systemd")
 
 
@@ -83,7 +83,7 @@ class Lab:
         return ended.stdout
 
     def _boot(self) -> None:
-        outer = [os.readlink("/proc/self/ns/pid"), os.readlink("/proc/self/ns/mnt")]
+        outer = [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "mnt")]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
         inside = [str(BOOT), str(self._scratch), str(CHECKOUT), sys.prefix, *outer]
         enter = self._own_cgroup()
