@@ -1,0 +1,88 @@
+"""The collecting job: `python -P -m scrapers --job FOLDER` (see utils/job_protocol.py).
+
+SIGTERM ends it within a few seconds with exit status 75; everything it knows is in scrape.sqlite, so that a later start
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from scrapers.harvest import Harvest, SourceOutcome
+from scrapers.sources import SOURCES
+from utils.config_loader import config_from_job
+from utils.errors import ExposrError
+from utils.job_protocol import EXIT_FINISHED, EXIT_INTERRUPTED, emit_outcome, emit_progress, read_job
+from utils.logs import configure_logging, get_logger
+from utils.process import die_with_parent
+
+log = get_logger(__name__)
+
+
+def report_progress(name: str, done: int, total: int, counts: Mapping[str, int]) -> None:
+    message = f"{name}: {done} stored" + (f", {counts['duplicate']} duplicates" if counts["duplicate"] else "")
+    emit_progress("scrape", done, total, message, source=name, counts=dict(counts))
+
+
+def summarize(outcomes: list[SourceOutcome]) -> str:
+    """One line for people: what each source gave, or why it gave nothing."""
+    told = []
+    for outcome in outcomes:
+        if outcome.result.state == "disabled":
+            continue
+        text = f"{outcome.name}: {outcome.tally.total('stored')} stored"
+        told.append(text + (f" ({outcome.result.message})" if outcome.result.message else ""))
+    return "; ".join(told) or "no source is enabled"
+
+
+def emit_result(outcomes: list[SourceOutcome]) -> None:
+    """A run in which some source could work has succeeded, whatever it found."""
+    details = {"sources": {outcome.name: outcome.as_details() for outcome in outcomes}}
+    worked = any(outcome.result.state == "finished" or outcome.tally.total("stored") for outcome in outcomes)
+    emit_outcome("succeeded" if worked else "failed", summarize(outcomes), details)
+
+
+async def collect(harvest: Harvest) -> int:
+    """Run until done or until SIGTERM or SIGINT; the exit status."""
+    work = asyncio.create_task(harvest.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        outcomes = await work
+    except asyncio.CancelledError:
+        log.info("scrape_interrupted", run=harvest.run_id)
+        return EXIT_INTERRUPTED
+    except ExposrError as error:
+        emit_outcome("failed", str(error), {"sources": {}})
+        return EXIT_FINISHED
+    emit_result(outcomes)
+    return EXIT_FINISHED
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m scrapers", description=__doc__)
+    parser.add_argument("--job", type=Path, required=True, help="folder that holds job.json")
+    folder: Path = parser.parse_args().job
+    die_with_parent(with_signal=signal.SIGTERM)
+    job = read_job(folder)
+    config = config_from_job(job["config"])
+    configure_logging(config.logging.level)
+    names = job.get("sources")
+    unknown = [name for name in names or () if name not in SOURCES]
+    if unknown:
+        emit_outcome(
+            "failed", f"no such source: {', '.join(unknown)}; sources are {', '.join(SOURCES)}", {"sources": {}}
+        )
+        return EXIT_FINISHED
+    harvest = Harvest(config, job["run_id"], names, job.get("limit"), report_progress)
+    return asyncio.run(collect(harvest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""A source's requests with all manners applied: budget, turn, breaker, retry. The only way to the network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from scrapers.answer import Answer, judge_status
+from scrapers.budget import Budget
+from scrapers.candidate import Variant
+from scrapers.errors import FailedError, ParkedError, QueryError, TransientError
+from scrapers.fetcher import Download, Fetcher
+from scrapers.guard import AllowList
+from scrapers.pace import Sleep, Turnstile
+from scrapers.retry import (
+    EXHAUSTED_SECONDS,
+    FOREGROUND_SECONDS,
+    LONGEST_PARK_SECONDS,
+    Breaker,
+    RetryBudget,
+    backoff_seconds,
+)
+from scrapers.sources.source import ExhaustedError, SourceModule
+from utils.clock import Clock
+from utils.config_sources import Source
+
+EXHAUSTION_JITTER_SECONDS = 30.0  # after a quota's window ends, so that not everyone comes back in the same second
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Client:
+    """One source's way out. Nothing else in this folder sends a request."""
+
+    module: SourceModule
+    settings: Source
+    key: str | None
+    fetcher: Fetcher
+    budget: Budget
+    clock: Clock
+    sleep: Sleep
+    max_attempts: int
+    dice: random.Random = field(default_factory=random.Random)
+    allowed: AllowList = field(init=False)
+    requests: int = field(init=False, default=0)
+    _api_turns: Turnstile = field(init=False)
+    _image_turns: Turnstile = field(init=False)
+    _breakers: dict[tuple[str, str], Breaker] = field(init=False, default_factory=dict)
+    _retries: RetryBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allowed = AllowList.of(self.settings)
+        last = self.budget.last_call()
+        since = self.clock.now().timestamp() - last if last is not None else None
+        interval = self.budget.interval_seconds()
+        first_wait = min(interval, max(0.0, interval - since)) if since is not None else 0.0
+        self._api_turns = Turnstile(1, self.budget.interval_seconds, self.clock, self.sleep, self.dice, first_wait)
+        self._image_turns = Turnstile(
+            self.settings.image_connections,
+            lambda: self.settings.image_interval_seconds,
+            self.clock,
+            self.sleep,
+            self.dice,
+        )
+        self._retries = RetryBudget(self.clock)
+
+    async def page(self, query: str, cursor: str | None) -> Answer:
+        """One page of a walk."""
+        return await self._api(self.module.page_url(self.settings, query, cursor))
+
+    async def report_use(self, url: str) -> None:
+        """Tell the source that an image is used (Unsplash's download tracking); counts like any call."""
+        try:
+            await self._api(url)
+        except QueryError as error:
+            raise FailedError("gone", str(error)) from error
+
+    async def image(self, variant: Variant, part: Path) -> Download:
+        max_bytes = int(self.settings.max_image_mb * 1e6)
+
+        async def attempt() -> Download:
+            async with self._image_turns.turn():
+                return await self.fetcher.download(variant.url, self.allowed.check_image, part, max_bytes)
+
+        self.allowed.check_image(variant.url)
+        return await self._persist("image", variant.url, attempt)
+
+    async def _api(self, url: str) -> Answer:
+        headers = self.module.headers(self.key)
+
+        async def attempt() -> Answer:
+            async with self._api_turns.turn():
+                await self._wait_for_budget()
+                self.budget.spend()
+                answer = await self.fetcher.get(url, self.allowed.check_api, headers)
+            for reading in self.module.quota(answer, self.clock.now()):
+                self.budget.learn(reading)
+            try:
+                self.module.judge(answer)
+            except ExhaustedError as error:
+                parked = self.budget.exhausted(error.window)
+                jitter = timedelta(seconds=self.dice.uniform(0, EXHAUSTION_JITTER_SECONDS))
+                raise ParkedError(parked.until + jitter, parked.reason) from error
+            judge_status(answer)
+            return answer
+
+        self.allowed.check_api(url)
+        return await self._persist("api", url, attempt)
+
+    async def _wait_for_budget(self) -> None:
+        rest, quota = self.budget.rest_seconds()
+        if rest > FOREGROUND_SECONDS:
+            raise ParkedError(self.clock.now() + timedelta(seconds=rest), f"has used up {quota}")
+        if rest > 0:
+            await self.sleep(rest)
+
+    async def _persist(self, kind: str, url: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Attempt until it succeeds or the last transient error stands. Other errors pass through at once."""
+        breaker = self._breakers.setdefault((kind, urlsplit(url).netloc), Breaker(self.clock))
+        for number in range(self.max_attempts):
+            await self._wait_for_breaker(breaker, url)
+            self.requests += 1
+            self._retries.note_request()
+            try:
+                result = await attempt()
+            except TransientError as error:
+                breaker.failed()
+                self._park_if_long(error)
+                if number + 1 == self.max_attempts or not self._retries.take():
+                    self._park_if_broken(kind, breaker, error)
+                    raise
+                wait = error.retry_after if error.retry_after is not None else backoff_seconds(number, self.dice)
+                await self.sleep(wait)
+            except ParkedError:
+                raise
+            except Exception:
+                breaker.succeeded()  # the host answers; what it says is another matter
+                raise
+            else:
+                breaker.succeeded()
+                return result
+        raise AssertionError("max_attempts is at least 1")
+
+    async def _wait_for_breaker(self, breaker: Breaker, url: str) -> None:
+        while (wait := breaker.wait_seconds()) > 0:
+            if wait > FOREGROUND_SECONDS:
+                raise ParkedError(self.clock.now() + timedelta(seconds=wait), f"{urlsplit(url).hostname} is in trouble")
+            await self.sleep(wait)
+
+    def _park_if_long(self, error: TransientError) -> None:
+        """A server that asks for a long wait gets it, but not in the foreground."""
+        wait = error.retry_after
+        if wait is None or wait <= FOREGROUND_SECONDS:
+            return
+        until = self.clock.now() + timedelta(seconds=min(wait, LONGEST_PARK_SECONDS))
+        raise ParkedError(
+            until, "out of quota" if wait > EXHAUSTED_SECONDS else f"asked to wait ({error.why})"
+        ) from error
+
+    def _park_if_broken(self, kind: str, breaker: Breaker, error: TransientError) -> None:
+        if kind == "api" and breaker.is_open:
+            until = self.clock.now() + timedelta(seconds=breaker.wait_seconds())
+            raise ParkedError(until, str(error)) from error

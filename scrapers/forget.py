@@ -1,0 +1,106 @@
+"""Deleting what a source or a photographer asks to be deleted, and remembering it, so that it never comes back.
+
+The image and its metadata are deleted at once; the sample index notices like any other deletion. The tombstone holds
+ids and hashes only. Works from the metadata files, so also where scrape.sqlite was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scrapers.ledger import Ledger
+from utils.clock import to_iso
+from utils.config_loader import Config
+from utils.errors import OperatorError, SkipItemError
+from utils.files import fsync_folder
+from utils.metadata import META_FOLDER, Metadata, read_metadata
+
+REASON = "forgotten on request"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was deleted; `remembered` also counts items that were known and not stored."""
+
+    images: int
+    remembered: int
+    paths: tuple[str, ...]
+
+
+def forget(config: Config, source: str, *, source_id: str | None = None, photographer: str | None = None) -> Forgotten:
+    """Delete one item of `source`, or everything of a photographer (their id there, display name or profile URL)."""
+    if (source_id is None) == (photographer is None):
+        raise OperatorError("name either an id or a photographer to forget")
+    data = config.storage.local_path
+    ledger = Ledger(config.storage.state_path, run_id="forget")
+    try:
+        deleted: list[str] = []
+        creators: set[str] = {f"{source}:{photographer}"} if photographer is not None else set()
+        for file, metadata in _stored(data, source):
+            if not _is_meant(metadata, source, source_id, photographer):
+                continue
+            if photographer is not None and (creator := metadata.api_data.get("creator")):
+                creators.add(str(creator))
+            # the tombstone first: a crash in between leaves something to delete, not something that comes back
+            _bury(ledger, source, str(metadata.api_data.get("id") or "") or None, metadata.sha256)
+            _delete(data, file, metadata)
+            deleted.append(metadata.path)
+        return Forgotten(len(deleted), _remember(ledger, source, source_id, creators), tuple(deleted))
+    finally:
+        ledger.close()
+
+
+def _stored(data: Path, source: str) -> Iterator[tuple[Path, Metadata]]:
+    for file in sorted((data / META_FOLDER).rglob("*.json")):
+        with contextlib.suppress(SkipItemError):
+            metadata = read_metadata(file)
+            if metadata.source == source:
+                yield file, metadata
+
+
+def _is_meant(metadata: Metadata, source: str, source_id: str | None, photographer: str | None) -> bool:
+    if source_id is not None:
+        return str(metadata.api_data.get("id")) == source_id
+    credit = metadata.attribution
+    names = (metadata.api_data.get("creator"), credit.get("photographer"), credit.get("photographer_url"))
+    return any(name in (photographer, f"{source}:{photographer}") for name in names if name)
+
+
+def _delete(data: Path, file: Path, metadata: Metadata) -> None:
+    image = (data / metadata.path).resolve()
+    if metadata.path and image.is_relative_to(data.resolve()):
+        image.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            fsync_folder(image.parent)
+    file.unlink(missing_ok=True)
+    fsync_folder(file.parent)
+
+
+def _bury(ledger: Ledger, source: str, source_id: str | None, sha256: str | None, creator: str | None = None) -> None:
+    with ledger.transaction() as db:
+        db.execute(
+            "INSERT INTO tombstones (source, source_id, creator, sha256, reason, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (source, source_id, creator, sha256 or None, REASON, to_iso(datetime.now(UTC))),
+        )
+
+
+def _remember(ledger: Ledger, source: str, source_id: str | None, creators: set[str]) -> int:
+    """Tombstones for what was asked for by name, and for every known item of it, stored or waiting."""
+    if source_id is not None:
+        _bury(ledger, source, source_id, None)
+    for creator in creators:
+        _bury(ledger, source, None, None, creator)
+    remembered = 0
+    with ledger.transaction() as db:
+        wanted = [("source_id", source_id)] if source_id is not None else [("creator", name) for name in creators]
+        for column, value in wanted:
+            remembered += db.execute(
+                "UPDATE items SET state = 'refused', why = 'tombstone', candidate = NULL, metadata = NULL, again = 0"
+                f" WHERE source = ? AND {column} = ? AND state != 'placing'",  # noqa: S608 - two fixed names
+                (source, value),
+            ).rowcount
+    return remembered

@@ -1,0 +1,224 @@
+"""One run over the sources: each in its own task, with what they share (ledger, shelf, checks, balance, room)."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from scrapers.balance import Balance
+from scrapers.budget import Budget
+from scrapers.capacity import Capacity
+from scrapers.client import Client
+from scrapers.collector import Collector
+from scrapers.fetcher import Fetcher
+from scrapers.guard import AllowList, CheckedBackend, GuardedTransport
+from scrapers.ledger import Ledger
+from scrapers.pace import Sleep
+from scrapers.shelf import Shelf
+from scrapers.source_run import SourceResult, SourceRun, Tally
+from scrapers.sources import SOURCES
+from scrapers.status import find_obstacle, key_of, read_parked, settings_of
+from scrapers.terms import TERMS
+from utils.check_pool import CheckPool
+from utils.clock import Clock, SystemClock, to_iso
+from utils.config_loader import Config
+from utils.errors import StopRunError
+from utils.image_facts import CheckLimits
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+LOCK_FILE = "scrape.lock"
+REPORT_SECONDS = 0.5  # between two progress lines of a source
+SPARE_CONNECTIONS = 2  # for the API and redirects, beside the downloads
+
+ReportProgress = Callable[[str, int, int, Mapping[str, int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    name: str
+    result: SourceResult
+    tally: Tally
+
+    def as_details(self) -> dict[str, Any]:
+        counts = self.tally.counts
+        return {
+            "stored": self.tally.total("stored"),
+            "duplicate": self.tally.total("duplicate"),
+            "filtered": dict(counts["filtered"]),
+            "refused": dict(counts["refused"]),
+            "failed": dict(counts["failed"]),
+            "state": self.result.state,
+            "until": to_iso(self.result.until) if self.result.until else None,
+            "message": self.result.message,
+        }
+
+
+@dataclass(slots=True)
+class Harvest:
+    """`run` collects from `names` (None: every source) until limits, quotas or the sources' ends are reached."""
+
+    config: Config
+    run_id: str
+    names: Sequence[str] | None = None
+    limit: int | None = None
+    report: ReportProgress = lambda name, done, total, counts: None
+    clock: Clock = field(default_factory=SystemClock)
+    sleep: Sleep = asyncio.sleep
+    dice: random.Random = field(default_factory=random.Random)
+    _reported: dict[str, tuple[float, Mapping[str, int]]] = field(init=False, default_factory=dict)
+
+    async def run(self) -> list[SourceOutcome]:
+        """Raises StopRunError when another collection runs on the same state. Cancelling it loses nothing."""
+        storage = self.config.storage
+        storage.local_path.mkdir(parents=True, exist_ok=True)
+        with _lock(storage.state_path):
+            async with AsyncExitStack() as stack:
+                ledger = Ledger(storage.state_path, self.run_id)
+                stack.callback(ledger.close)
+                shelf = Shelf(storage.local_path, ledger)
+                stack.push_async_callback(shelf.close)
+                repaired = shelf.repair()
+                if any(repaired.values()):
+                    log.info("interrupted_store_repaired", **repaired)
+                checks = CheckPool(
+                    self.config.harvest.check_workers,
+                    CheckLimits.from_settings(self.config.intake),
+                    self.config.intake.check_timeout_seconds,
+                    self.config.intake.check_memory_mb,
+                )
+                stack.callback(checks.close)
+                return await self._run_sources(stack, ledger, shelf, checks)
+
+    async def _run_sources(
+        self, stack: AsyncExitStack, ledger: Ledger, shelf: Shelf, checks: CheckPool
+    ) -> list[SourceOutcome]:
+        balance = Balance(ledger.stored_by_label(), self.config.harvest.max_label_ratio)
+        capacity = Capacity(self.config.storage, self.clock)
+        rested = {row["source"]: read_parked(row) for row in ledger.read("SELECT * FROM sources")}
+        tasks: list[asyncio.Task[SourceOutcome]] = []
+        outcomes: list[SourceOutcome] = []
+        for name in self.names if self.names is not None else SOURCES:
+            obstacle = find_obstacle(self.config, name, rested.get(name), self.clock.now())
+            if obstacle is not None:
+                result = SourceResult(obstacle.state, obstacle.reason, obstacle.until)
+                outcomes.append(SourceOutcome(name, result, Tally()))
+                continue
+            log.info("source_terms", source=name, terms=TERMS[name])
+            run = self._prepare(name, stack, ledger, shelf, checks, balance, capacity)
+            tasks.append(asyncio.create_task(self._run_source(run, ledger), name=f"source-{name}"))
+        try:
+            outcomes += await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        outcomes.sort(key=lambda outcome: list(SOURCES).index(outcome.name))
+        for outcome in outcomes:
+            _log_outcome(outcome)
+        return outcomes
+
+    def _prepare(
+        self,
+        name: str,
+        stack: AsyncExitStack,
+        ledger: Ledger,
+        shelf: Shelf,
+        checks: CheckPool,
+        balance: Balance,
+        capacity: Capacity,
+    ) -> SourceRun:
+        settings, module = settings_of(self.config, name), SOURCES[name]
+        backend = CheckedBackend(AllowList.of(settings).loopback())
+        transport = GuardedTransport(backend, settings.image_connections + SPARE_CONNECTIONS)
+        stack.push_async_callback(transport.aclose)
+        client = Client(
+            module=module,
+            settings=settings,
+            key=key_of(self.config, name),
+            fetcher=Fetcher(transport, user_agent(settings.contact), self.config.harvest, self.clock),
+            budget=Budget(ledger, self.clock, name, settings, module.default_hourly),
+            clock=self.clock,
+            sleep=self.sleep,
+            max_attempts=self.config.harvest.max_attempts,
+            dice=self.dice,
+        )
+        collector = Collector(client, ledger, shelf, checks, self.config.storage.local_path, self.clock)
+        return SourceRun(
+            collector,
+            ledger,
+            balance,
+            capacity,
+            self.clock,
+            limit=self.limit,
+            max_seconds=self.config.harvest.max_run_minutes * 60,
+            report=self._report,
+        )
+
+    async def _run_source(self, run: SourceRun, ledger: Ledger) -> SourceOutcome:
+        """One source's faults are its own."""
+        try:
+            result = await run.run()
+        except Exception:
+            log.exception("source_failed", source=run.name)
+            result = SourceResult("blocked", "an error in the scraper itself; the log has it")
+        _record(ledger, run.name, result, self.clock.now().timestamp())
+        self._report(run, final=True)
+        return SourceOutcome(run.name, result, run.tally)
+
+    def _report(self, run: SourceRun, final: bool = False) -> None:
+        """A progress line when something changed, and not too often."""
+        now, counts = time.monotonic(), run.tally.flat()
+        told_at, told = self._reported.get(run.name, (0.0, {}))
+        if final or (counts != told and now - told_at >= REPORT_SECONDS):
+            self._reported[run.name] = (now, counts)
+            self.report(run.name, run.tally.total("stored"), run.planned, counts)
+
+
+def user_agent(contact: str) -> str:
+    """Who we are, everywhere the same; the product token is the one that opt-out headers may name."""
+    try:
+        number = version("exposr-trainer")
+    except PackageNotFoundError:
+        number = "0"
+    return f"ExposrTrainer/{number} (+{contact or 'local sandbox'})"
+
+
+def _record(ledger: Ledger, name: str, result: SourceResult, now: float) -> None:
+    until = result.until.timestamp() if result.state == "parked" and result.until else None
+    reason = result.message.partition("; rests until")[0] if until else ""
+    with ledger.transaction() as db:
+        db.execute(
+            "INSERT OR REPLACE INTO sources (source, parked_until, reason, last_run, last_state, message)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (name, until, reason, now, result.state, result.message),
+        )
+
+
+def _log_outcome(outcome: SourceOutcome) -> None:
+    trouble = outcome.result.state in ("blocked", "no_key")
+    write = log.warning if trouble else log.info
+    counts = {key.replace(":", "_"): count for key, count in outcome.tally.flat().items() if count}
+    told = {"reason": outcome.result.message} if outcome.result.message else {}
+    write("source_finished", source=outcome.name, state=outcome.result.state, **told, **counts)
+
+
+@contextmanager
+def _lock(state_path: Path) -> Iterator[None]:
+    """One collection at a time on one state; the kernel lets go of it however the process ends."""
+    state_path.mkdir(parents=True, exist_ok=True)
+    with (state_path / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StopRunError(f"another collection is running on {state_path}") from error
+        yield

@@ -1,0 +1,46 @@
+"""Turns at a host: few at a time, with a jittered pause between them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from utils.clock import Clock
+
+JITTER = 0.3  # of the interval, to both sides
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Turnstile:
+    """At most `width` inside at a time; entries at least `interval()` seconds (+-30 %) apart."""
+
+    def __init__(
+        self,
+        width: int,
+        interval: Callable[[], float],
+        clock: Clock,
+        sleep: Sleep,
+        dice: random.Random,
+        first_wait: float = 0.0,
+    ) -> None:
+        self._inside = asyncio.Semaphore(width)
+        self._entering = asyncio.Lock()
+        self._interval = interval
+        self._clock = clock
+        self._sleep = sleep
+        self._dice = dice
+        self._free_at = clock.monotonic() + first_wait
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        async with self._inside:
+            async with self._entering:
+                wait = self._free_at - self._clock.monotonic()
+                if wait > 0:
+                    await self._sleep(wait)
+                pause = self._interval() * self._dice.uniform(1 - JITTER, 1 + JITTER)
+                self._free_at = self._clock.monotonic() + pause
+            yield

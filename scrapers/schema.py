@@ -1,0 +1,105 @@
+"""The tables of scrape.sqlite: what is known about items, walks, quotas and rests. Owned by this folder."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+DATABASE_FILE = "scrape.sqlite"
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+    row INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    source_id TEXT NOT NULL,
+    query TEXT NOT NULL,           -- the walk that found it
+    state TEXT NOT NULL,           -- queued, placing, stored, duplicate, filtered, refused, failed
+    why TEXT NOT NULL DEFAULT '',  -- slug of the reason
+    again INTEGER NOT NULL DEFAULT 0,  -- failed: worth another attempt in a later run
+    tries INTEGER NOT NULL DEFAULT 0,
+    run_id TEXT NOT NULL DEFAULT '',   -- the run that decided the state
+    sample_id TEXT NOT NULL DEFAULT '',
+    tracked INTEGER NOT NULL DEFAULT 0,
+    url_key TEXT,
+    creator TEXT,
+    label TEXT,
+    sha256 TEXT,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    day TEXT,                      -- UTC day on which it was stored
+    candidate TEXT,                -- JSON, until the item is decided
+    path TEXT,                     -- of the image, relative to the data folder
+    meta_path TEXT,
+    metadata TEXT,                 -- JSON, only while placing: the journal of a half-done store
+    UNIQUE (source, source_id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS items_queue ON items (source, query, row) WHERE state = 'queued';
+CREATE INDEX IF NOT EXISTS items_open ON items (source, state) WHERE state IN ('placing', 'failed');
+CREATE INDEX IF NOT EXISTS items_sha256 ON items (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX IF NOT EXISTS items_url ON items (url_key) WHERE url_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS items_creator ON items (source, creator) WHERE state = 'stored';
+CREATE INDEX IF NOT EXISTS items_run ON items (run_id, source, query, state, why);
+CREATE INDEX IF NOT EXISTS items_kept ON items (source, label, day, size_bytes) WHERE state = 'stored';
+
+CREATE TABLE IF NOT EXISTS walks (
+    source TEXT NOT NULL,
+    query TEXT NOT NULL,
+    kind TEXT NOT NULL,            -- head (newest first, until what is known) or backfill
+    cursor TEXT,
+    active INTEGER NOT NULL,       -- 0: has come to its end
+    ended TEXT NOT NULL DEFAULT '',
+    idle_pages INTEGER NOT NULL DEFAULT 0,  -- pages in a row without a new id
+    pages INTEGER NOT NULL DEFAULT 0,
+    patience INTEGER NOT NULL DEFAULT 0,    -- idle pages that are expected: what a restarted walk has seen before
+    restarts INTEGER NOT NULL DEFAULT 0,
+    updated REAL NOT NULL,
+    PRIMARY KEY (source, query, kind)
+) STRICT;
+CREATE TABLE IF NOT EXISTS cursors (
+    source TEXT NOT NULL, query TEXT NOT NULL, kind TEXT NOT NULL, cursor TEXT NOT NULL,
+    PRIMARY KEY (source, query, kind, cursor)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS calls (source TEXT NOT NULL, at REAL NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS calls_source ON calls (source, at);
+CREATE TABLE IF NOT EXISTS quotas (
+    source TEXT NOT NULL, window TEXT NOT NULL, quota INTEGER, remaining INTEGER, resets REAL, updated REAL NOT NULL,
+    PRIMARY KEY (source, window)
+) STRICT;
+CREATE TABLE IF NOT EXISTS sources (
+    source TEXT PRIMARY KEY, parked_until REAL, reason TEXT NOT NULL DEFAULT '',
+    last_run REAL, last_state TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE IF NOT EXISTS tombstones (
+    source TEXT NOT NULL, source_id TEXT, creator TEXT, sha256 TEXT, reason TEXT NOT NULL, at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS tombstones_id ON tombstones (source, source_id);
+CREATE INDEX IF NOT EXISTS tombstones_creator ON tombstones (source, creator);
+CREATE INDEX IF NOT EXISTS tombstones_sha256 ON tombstones (sha256);
+"""
+
+
+def open_database(state_path: Path) -> sqlite3.Connection:
+    """The database, made when missing. Transactions are explicit; FULL, so that a power cut loses nothing."""
+    state_path.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(
+        state_path / DATABASE_FILE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    return connection
+
+
+def open_read_only(state_path: Path) -> sqlite3.Connection | None:
+    """The database for looking only; None when nothing was ever collected."""
+    file = state_path / DATABASE_FILE
+    if not file.is_file():
+        return None
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True, isolation_level=None
+    )
+    connection.row_factory = sqlite3.Row
+    return connection

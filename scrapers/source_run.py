@@ -1,0 +1,283 @@
+"""One source in one run: walk its queries in turn, hand what is found to a few workers, know when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from scrapers.balance import Balance
+from scrapers.capacity import Capacity
+from scrapers.collector import Collector
+from scrapers.errors import (
+    BlockedError,
+    CursorError,
+    FailedError,
+    ParkedError,
+    QueryError,
+    RefusedError,
+    TransientError,
+)
+from scrapers.ledger import STATES, Decision, Ledger, QueuedItem, State
+from scrapers.sources.source import PayloadError
+from scrapers.status import KEYS, SourceStatus
+from scrapers.walks import Walk, Walks
+from utils.clock import Clock
+from utils.errors import StopRunError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+BATCH = 64  # queued items read at a time
+STORAGE_ERRORS = (OSError, sqlite3.Error)
+PAGE_ERRORS = (TransientError, FailedError, RefusedError, PayloadError)
+
+
+class Step(Enum):
+    """What a look at a query came to."""
+
+    MORE = "more"  # it moved
+    WAIT = "wait"  # it depends on downloads under way
+    DONE = "done"  # nothing more in this run
+
+
+@dataclass(slots=True)
+class SourceResult:
+    """How a source's part of the run ended."""
+
+    state: SourceStatus = "finished"
+    message: str = ""
+    until: datetime | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one source in one run, by state and why; also what an interrupted start of the run did."""
+
+    counts: dict[State, Counter[str]] = field(default_factory=lambda: {state: Counter() for state in STATES})
+
+    def add(self, state: State, why: str) -> None:
+        self.counts[state][why] += 1
+
+    def total(self, state: State) -> int:
+        return self.counts[state].total()
+
+    def flat(self) -> dict[str, int]:
+        """`stored`, `duplicate`, and `filtered:<why>` and the like, for progress lines."""
+        flat = {"stored": self.total("stored"), "duplicate": self.total("duplicate")}
+        for state in ("filtered", "refused", "failed"):
+            flat |= {f"{state}:{why}": count for why, count in sorted(self.counts[state].items())}
+        return flat
+
+
+class SourceRun:
+    """Owns the queue between the walk and the workers; everything that must last is in the ledger."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        ledger: Ledger,
+        balance: Balance,
+        capacity: Capacity,
+        clock: Clock,
+        *,
+        limit: int | None,
+        max_seconds: float,
+        report: Callable[[SourceRun], None],
+    ) -> None:
+        self._collector = collector
+        self._client = collector.client
+        self._module = collector.client.module
+        self._settings = collector.client.settings
+        self._ledger = ledger
+        self._balance = balance
+        self._capacity = capacity
+        self._clock = clock
+        self._limit = limit
+        self._ends_at = clock.monotonic() + max_seconds
+        self._report = report
+        self._walks = Walks(ledger, clock, self._module.name, self._settings.head_interval_seconds)
+        self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(BATCH)
+        self._settled = asyncio.Event()
+        self._queries: tuple[str, ...] = self._settings.queries or ("",)
+        self._stored: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._creators_under_way: Counter[str] = Counter()
+        self._taken: dict[str, int] = {}
+        self._no_pages: StopRunError | BlockedError | None = None
+        self._halted: StopRunError | BlockedError | None = None
+        self._notes: list[str] = []
+        self.name = self._module.name
+        self.tally = Tally()
+
+    @property
+    def planned(self) -> int:
+        """Images that this run may store at most."""
+        planned = len(self._queries) * self._settings.limit_per_query
+        return planned if self._limit is None else min(planned, self._limit)
+
+    async def run(self) -> SourceResult:
+        """Never raises for what the source or the network does."""
+        self._ledger.requeue_failed(self.name)
+        for state, whys in self._ledger.outcomes(self.name).items():
+            self.tally.counts[state].update(whys)
+        self._stored.update({query: self._ledger.stored_in_run(self.name, query) for query in self._queries})
+        self._balance.join(self._module.label)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._settings.image_connections):
+                    tasks.create_task(self._work())
+                try:
+                    await self._walk()
+                except STORAGE_ERRORS as error:
+                    self._halted = StopRunError(f"cannot store: {error}")
+                for _ in range(self._settings.image_connections):
+                    await self._queue.put(None)
+        finally:
+            await self._balance.leave(self._module.label)
+            self._report(self)
+        return self._result()
+
+    def _result(self) -> SourceResult:
+        error = self._halted or self._no_pages
+        if isinstance(error, ParkedError):
+            return SourceResult("parked", str(error), error.until)
+        if isinstance(error, BlockedError):
+            return SourceResult("blocked", self._advise(error))
+        if error is not None:
+            self._notes.append(str(error))
+        return SourceResult("finished", "; ".join(dict.fromkeys(self._notes)))
+
+    def _advise(self, error: BlockedError) -> str:
+        wanted = KEYS[self.name]
+        return f"{error}; check {wanted[1]}" if wanted and "key was refused" in str(error) else str(error)
+
+    async def _walk(self) -> None:
+        """Look at each query in turn until all are done; a round without movement waits for a download to end."""
+        waiting = self._walks.in_turn(self._queries)
+        while waiting and self._halted is None:
+            if not await self._may_go_on():
+                return
+            self._settled.clear()
+            steps = {query: await self._step(query) for query in waiting}
+            waiting = [query for query in waiting if steps[query] is not Step.DONE]
+            if waiting and Step.MORE not in steps.values():
+                await self._settled.wait()
+
+    async def _may_go_on(self) -> bool:
+        if self._clock.monotonic() >= self._ends_at:
+            self._notes.append("the run's time is up (harvest.max_run_minutes); the next one goes on from here")
+            return False
+        try:
+            await self._capacity.check()
+        except StopRunError as error:
+            self._halted = error
+            return False
+        if not await self._balance.wait(self._module.label):
+            self._notes.append(f"has enough {self._module.label} images for now (harvest.max_label_ratio)")
+            return False
+        return True
+
+    async def _step(self, query: str) -> Step:
+        """Hand on what waits, else fetch the next page."""
+        need = self._need(query)
+        if need <= 0:
+            return Step.WAIT if self._under_way[query] else Step.DONE
+        items = self._ledger.queued(self.name, query, self._taken.get(query, 0), min(need, BATCH))
+        if items:
+            for item in items:
+                await self._offer(query, item)
+            return Step.MORE
+        if self._no_pages is not None:
+            return Step.DONE
+        walk = self._walks.next(query)
+        if walk is None:
+            return Step.WAIT if self._under_way[query] else Step.DONE
+        return await self._fetch_page(walk)
+
+    def _need(self, query: str) -> int:
+        """How many more images the limits leave room for, counting those under way as stored."""
+        under_way = self._under_way.total()
+        room = [self._settings.limit_per_query - self._stored[query] - self._under_way[query]]
+        if self._limit is not None:
+            room.append(self._limit - self.tally.total("stored") - under_way)
+        if self._settings.max_per_day:
+            day = f"{self._clock.now():%Y-%m-%d}"
+            room.append(self._settings.max_per_day - self._ledger.stored_on_day(self.name, day) - under_way)
+        if self._settings.max_gb and self._ledger.stored_bytes(self.name) >= self._settings.max_gb * 1e9:
+            room.append(0)
+        return min(room)
+
+    async def _offer(self, query: str, item: QueuedItem) -> None:
+        self._taken[query] = item.row
+        creator = item.candidate.creator
+        cap = self._settings.max_per_creator
+        if creator is not None and cap:
+            kept = self._ledger.stored_by_creator(self.name, creator) + self._creators_under_way[creator]
+            if kept >= cap:
+                await self._settle(
+                    query, await self._collector.shelf.put(Decision(item.row, "filtered", "creator_cap"), None)
+                )
+                return
+            self._creators_under_way[creator] += 1
+        self._under_way[query] += 1
+        await self._queue.put((query, item))
+
+    async def _fetch_page(self, walk: Walk) -> Step:
+        try:
+            answer = await self._client.page(walk.query, walk.cursor)
+            page = self._module.read_page(answer.json(), self._settings, walk.cursor)
+        except CursorError as error:
+            log.info("walk_restarted", source=self.name, query=walk.query, reason=str(error))
+            return Step.MORE if self._walks.restart(walk) else Step.DONE
+        except QueryError as error:
+            if error.for_good:
+                self._walks.give_up(walk.query)
+            self._note_query(walk.query, error)
+            return Step.DONE
+        except PAGE_ERRORS as error:
+            self._note_query(walk.query, error)
+            return Step.DONE
+        except (ParkedError, BlockedError) as error:
+            self._no_pages = error  # what is queued already may still be fetched
+            return Step.MORE
+        for state, why in self._walks.record(walk, page):
+            self.tally.add(state, why)
+        self._report(self)
+        return Step.MORE
+
+    def _note_query(self, query: str, error: Exception) -> None:
+        log.warning("query_failed", source=self.name, query=query, reason=str(error))
+        self._notes.append(f"{query or 'feed'}: {error}")
+
+    async def _work(self) -> None:
+        while (offered := await self._queue.get()) is not None:
+            query, item = offered
+            decision: Decision | None = None
+            try:
+                if self._halted is None:
+                    decision = await self._collector.collect(item)
+            except (StopRunError, BlockedError) as error:
+                self._halted = error
+            except STORAGE_ERRORS as error:
+                self._halted = StopRunError(f"cannot store: {error}")
+            finally:
+                self._under_way[query] -= 1
+                if item.candidate.creator is not None:
+                    self._creators_under_way[item.candidate.creator] -= 1
+                    self._creators_under_way += Counter()  # forget those at zero
+                self._settled.set()
+            if decision is not None:
+                await self._settle(query, decision)
+
+    async def _settle(self, query: str, decision: Decision) -> None:
+        self.tally.add(decision.state, decision.why)
+        if decision.state == "stored":
+            self._stored[query] += 1
+            await self._balance.note_stored(self._module.label)
+        self._report(self)
+        self._settled.set()

@@ -1,0 +1,73 @@
+"""What a source module knows, and nothing else: its requests, its paging, its quota signals, its payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from scrapers.answer import Answer
+from scrapers.budget import QuotaReading, WindowName
+from scrapers.candidate import Page
+from utils.config_sources import Source
+from utils.errors import SkipItemError, StopRunError
+from utils.metadata import Label
+
+
+class ExhaustedError(StopRunError):
+    """The source says that a quota is used up; the harvester works out until when."""
+
+    def __init__(self, window: WindowName) -> None:
+        super().__init__(f"out of the {window}'s quota")
+        self.window = window
+
+
+class PayloadError(SkipItemError):
+    """The envelope of a page is not what the source's documentation says; single odd items are skipped instead."""
+
+
+class SourceModule(Protocol):
+    """One source. Implementations hold no state; the harvester calls them in this order for each page."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> Label: ...
+
+    @property
+    def default_hourly(self) -> int | None:
+        """Calls in an hour until settings or headers say otherwise; None: no such limit."""
+
+    def headers(self, key: str | None) -> Mapping[str, str]: ...
+
+    def page_url(self, settings: Source, query: str, cursor: str | None) -> str:
+        """The request for one page, newest first where the source can; query "" is the general feed."""
+
+    def judge(self, answer: Answer) -> None:
+        """Raise what only this source means by an answer (quota, bad query, lost cursor); the rest is common."""
+
+    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+        """What trustworthy headers say about the quota."""
+
+    def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:
+        """Candidates in the source's order. Raises PayloadError when the envelope is wrong."""
+
+
+def api_url(settings: Source, path: str, parameters: Mapping[str, object]) -> str:
+    """`base_url` + `path` with the parameters that are not None, percent-encoded."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"{settings.base_url.rstrip('/')}{path}" + (f"?{urlencode(given)}" if given else "")
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """`value` when it is a JSON object, else an empty one: optional members of payloads."""
+    return value if isinstance(value, dict) else {}
+
+
+def page_number(cursor: str | None) -> int:
+    try:
+        return max(1, int(cursor or 1))
+    except ValueError:
+        return 1
