@@ -56,6 +56,12 @@ class ApiConnection(H11Protocol):
         if not self.refused:
             super().data_received(data)
 
+    def shutdown(self) -> None:
+        if self.refused:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles the parser's error, which says whether the head was too large."""
         error = sys.exception()

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from exposr_api.dashboard import dashboard_response
 from exposr_api.errors import ApiError
 from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.negotiation import prefers_prometheus
@@ -26,6 +27,10 @@ DEFAULT_RUNS, MAX_RUNS = 50, 1000
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PEM = "application/x-pem-file"
 NOTHING_PUBLISHED = "no version has been published yet; POST /train starts a training once there are enough images"
+
+
+async def get_dashboard(request: Request, service: Service) -> Response:
+    return dashboard_response(request)
 
 
 async def get_status(request: Request, service: Service) -> Response:
@@ -161,6 +166,7 @@ class Endpoint:
 
 # fixed paths before patterns: the first that fits answers
 ENDPOINTS = (
+    Endpoint("GET", "/", get_dashboard, needs_key=False),
     Endpoint("GET", "/status", get_status, needs_key=False),
     Endpoint("GET", "/health", get_health, needs_key=False),
     Endpoint("GET", "/openapi.json", get_openapi, needs_key=False),

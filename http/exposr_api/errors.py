@@ -22,7 +22,6 @@ ERROR_CODES = {
     "nothing_published": (404, "No version has been published yet."),
     "method_not_allowed": (405, "The path exists, the method does not; `Allow` lists what does."),
     "request_timeout": (408, "The request's body did not arrive in time."),
-    "refused": (409, "The wish cannot be granted now; further codes say why."),
     "precondition_failed": (412, "`If-Match` names other bytes than the file has."),
     "too_large": (413, "The request's body is larger than anything the API reads."),
     "range_not_satisfiable": (416, "The range lies outside the file; `Content-Range` has its size."),

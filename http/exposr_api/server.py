@@ -8,6 +8,7 @@ server.stop()
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -153,7 +154,8 @@ class ApiServer:
 
 
 class _Server(uvicorn.Server):
-    """Notes when its loop last turned. uvicorn's own callback goes by wall time and stands still after a clock step."""
+    """uvicorn with a heartbeat (its own callback goes by wall time and stands still after a clock step), and with an
+    end for the connections that outlive the grace time."""
 
     def __init__(self, config: uvicorn.Config, clock: Clock) -> None:
         super().__init__(config)
@@ -163,3 +165,9 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self.beat = self._clock.monotonic()
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the turn in which they close

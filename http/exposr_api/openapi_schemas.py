@@ -1,0 +1,110 @@
+"""The shapes in openapi.json (JSON Schema). Objects may carry more keys than are named here; clients ignore those."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+TIME: Schema = {"type": ["string", "null"], "format": "date-time", "description": "ISO 8601 in UTC with Z, or null."}
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+NUMBER: Schema = {"type": ["number", "null"]}
+SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+
+
+def _object(description: str, required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+
+
+SCHEMAS: dict[str, Schema] = {
+    "Error": _object(
+        "What went wrong and what to do.",
+        {"error": _object("Stable code, message for people.", {"code": TEXT, "message": TEXT})},
+    ),
+    "Refused": _object(
+        "A wish that cannot be granted now, with the numbers that say why.",
+        {"status": TEXT, "error": _object("Stable code, message for people.", {"code": TEXT, "message": TEXT})},
+    ),
+    "Started": _object("The run that was started.", {"status": TEXT}, {"run_id": TEXT}),
+    "Moved": _object(
+        "The version that is in service now.", {"status": TEXT}, {"model": TEXT, "version": TEXT, "serial": COUNT}
+    ),
+    "Status": _object(
+        "The service at a glance.",
+        {
+            "uptime": {"type": "number", "description": "Seconds."},
+            "last_scrape": TIME,
+            "last_train": TIME,
+            "dataset_counts": _object(
+                "Usable samples; total = real + ai_generated + unlabeled.",
+                {"total": COUNT, "real": COUNT, "ai_generated": COUNT, "unlabeled": COUNT},
+                {"duplicates": COUNT, "conflicts": COUNT, "rejected": COUNT, "pending": COUNT},
+            ),
+        },
+    ),
+    "Health": _object(
+        "`ready` is false while the status is starting or failing.",
+        {
+            "status": {"enum": ["ok", "starting", "degraded", "failing"]},
+            "live": {"type": "boolean"},
+            "ready": {"type": "boolean"},
+            "parts": {
+                "type": "array",
+                "items": _object("One part.", {"name": TEXT, "ok": {"type": "boolean"}, "reason": TEXT}),
+            },
+        },
+    ),
+    "Metrics": _object(
+        "The integration guide's four figures.",
+        {"total_images": COUNT, "models_trained": COUNT, "last_training": TIME, "validation_accuracy": SHARE},
+    ),
+    "Run": _object("A scrape or a training.", {"id": TEXT, "kind": {"enum": ["scrape", "train"]}}),
+    "Version": _object(
+        "One entry of models/registry.json.",
+        {"model": TEXT, "version": TEXT},
+        {
+            "timestamp": TIME,
+            "dataset_size": COUNT,
+            "train_size": COUNT,
+            "val_size": COUNT,
+            "epochs": COUNT,
+            "val_acc": SHARE,
+            "val_auc": SHARE,
+            "val_loss": NUMBER,
+            "precision": SHARE,
+            "recall": SHARE,
+            "f1_score": SHARE,
+            "notes": TEXT,
+            "sha256": SHA256,
+            "size_bytes": COUNT,
+        },
+    ),
+    "Latest": _object(
+        "The version in service, and where its weights are.",
+        {
+            "model_version": TEXT,
+            "model_name": TEXT,
+            "timestamp": TIME,
+            "metrics": {"type": "object"},
+            "download_url": {"type": "string", "description": "Relative to this service's base URL."},
+            "sha256": SHA256,
+            "size_bytes": COUNT,
+        },
+        {"serial": COUNT},
+    ),
+    "Pointer": _object(
+        "Ed25519 over the exact bytes that `payload` encodes: JSON {model, version, serial, files, issued, expires}.",
+        {
+            "payload": {"type": "string", "contentEncoding": "base64"},
+            "signature": {"type": "string", "contentEncoding": "base64"},
+            "key_id": SHA256,
+        },
+    ),
+}
