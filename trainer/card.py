@@ -19,9 +19,9 @@ from trainer.operating_points import MIDDLE, origin
 from trainer.registry_files import Entry
 from trainer.snapshot import Snapshot
 from trainer.types import PARTS, Candidate, GroupedSample, PartsOfSplit
-from utils.version import VERSION
 from utils.clock import to_iso
 from utils.config_loader import Config
+from utils.version import VERSION
 
 CARD_KEYS = (
     "architecture",
