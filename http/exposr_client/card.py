@@ -89,22 +89,24 @@ def read_card(file: Path) -> Card:
     """Raises LoadError, naming the file and what is wrong with it."""
     try:
         raw = json.loads(file.read_bytes())
-        return _parse(raw, file)
+        return _parse(raw)
     except OSError as error:
         raise LoadError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LoadError(f"{file} is not a card that this client can use: {type(error).__name__}: {error}") from error
 
 
-def _parse(raw: dict[str, Any], file: Path) -> Card:
+def _parse(raw: dict[str, Any]) -> Card:
     architecture, calibration, points = raw["architecture"], raw["calibration"], raw["operating_points"]
     name, arguments = architecture["name"], dict(architecture.get("kwargs", {}))
     _require(architecture["library"] == "timm", f"architecture.library is {architecture['library']!r}")
     _require(bool(TIMM_NAME.fullmatch(name)), f"architecture.name is {name!r}")
     _require(not FORBIDDEN_ARGUMENTS & set(arguments), f"architecture.kwargs are {arguments!r}")
+    model, _, version = raw["gate"]["published_as"].partition("/")
+    _require(bool(model and version), "gate.published_as is not of the form vit/v3")
     card = Card(
-        model=str(raw.get("model") or file.parent.parent.name),
-        version=str(raw.get("version") or file.parent.name),
+        model=model,
+        version=version,
         architecture=name,
         arguments=arguments,
         view=_view(raw["preprocessing"]),

@@ -84,11 +84,13 @@ class Detector:
         if isinstance(images, str | bytes | Path):
             raise TypeError("predict takes a list of pictures; for one write predict([picture])[0]")
         card = model.card
-        predictions = []
+        predictions: list[Prediction] = []
         for batch in _batches(images, self._batch_size):
             logits = model.logits([to_array(open_image(image), card.view) for image in batch])
-            for probability in map(card.probability, logits):
-                predictions.append(Prediction(probability, card.verdict(probability), card.version))
+            predictions += [
+                Prediction(probability, card.verdict(probability), card.version)
+                for probability in map(card.probability, logits)
+            ]
         return predictions
 
 
@@ -97,7 +99,7 @@ def _require_libraries() -> None:
         import exposr_client.loading  # noqa: F401
     except ImportError as error:
         raise MissingLibraryError(
-            f"Detector needs a library that is not installed ({error.name or error}): pip install torch timm pillow numpy"
+            f"Detector needs {error.name or error}, which is not installed: pip install torch timm pillow numpy"
         ) from error
 
 

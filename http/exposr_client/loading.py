@@ -92,9 +92,7 @@ def _check_golden(model: LoadedModel) -> None:
     tolerance = LOGIT_TOLERANCE if model.device.type == "cpu" else ACCELERATOR_LOGIT_TOLERANCE
     for golden in model.card.golden:
         if golden.formula != GOLDEN_FORMULA or golden.mode not in ("RGB", "RGBA"):
-            raise LoadError(
-                f"golden {golden.name}: this client does not know its formula; install a newer exposr-client"
-            )
+            raise LoadError(f"golden {golden.name}: unknown formula; install a newer exposr-client")
         array = to_array(golden_image(golden), model.card.view)
         worst = max(abs(float(array.flat[index]) - value) for index, value in golden.tensor_values.items())
         if not worst <= TENSOR_TOLERANCE:

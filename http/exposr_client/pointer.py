@@ -76,8 +76,8 @@ class ModelInfo:
         """Raise ExpiredError when the validity is over."""
         if now >= self.expires:
             raise ExpiredError(
-                f"the pointer to {self.model}/{self.version} (serial {self.serial}) expired at {self.expires.isoformat()}"
-                "; something may be holding back newer ones, or a clock is wrong"
+                f"the pointer to {self.model}/{self.version} (serial {self.serial}) expired {self.expires.isoformat()};"
+                " something may be holding back newer ones, or a clock is wrong"
             )
 
     def require_not_older_than(self, seen: ModelInfo | None) -> None:

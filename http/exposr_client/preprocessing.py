@@ -47,6 +47,8 @@ def to_array(image: Image.Image, view: View) -> NDArray[np.float32]:
     if min(rgb.size) > view.short_side_max:
         rgb = _resize(rgb, view.short_side_max / min(rgb.size))
     if min(rgb.size) < view.size:
+        if max(rgb.size) * view.size / min(rgb.size) * view.size > MAX_PIXELS:
+            raise ImageError(f"a picture of {image.width}x{image.height} is too narrow to be judged")
         rgb = _resize(rgb, view.size / min(rgb.size))
     left, top = (rgb.width - view.size) // 2, (rgb.height - view.size) // 2
     crop = rgb.crop((left, top, left + view.size, top + view.size))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from exposr_client import ImageError
 from exposr_client.card import View
 from exposr_client.loading import GOLDEN_FORMULA, golden_image
 from exposr_client.preprocessing import to_array
@@ -60,6 +61,12 @@ def test_both_know_the_same_steps_and_the_same_golden_pictures() -> None:
         theirs = trainer_golden.golden_image(case)
         assert ours.tobytes() == theirs.tobytes()
         assert ours.getexif() == theirs.getexif()
+
+
+def test_a_line_of_pixels_is_refused_before_it_is_blown_up() -> None:
+    view = View(224, 320, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), (255, 255, 255))
+    with pytest.raises(ImageError, match="narrow"):
+        to_array(Image.new("RGB", (50_000, 1)), view)
 
 
 @pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 1)])

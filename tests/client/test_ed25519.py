@@ -1,4 +1,4 @@
-"""The client's own verification agrees with the library on everything the library makes, and refuses all that is odd."""
+"""The client's own verification agrees with the library on all that the library makes, and refuses what is odd."""
 
 from __future__ import annotations
 

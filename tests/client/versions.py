@@ -28,8 +28,7 @@ def make_files(version: str, *, bias: float = 0.0, seed: int = 0, model: str = "
     torch.save(network.state_dict(), stream)
     weights = stream.getvalue()
     card: dict[str, Any] = {
-        "model": model,
-        "version": version,
+        "gate": {"published_as": f"{model}/{version}"},
         "architecture": {"library": "timm", "name": "test_vit", "kwargs": ARGUMENTS},
         "preprocessing": PREPROCESSING.as_card() | {"golden": record_golden(PREPROCESSING, network)},
         "calibration": {"temperature": 1.5},
