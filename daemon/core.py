@@ -6,13 +6,13 @@ may be called from any thread.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from handlers.dataset import Counts, Dataset
-from scrapers.status import SourceState, source_states
 
 from daemon.deadlines import Timekeeper
 from daemon.disk import DiskFloor
@@ -27,6 +27,7 @@ from daemon.prometheus import Metrics
 from daemon.runner import Runner
 from daemon.store import Run, Store
 from exposr_api.events import EventHub
+from scrapers.status import SourceState, source_states
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.logs import get_logger
@@ -56,6 +57,7 @@ class Core:
         self.runner = Runner(config.storage.state_path, self.store, clock, self.launcher, self._run_changed)
         self.disk = _disk_floor(config)
         self.gpus: list[GpuMemory] = []
+        self.training_failures = self._failures_in_a_row()
 
     def uptime(self) -> float:
         return self._clock.monotonic() - self._started
@@ -70,16 +72,6 @@ class Core:
 
     def run(self, run_id: str) -> Run | None:
         return next((run for run in self.open_runs() if run.id == run_id), None) or self.store.run(run_id)
-
-    def training_failures(self) -> int:
-        """Trainings that failed, in a row, up to now."""
-        failures = 0
-        for run in self.store.runs("train", limit=10):
-            if run.state == "failed":
-                failures += 1
-            elif not run.is_open:
-                break
-        return failures
 
     # why not
 
@@ -166,6 +158,12 @@ class Core:
             self.dataset.request_reconcile()
         else:
             self.planner.training_ended(end.result, int(self.store.fact(SNAPSHOT_LABELLED) or 0))
+            self.training_failures = self._failures_in_a_row()
+
+    def _failures_in_a_row(self) -> list[Run]:
+        """The trainings that failed since the last that did not, newest first."""
+        ended = (run for run in self.store.runs("train") if not run.is_open and run.state != "interrupted")
+        return list(itertools.takewhile(lambda run: run.state == "failed", ended))
 
     def _amounts(self, counts: Counts) -> Amounts:
         quiet_for = self._clock.monotonic() - self._changed_at

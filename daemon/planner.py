@@ -19,6 +19,7 @@ SCRAPE_END = "scrape_end"
 SCRAPE_ATTEMPT = "scrape_attempt"
 TRAIN_END = "train_end"
 TRAIN_ATTEMPT = "train_attempt"
+MARKS = (FIRST_START, SCRAPE_END, SCRAPE_ATTEMPT, TRAIN_END, TRAIN_ATTEMPT)
 BASELINE = "train_baseline"
 STREAK = "unpublished_streak"
 
@@ -46,21 +47,23 @@ def training_rules(config: Config) -> TrainingRules:
 
 
 class Planner:
-    """Reads and keeps the marks. Used from the supervisor's thread, and read from the API's."""
+    """Keeps the marks, in memory and in the store. Written from the supervisor's thread, read from any."""
 
     def __init__(self, store: Store, time: Timekeeper) -> None:
         self._store = store
         self._time = time
         self._started = time.mark()
-        if store.mark(FIRST_START) is None:
-            store.set_mark(FIRST_START, self._started)
-        for name in (FIRST_START, SCRAPE_END, SCRAPE_ATTEMPT, TRAIN_END, TRAIN_ATTEMPT):
-            mark = store.mark(name)
-            if mark is not None and time.is_in_future(mark):
-                store.set_mark(name, self._started)
+        self._marks = {name: mark for name in MARKS if (mark := store.mark(name)) is not None}
+        self._baseline: int | None = store.fact(BASELINE)
+        self._streak = int(store.fact(STREAK) or 0)
+        if FIRST_START not in self._marks:
+            self._set(FIRST_START, self._started)
+        for name, mark in list(self._marks.items()):
+            if time.is_in_future(mark):
+                self._set(name, self._started)
 
     def mark_now(self, name: str) -> None:
-        self._store.set_mark(name, self._time.mark())
+        self._set(name, self._time.mark())
 
     def scrape_verdict(self, config: Config, *, is_running: bool) -> Verdict:
         """Whether the scheduler starts a scrape now."""
@@ -90,26 +93,27 @@ class Planner:
         return TrainingFacts(
             real=amounts.real,
             ai_generated=amounts.ai_generated,
-            baseline_labelled=self._store.fact(BASELINE),
+            baseline_labelled=self._baseline,
             since_success=self._since(TRAIN_END),
             since_attempt=self._since(TRAIN_ATTEMPT),
             since_first_start=first_start or 0.0,
-            unpublished_streak=int(self._store.fact(STREAK) or 0),
+            unpublished_streak=self._streak,
             is_training=is_running,
             is_settling=is_scraping or amounts.pending > 0 or amounts.seconds_since_change < QUIET_SECONDS,
         )
 
     def training_ended(self, result: str, labelled: int) -> None:
         """Keep what the next decision needs: only a finished training moves the clock and the baseline."""
-        published = result == "succeeded"
-        self._store.set_fact(STREAK, 0 if published else int(self._store.fact(STREAK) or 0) + 1)
+        self._streak = 0 if result == "succeeded" else self._streak + 1
+        self._store.set_fact(STREAK, self._streak)
         if result in ("succeeded", "rejected"):
+            self._baseline = labelled
             self._store.set_fact(BASELINE, labelled)
             self.mark_now(TRAIN_END)
 
     def last(self, name: str) -> str | None:
         """ISO time of a mark, for people."""
-        mark: Mark | None = self._store.mark(name)
+        mark = self._marks.get(name)
         return mark.at if mark else None
 
     def at(self, verdict: Verdict) -> str | None:
@@ -117,5 +121,9 @@ class Planner:
         return None if verdict.wait_seconds is None else self._time.after(verdict.wait_seconds)
 
     def _since(self, name: str) -> float | None:
-        mark = self._store.mark(name)
+        mark = self._marks.get(name)
         return None if mark is None else self._time.seconds_since(mark)
+
+    def _set(self, name: str, mark: Mark) -> None:
+        self._marks[name] = mark
+        self._store.set_mark(name, mark)

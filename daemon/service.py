@@ -97,12 +97,11 @@ class TrainerService:
         return PartHealth("disk", state.ok, state.reason)
 
     def _training(self) -> PartHealth:
-        failures = self._core.training_failures()
-        if failures < FAILURES_UNTIL_DEGRADED:
+        failed = self._core.training_failures
+        if len(failed) < FAILURES_UNTIL_DEGRADED:
             return PartHealth("training", True)
-        last = next(iter(self._core.runs("train", 1)), None)
-        why = last.outcome.get("summary", "") if last else ""
-        return PartHealth("training", False, f"{failures} trainings in a row failed; the last one: {why}")
+        why = failed[0].outcome.get("summary", "")
+        return PartHealth("training", False, f"{len(failed)} trainings in a row failed; the last one: {why}")
 
 
 def _noun(kind: RunKind) -> str:
