@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from utils.config_loader import Config
 from utils.errors import SkipItemError
+from utils.files import PART_SUFFIX
 from utils.metadata import META_FOLDER, read_metadata
 
 Form = Literal["html", "markdown"]
@@ -16,7 +18,7 @@ LINK_SCHEMES = ("https://", "http://")
 
 HTML_HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Image credits</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}li{margin:.2rem 0}</style>
+<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }</style>
 </head><body><h1>Image credits</h1><ul>
 """
 HTML_TAIL = "</ul></body></html>\n"
@@ -47,8 +49,17 @@ def read_credits(data_folder: Path) -> Iterator[Credit]:
             yield _credit(attribution)
 
 
-def write_attributions(data_folder: Path, out: TextIO, form: Form = "html") -> int:
-    """Write the page, one picture a line, and return how many. Memory does not grow with the number."""
+def write_attributions(config: Config, output: Path) -> int:
+    """Write the page, Markdown when `output` ends in .md and HTML otherwise; returns how many pictures it names."""
+    part = output.with_name(f".{output.name}{PART_SUFFIX}")
+    with part.open("w", encoding="utf-8", errors="replace") as out:
+        count = write_credits(config.storage.local_path, out, "markdown" if output.suffix == ".md" else "html")
+    part.replace(output)
+    return count
+
+
+def write_credits(data_folder: Path, out: TextIO, form: Form = "html") -> int:
+    """One picture a line; memory does not grow with their number."""
     count = 0
     out.write(HTML_HEAD if form == "html" else MARKDOWN_HEAD)
     for credit in read_credits(data_folder):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from scrapers.ledger import Ledger
+from scrapers.status import KEYS
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError
@@ -22,23 +22,19 @@ from utils.metadata import META_FOLDER, Metadata, read_metadata
 REASON = "forgotten on request"
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What was deleted; `remembered` also counts items that were known and not stored."""
+def forget(config: Config, source: str, *, source_id: str | None = None, photographer: str | None = None) -> int:
+    """Delete one item of `source`, or everything of a photographer (their id there, display name or profile URL).
 
-    images: int
-    remembered: int
-    paths: tuple[str, ...]
-
-
-def forget(config: Config, source: str, *, source_id: str | None = None, photographer: str | None = None) -> Forgotten:
-    """Delete one item of `source`, or everything of a photographer (their id there, display name or profile URL)."""
+    Returns how many images were deleted. What was not collected yet is remembered all the same.
+    """
     if (source_id is None) == (photographer is None):
         raise OperatorError("name either an id or a photographer to forget")
+    if source not in KEYS:
+        raise OperatorError(f"no such source: {source!r}; sources are {', '.join(KEYS)}")
     data = config.storage.local_path
     ledger = Ledger(config.storage.state_path, run_id="forget")
     try:
-        deleted: list[str] = []
+        deleted = 0
         creators: set[str] = {f"{source}:{photographer}"} if photographer is not None else set()
         for file, metadata in _stored(data, source):
             if not _is_meant(metadata, source, source_id, photographer):
@@ -48,8 +44,9 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
             # the tombstone first: a crash in between leaves something to delete, not something that comes back
             _bury(ledger, source, str(metadata.api_data.get("id") or "") or None, metadata.sha256)
             _delete(data, file, metadata)
-            deleted.append(metadata.path)
-        return Forgotten(len(deleted), _remember(ledger, source, source_id, creators), tuple(deleted))
+            deleted += 1
+        _remember(ledger, source, source_id, creators)
+        return deleted
     finally:
         ledger.close()
 
@@ -88,19 +85,16 @@ def _bury(ledger: Ledger, source: str, source_id: str | None, sha256: str | None
         )
 
 
-def _remember(ledger: Ledger, source: str, source_id: str | None, creators: set[str]) -> int:
+def _remember(ledger: Ledger, source: str, source_id: str | None, creators: set[str]) -> None:
     """Tombstones for what was asked for by name, and for every known item of it, stored or waiting."""
     if source_id is not None:
         _bury(ledger, source, source_id, None)
     for creator in creators:
         _bury(ledger, source, None, None, creator)
-    remembered = 0
     with ledger.transaction() as db:
-        wanted = [("source_id", source_id)] if source_id is not None else [("creator", name) for name in creators]
-        for column, value in wanted:
-            remembered += db.execute(
+        for creator in creators or {None}:
+            db.execute(
                 "UPDATE items SET state = 'refused', why = 'tombstone', candidate = NULL, metadata = NULL, again = 0"
-                f" WHERE source = ? AND {column} = ? AND state != 'placing'",  # noqa: S608 - two fixed names
-                (source, value),
-            ).rowcount
-    return remembered
+                " WHERE source = ? AND (source_id = ? OR creator = ?) AND state != 'placing'",
+                (source, source_id, creator),
+            )
