@@ -69,9 +69,13 @@ class Preprocessing:
         """Changes when the view changes: part of the embedding cache's key."""
         return hashlib.sha256(json.dumps(self.as_card(), sort_keys=True).encode()).hexdigest()
 
+    def upright(self, image: Image.Image) -> Image.Image:
+        """The picture turned, in RGB, at its own size."""
+        return to_rgb(ImageOps.exif_transpose(image), self.background)
+
     def shrunk(self, image: Image.Image) -> Image.Image:
-        """The picture turned, in RGB, with a short side of at most `short_side_max`."""
-        rgb = to_rgb(ImageOps.exif_transpose(image), self.background)
+        """The upright picture with a short side of at most `short_side_max`."""
+        rgb = self.upright(image)
         short = min(rgb.size)
         return _resized(rgb, self.short_side_max / short) if short > self.short_side_max else rgb
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -51,6 +51,10 @@ class Snapshot:
 
     samples: tuple[Sample, ...]
     fingerprint: str
+
+    def where(self, keep: Callable[[Sample], bool]) -> Snapshot:
+        kept = tuple(sample for sample in self.samples if keep(sample))
+        return Snapshot(kept, _fingerprint(kept))
 
     def count(self, label: Label) -> int:
         return sum(sample.label == label for sample in self.samples)

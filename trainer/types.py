@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainer.snapshot import Sample
+from utils.job_protocol import Result
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,12 @@ Mode = Literal["frozen", "lora", "full"]
 
 Floats = NDArray[np.float64]
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
-Report = Callable[[int, int, str], None]  # done, total, message for people
+
+
+class Report(Protocol):
+    """Progress of one phase: `done` of `total`, a message for people, numbers for a live view."""
+
+    def __call__(self, done: int, total: int, message: str, metrics: dict[str, float] | None = None, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +70,12 @@ class Candidate:
     history: list[dict[str, float]]
     pretrained: dict[str, Any]
     notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended, as `utils.job_protocol.emit_outcome` takes it."""
+
+    result: Result
+    summary: str
+    details: dict[str, Any]

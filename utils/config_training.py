@@ -72,7 +72,7 @@ class Training(Section):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice in a training.")
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate; none: by mode.")
-    views: int = Field(8, ge=1, le=64, description="Views of each training picture that the frozen mode embeds.")
+    cache_gb: float = Field(5.0, ge=0, description="Embeddings kept for later trainings, at most (GB).")
     workers: int | None = Field(
         None, ge=0, le=64, description="Processes that load training pictures, a device; none: by hardware."
     )

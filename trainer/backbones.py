@@ -1,0 +1,210 @@
+"""The network of a training: a timm model by name with one logit, its weights checked key by key, and its serving view.
+
+architecture given            weights from the checkpoint, else the hub, else (mobilenetv2_100) the offline package
+none, checkpoint is a folder  the folder's own architecture
+none                          the default ViT where weights can be had, else the offline package's network
+no weights anywhere           random weights, and it is said so
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from trainer.preprocessing import Preprocessing
+from trainer.weights import (
+    OFFLINE_ARCHITECTURE,
+    StateDict,
+    Weights,
+    digest_of,
+    read_local_folder,
+    weights_of_file,
+    weights_of_hub,
+    weights_of_package,
+)
+from utils.config_training import Model as ModelSettings
+from utils.errors import OperatorError, StopRunError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+DEFAULT_ON_GPU = "vit_small_patch16_384.augreg_in21k_ft_in1k"  # Community Forensics' and Sieve's choice
+DEFAULT_ON_CPU = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+ANY_SIZE = 256  # input of networks that take any size: native crops keep the traces that shrinking destroys
+SHRINK_TO = 1.5  # short_side_max by default, in input sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """`model` has one logit from a fresh head; `architecture` and `pretrained` are the card's."""
+
+    family: str
+    model: nn.Module
+    architecture: dict[str, Any]
+    pretrained: dict[str, Any]
+    preprocessing: Preprocessing
+
+    @property
+    def is_pretrained(self) -> bool:
+        return bool(self.pretrained["source"] != "random")
+
+
+def load_backbone(settings: ModelSettings, *, on_gpu: bool, seed: int) -> Backbone:
+    """Raises OperatorError when the configured architecture or checkpoint cannot be used."""
+    name, arguments, view, weights = _choose(settings, on_gpu)
+    size = settings.image_size or _default_size(name, view)
+    if _is_fixed_size(name) and size != int(view.get("input_size", (3, size, size))[-1]):
+        arguments = {**arguments, "img_size": size}
+    arguments = {**arguments, "num_classes": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _create(name, arguments)
+    pretrained = _fill(model, name, weights) if weights else _random_note(settings)
+    pretrained["sha256"] = digest_of(backbone_state(model))
+    log.info("backbone_loaded", architecture=name, source=pretrained["source"], keys=pretrained["matched_keys"])
+    mean, std = view.get("mean", (0.5,) * 3), view.get("std", (0.5,) * 3)
+    return Backbone(
+        family=settings.name or family_of(name),
+        model=model.eval(),
+        architecture={"library": "timm", "name": name.split(".")[0], "kwargs": arguments},
+        pretrained=pretrained,
+        preprocessing=Preprocessing(
+            size=size,
+            short_side_max=max(size, settings.short_side_max or round(SHRINK_TO * size)),
+            mean=(float(mean[0]), float(mean[1]), float(mean[2])),
+            std=(float(std[0]), float(std[1]), float(std[2])),
+        ),
+    )
+
+
+def family_of(architecture: str) -> str:
+    """The name under which versions are published: vit, mobilenetv2, convnext, …"""
+    base = architecture.split(".")[0].removeprefix("test_")
+    return re.sub(r"[^a-z0-9]", "", base.split("_")[0].lower()) or "model"
+
+
+def classifier_of(model: nn.Module) -> nn.Linear:
+    """The final layer, whose one output is the logit."""
+    head = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(head, nn.Linear) or head.out_features != 1:
+        raise OperatorError(f"model.architecture: its classifier is {head}, a linear layer with one output is needed")
+    return head
+
+
+def features_of(model: nn.Module, batch: Tensor) -> Tensor:
+    """What the final linear layer gets, [n, d]."""
+    features: Tensor = model.forward_head(model.forward_features(batch), pre_logits=True)  # type: ignore[operator]
+    return features
+
+
+def backbone_state(model: nn.Module) -> StateDict:
+    """The state dict without the final layer."""
+    head = {f"{name}." for name in _head_names(model)}
+    return {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(head))}
+
+
+def _choose(settings: ModelSettings, on_gpu: bool) -> tuple[str, dict[str, Any], Mapping[str, Any], Weights | None]:
+    """Architecture, its arguments, timm's configuration of its view, and weights if there are any."""
+    checkpoint = settings.checkpoint
+    if checkpoint is not None and checkpoint.is_dir():
+        folder = read_local_folder(checkpoint)
+        if settings.architecture and settings.architecture.split(".")[0] != folder.architecture:
+            raise OperatorError(
+                f"model.architecture is {settings.architecture}, but {checkpoint} holds {folder.architecture}"
+            )
+        view = {**_view_of(folder.architecture), **folder.view}
+        return folder.architecture, dict(folder.arguments), view, weights_of_file(folder.weights)
+    name = settings.architecture or (DEFAULT_ON_GPU if on_gpu else DEFAULT_ON_CPU)
+    if not timm.is_model(name.split(".")[0]):
+        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise OperatorError(f"model.architecture = {name!r}: timm has no such model; {close}")
+    if checkpoint is not None:
+        if not checkpoint.is_file():
+            raise OperatorError(f"model.checkpoint = {checkpoint}: no such file or folder")
+        return name, {}, _view_of(name), weights_of_file(checkpoint)
+    if not settings.pretrained:
+        return name, {}, _view_of(name), None
+    weights = weights_of_hub(name)
+    if weights is None and (settings.architecture is None or name.split(".")[0] == OFFLINE_ARCHITECTURE):
+        weights = weights_of_package()
+        name = OFFLINE_ARCHITECTURE if weights else name
+    return name, {}, _view_of(name), weights
+
+
+def _create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise OperatorError(f"model.architecture = {name!r} cannot be made with {dict(arguments)}: {error}") from error
+    classifier_of(model)
+    return model
+
+
+def _fill(model: nn.Module, name: str, weights: Weights) -> dict[str, Any]:
+    """Load `weights` and say how many keys matched; raises OperatorError when a backbone key is left random.
+
+    timm itself loads without strictness as soon as the number of classes differs, and only logs what is missing.
+    """
+    expected = backbone_state(model)
+    state = _named_by_order(model, weights.state) if weights.by_order else _converted(model, weights.state)
+    found = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
+    missing = sorted(expected.keys() - found.keys() - {key for key in expected if key.endswith("num_batches_tracked")})
+    if missing:
+        raise OperatorError(
+            f"the weights of {weights.source} do not fit {name}: {len(missing)} of {len(expected)} keys are missing or"
+            f" have another shape, first {missing[0]}"
+        )
+    model.load_state_dict(found, strict=False)
+    return {"source": weights.source, "matched_keys": len(found), "backbone_keys": len(expected), "note": ""}
+
+
+def _converted(model: nn.Module, state: StateDict) -> StateDict:
+    """`state` through the architecture's own checkpoint filter (position embeddings, other libraries' names)."""
+    prefixed = [key for key in state if key.startswith("vit.")]
+    if len(prefixed) > len(state) // 2:  # Community Forensics' checkpoint
+        state = {key.removeprefix("vit."): value for key, value in state.items()}
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    converted: StateDict = convert(state, model) if convert else state
+    return converted
+
+
+def _named_by_order(model: nn.Module, state: StateDict) -> StateDict:
+    """torchvision's tensors under timm's names: the order is the same, and every shape but the head's must be."""
+    ours = model.state_dict()
+    if len(ours) != len(state):
+        raise StopRunError(f"weights by order: {len(state)} tensors, {len(ours)} are needed")
+    return dict(zip(ours, state.values(), strict=True))
+
+
+def _random_note(settings: ModelSettings) -> dict[str, Any]:
+    why = "as configured" if not settings.pretrained else "no weights could be had: no hub, no checkpoint, no package"
+    return {"source": "random", "matched_keys": 0, "backbone_keys": 0, "note": f"random weights, {why}"}
+
+
+def _view_of(name: str) -> Mapping[str, Any]:
+    config: Mapping[str, Any] = timm.get_pretrained_cfg(name, allow_unregistered=True).to_dict()
+    return config
+
+
+def _head_names(model: nn.Module) -> set[str]:
+    head = classifier_of(model)
+    return {name for name, module in model.named_modules() if module is head}
+
+
+def _default_size(name: str, view: Mapping[str, Any]) -> int:
+    size = int(view.get("input_size", (3, 224, 224))[-1])
+    return size if _is_fixed_size(name) else max(size, ANY_SIZE)
+
+
+def _is_fixed_size(name: str) -> bool:
+    """Transformers with learnt positions have one input size; convolutional networks take any."""
+    return any(
+        word in name for word in ("vit", "deit", "beit", "eva", "swin", "mixer", "maxvit", "coat", "cait", "xcit")
+    )

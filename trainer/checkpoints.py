@@ -1,0 +1,35 @@
+"""The state of a fine-tuning on disk: whole or not at all, and only ever continued by the training that wrote it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.files import write_atomically
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+def save_checkpoint(folder: Path, owner: str, state: dict[str, Any]) -> None:
+    """`owner` names the data and settings that the state belongs to."""
+    buffer = io.BytesIO()
+    torch.save({"owner": owner, **state}, buffer)
+    write_atomically(folder / CHECKPOINT_FILE, buffer.getvalue(), mode=0o600)
+
+
+def load_checkpoint(folder: Path, owner: str) -> dict[str, Any] | None:
+    """The last state of the same training; None when there is none, or another training's."""
+    file = folder / CHECKPOINT_FILE
+    if not file.is_file():
+        return None
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    if state.pop("owner") != owner:
+        log.warning("checkpoint_of_another_training", file=str(file))
+        return None
+    return state

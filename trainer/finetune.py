@@ -1,0 +1,302 @@
+"""Fine-tuning, in the modes lora and full: one loop that reads from top to bottom.
+
+Every random choice depends on (seed, epoch, number of the draw) or on (seed, step), never on what ran before, so that a
+training that was killed and started again ends with the same weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader
+
+from trainer.adapters import add_adapters, fold_adapters
+from trainer.backbones import Backbone, classifier_of
+from trainer.checkpoints import load_checkpoint, save_checkpoint
+from trainer.ladder import Rung
+from trainer.prepared import PreparedImages, WashedViews, room_for
+from trainer.sampling import BatchOrder, sampling_weights
+from trainer.types import Floats, GroupedSample, PartsOfSplit
+from trainer.wash import Wash
+from trainer.workplace import Workplace
+from utils.errors import StopRunError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+WARM_UP = 0.1  # share of the steps in which the learning rate rises
+HEAD_FACTOR = 3.0  # the fresh head learns faster than the pretrained weights
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0
+EMA_DECAY = 0.999  # of the published average, once there were enough steps
+CHECKPOINT_SECONDS = 20.0
+REPORT_SECONDS = 1.0
+VALIDATIONS = 8  # looks at the validation part, over the whole training
+WORKERS_MAX = 12
+LEARNING_RATE = {"lora": 5e-4, "full": 3e-4, "full transformer": 5e-5}
+BATCH = {True: 64, False: 16}  # on a GPU or not
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The numbers of one fine-tuning; `crop` is the side of training views (pixels), `batch` that of one rank."""
+
+    rung: Rung
+    seed: int
+    batch: int
+    crop: int
+    learning_rate: float
+    workers: int
+
+    @classmethod
+    def of(cls, place: Workplace, backbone: Backbone, rung: Rung, train: int) -> Recipe:
+        settings = place.config.training
+        is_transformer = hasattr(backbone.model, "patch_embed")
+        size = backbone.preprocessing.size
+        kind = "full transformer" if rung.mode == "full" and is_transformer else rung.mode
+        cores = max(1, torch.get_num_threads() if not place.on_gpu else WORKERS_MAX)
+        return cls(
+            rung=rung,
+            seed=settings.seed,
+            batch=min(settings.batch_size or BATCH[place.on_gpu], max(2, train // place.ranks.count)),
+            # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
+            crop=size if is_transformer or place.on_gpu else size // 2,
+            learning_rate=settings.learning_rate or LEARNING_RATE[kind],
+            workers=settings.workers if settings.workers is not None else min(cores, WORKERS_MAX),
+        )
+
+
+def fine_tune(
+    place: Workplace, parts: PartsOfSplit, backbone: Backbone, wash: Wash, rung: Rung
+) -> list[dict[str, float]]:
+    """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same weights."""
+    train = parts["train"]
+    recipe = Recipe.of(place, backbone, rung, len(train))
+    model, ranks, device = backbone.model, place.ranks, place.device
+    torch.manual_seed(recipe.seed)
+    _reset_head(classifier_of(model))
+    if rung.mode == "lora":
+        log.info("adapters_added", count=add_adapters(model))
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    average = [parameter.detach().clone() for parameter in weights]
+    optimizer = _optimizer(model, recipe.learning_rate)
+    kept = place.folder / "prepared"
+    images = PreparedImages(
+        place.images, wash.preprocessing, kept if room_for(place.folder, train, wash.preprocessing) else None
+    )
+
+    order = BatchOrder(
+        sampling_weights(train),
+        seed=recipe.seed,
+        epochs=rung.epochs,
+        batch=recipe.batch,
+        rank=ranks.number,
+        ranks=ranks.count,
+    )
+    per_epoch, steps = order.steps_per_epoch, len(order)
+    validate_every = max(1, rung.epochs // VALIDATIONS)
+    owner = _owner(recipe, backbone, wash, train, ranks.count)
+    history: list[dict[str, float]] = []
+    done = 0
+    if state := load_checkpoint(place.folder, owner):
+        done, history = state["step"], state["history"]
+        _copy_into(weights, state["weights"])
+        _copy_into(average, state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        log.info("training_resumed", step=done, steps=steps)
+    order.first_step = done
+
+    def save() -> None:
+        if ranks.is_main:
+            states = {"weights": weights, "average": average, "optimizer": optimizer.state_dict()}
+            save_checkpoint(place.folder, owner, {**states, "step": done, "history": history})
+
+    report = place.report("train")
+    dataset = WashedViews(train, images, wash, size=recipe.crop, seed=recipe.seed)
+    autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
+    losses: list[float] = []
+    saved = reported = time.monotonic()
+    with place.interrupts.deferred() as interrupts:
+        for pixels, targets in _batches(dataset, order, recipe.workers, place.on_gpu):
+            torch.manual_seed(recipe.seed * 1_000_003 + done * ranks.count + ranks.number)  # dropout and drop path
+            _set_rates(optimizer, _rate(done, steps))
+            _train_mode(model)
+            with autocast:
+                logits = model(_normalized(pixels.to(device, non_blocking=True), wash)).flatten()
+            loss = binary_cross_entropy_with_logits(logits.float(), targets.to(device, torch.float32))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            ranks.mean([weight.grad for weight in weights if weight.grad is not None])
+            nn.utils.clip_grad_norm_(weights, CLIP_NORM)
+            optimizer.step()
+            done += 1
+            _move_average(average, weights, done)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise StopRunError(f"the loss became {losses[-1]} in step {done}; lower training.learning_rate")
+
+            epoch, rest = divmod(done, per_epoch)
+            if rest == 0:
+                entry = {"epoch": float(epoch), "loss": float(np.mean(losses[-per_epoch:])), "step": float(done)}
+                if epoch % validate_every == 0 or done == steps:
+                    entry |= _validated(place, model, weights, average, parts["validation"], images)
+                history.append(entry)
+            if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
+                reported = time.monotonic()
+                metrics = {"loss": float(np.mean(losses[-per_epoch:]))} | (_measured(history[-1]) if history else {})
+                report(done, steps, f"epoch {min(epoch + 1, rung.epochs)}/{rung.epochs}", metrics)
+            if interrupts.requested:
+                break
+            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                save()
+                saved = time.monotonic()
+        save()
+    _copy_into(weights, average)
+    if rung.mode == "lora":
+        fold_adapters(model)
+    if ranks.is_main:
+        images.remove()
+    return history
+
+
+def _batches(dataset: WashedViews, order: BatchOrder, workers: int, on_gpu: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_sampler=order,
+        num_workers=workers,
+        pin_memory=on_gpu,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_quiet_worker if workers else None,
+    )
+    return iter(loader)
+
+
+def _quiet_worker(number: int) -> None:
+    """The main process decides when to stop; a worker that obeyed the group's SIGTERM would look like a crash."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _normalized(pixels: Tensor, wash: Wash) -> Tensor:
+    view = wash.preprocessing
+    mean = torch.tensor(view.mean, device=pixels.device).view(3, 1, 1)
+    deviation = torch.tensor(view.std, device=pixels.device).view(3, 1, 1)
+    scaled = (pixels.to(torch.float32) / 255 - mean) / deviation
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def _reset_head(head: nn.Linear) -> None:
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+
+
+def _optimizer(model: nn.Module, rate: float) -> torch.optim.AdamW:
+    """Three groups: the head, matrices and kernels with weight decay, the rest (norms, biases) without."""
+    head = {id(parameter) for parameter in classifier_of(model).parameters()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    inner = [parameter for parameter in trained if id(parameter) not in head]
+    groups = [
+        {"params": [p for p in trained if id(p) in head], "peak": HEAD_FACTOR * rate, "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in inner if p.ndim > 1], "peak": rate, "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in inner if p.ndim <= 1], "peak": rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up to 1, then a cosine to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * rate
+
+
+def _train_mode(model: nn.Module) -> None:
+    """Training, with the statistics of batch norms as they were: batches are small, and ranks must agree."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+@torch.no_grad()
+def _move_average(average: list[Tensor], weights: Sequence[Tensor], step: int) -> None:
+    decay = min(EMA_DECAY, (1 + step) / (10 + step))
+    for mean, weight in zip(average, weights, strict=True):
+        mean.lerp_(weight, 1 - decay)
+
+
+@torch.no_grad()
+def _copy_into(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)
+
+
+def _validated(
+    place: Workplace,
+    model: nn.Module,
+    weights: Sequence[Tensor],
+    average: Sequence[Tensor],
+    samples: Sequence[GroupedSample],
+    images: PreparedImages,
+) -> dict[str, float]:
+    """AUC and log loss of the averaged weights on the validation part, by the serving view, on the first rank."""
+    targets = [grouped.sample.target for grouped in samples]
+    if not place.ranks.is_main or len(set(targets)) < 2:
+        return {}
+    current = [weight.detach().clone() for weight in weights]
+    _copy_into(weights, average)
+    model.eval()
+    logits = []
+    with torch.inference_mode():
+        for grouped in samples:
+            view = images.preprocessing.cropped(images.open(grouped.sample))
+            tensor = images.preprocessing.normalized(view).unsqueeze(0)
+            logits.append(float(model(tensor.to(place.device, memory_format=torch.channels_last)).flatten()[0]))
+    _copy_into(weights, current)
+    probabilities: Floats = 1 / (1 + np.exp(-np.array(logits)))
+    return {
+        "val_auc": float(roc_auc_score(targets, probabilities)),
+        "val_loss": float(log_loss(targets, probabilities, labels=[0, 1])),
+    }
+
+
+def _measured(entry: dict[str, float]) -> dict[str, float]:
+    return {name: entry[name] for name in ("val_auc", "val_loss") if name in entry}
+
+
+def _owner(recipe: Recipe, backbone: Backbone, wash: Wash, train: Sequence[GroupedSample], ranks: int) -> str:
+    """Names everything that the weights depend on."""
+    facts = [
+        recipe.rung.mode,
+        recipe.rung.epochs,
+        recipe.seed,
+        recipe.batch,
+        recipe.crop,
+        recipe.learning_rate,
+        ranks,
+        backbone.architecture["name"],
+        backbone.pretrained["sha256"],
+        wash.key(),
+        [(grouped.sample.sha256, grouped.sample.label) for grouped in train],
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

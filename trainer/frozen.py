@@ -1,0 +1,129 @@
+"""The frozen mode: a regularised logistic head on embeddings of several washed views of each picture.
+
+With a few hundred pictures a linear head on frozen features often beats fine-tuning (Cozzolino et al. 2024). Features
+are standardised and projected on their main components, C is chosen by cross-validation over groups, and all of it is
+folded into the network's final linear layer, so that what is published is the plain network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import nn
+
+from trainer.backbones import classifier_of
+from trainer.embedding_cache import Embedding
+from trainer.embeddings import Embedder
+from trainer.images import sample_generator
+from trainer.snapshot import Sample
+from trainer.types import Floats, GroupedSample, Report
+from trainer.wash import Wash
+
+REGULARISATION = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths C that are tried
+COMPONENTS_MAX = 256  # more do not help with small data, and the fit costs their square
+FOLDS = 5
+FIT_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Weight [d] and bias of the final linear layer, and how they were chosen. `cv_auc` is None without two folds."""
+
+    weight: Floats
+    bias: float
+    regularisation: float
+    cv_auc: float | None
+    history: list[dict[str, float]]
+
+    def put_into(self, model: nn.Module) -> None:
+        head = classifier_of(model)
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(self.weight).to(head.weight.dtype)[None, :])
+            if head.bias is None:
+                raise TypeError("the final linear layer has no bias")
+            head.bias.fill_(self.bias)
+
+
+def embed_views(
+    embedder: Embedder, wash: Wash, samples: Sequence[GroupedSample], views: int, seed: int, report: Report
+) -> list[Embedding]:
+    """[views, d] of each sample: the serving view first, then washed ones."""
+
+    def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
+        shrunk = wash.preprocessing.shrunk(image)
+        washed = [wash.view(shrunk, sample_generator(sample, seed, view)) for view in range(1, views)]
+        return [wash.preprocessing.cropped(shrunk), *washed]
+
+    recipe = f"{views} views, wash {wash.key()}, seed {seed}"
+    found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)
+    return [found[grouped.sample.sha256] for grouped in samples]
+
+
+def fit_head(embeddings: Sequence[Embedding], samples: Sequence[GroupedSample], seed: int, report: Report) -> Head:
+    """Choose C by grouped cross-validation, then fit on everything. Each label and each picture weigh the same."""
+    stacked = np.stack(embeddings).astype(np.float64)  # [n, views, d]
+    count, views, width = stacked.shape
+    targets = np.array([grouped.sample.target for grouped in samples])
+    features, projection, centre = _projected(stacked.reshape(-1, width), seed)
+    features = features.reshape(count, views, -1)
+    folds = _folds(targets, [grouped.group for grouped in samples], seed)
+    history: list[dict[str, float]] = []
+    for number, strength in enumerate(REGULARISATION if folds else ()):
+        held_out = np.full(count, np.nan)
+        for train, test in folds:
+            weight, bias = _fit(features[train], targets[train], strength)
+            held_out[test] = features[test, 0] @ weight + bias
+        history.append(
+            {
+                "regularisation": strength,
+                "cv_log_loss": float(log_loss(targets, 1 / (1 + np.exp(-held_out)))),
+                "cv_auc": float(roc_auc_score(targets, held_out)),
+            }
+        )
+        report(number + 1, len(REGULARISATION), f"C = {strength:g}: AUC over groups {history[-1]['cv_auc']:.3f}")
+    best = min(history, key=lambda entry: entry["cv_log_loss"]) if history else None
+    strength = best["regularisation"] if best else REGULARISATION[1]
+    weight, bias = _fit(features, targets, strength)
+    folded = projection @ weight
+    return Head(folded, float(bias - centre @ folded), strength, best["cv_auc"] if best else None, history)
+
+
+def _projected(rows: Floats, seed: int) -> tuple[Floats, Floats, Floats]:
+    """Rows on the main components of their standardised selves; also the matrix [d, k] and centre that lead there."""
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
+    standardised = (rows - mean) * scale
+    components = min(COMPONENTS_MAX, *rows.shape)
+    pca = PCA(components, svd_solver="covariance_eigh" if rows.shape[0] > rows.shape[1] else "full", random_state=seed)
+    projected: Floats = pca.fit_transform(standardised)
+    matrix: Floats = scale[:, None] * pca.components_.T
+    # standardised columns have mean zero, so pca.mean_ vanishes and `mean` is the whole centre
+    return projected, matrix, mean
+
+
+def _fit(features: Floats, targets: np.ndarray, strength: float) -> tuple[Floats, float]:
+    """A logistic regression on all views; the weights of the pictures of a label sum up to half of all."""
+    count, views, width = features.shape
+    per_picture = np.where(targets == 1, 0.5 / max(targets.sum(), 1), 0.5 / max((1 - targets).sum(), 1)) * count
+    model = LogisticRegression(C=strength, max_iter=FIT_STEPS)
+    model.fit(features.reshape(-1, width), np.repeat(targets, views), np.repeat(per_picture / views, views))
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _folds(targets: np.ndarray, groups: Sequence[str], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds by group with both labels on either side; none when there are too few groups for two."""
+    names = np.array(groups)
+    fewest = min((len(set(names[targets == label])) for label in (0, 1)), default=0)
+    if fewest < 2:
+        return []
+    splitter = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
+    folds = [(train, test) for train, test in splitter.split(names, targets, names)]
+    return folds if all(len(set(targets[train])) == 2 for train, _ in folds) else []

@@ -1,0 +1,41 @@
+"""SIGTERM and SIGINT as an exception: at once, or, where a half-done step must be finished, when that is over.
+
+Raising anywhere is safe because every file is written as if SIGKILL could come at any moment.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class TrainingInterrupted(BaseException):
+    """Someone asked the training to stop; its folder holds what it takes to go on."""
+
+
+class Interrupts:
+    """One for the process, made in its main thread."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._is_deferred = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    @contextmanager
+    def deferred(self) -> Iterator[Interrupts]:
+        """Inside, a signal only sets `requested`, so that the work can leave in order; it is raised at the end."""
+        self._is_deferred = True
+        try:
+            yield self
+        finally:
+            self._is_deferred = False
+        if self.requested:
+            raise TrainingInterrupted
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if not self._is_deferred:
+            raise TrainingInterrupted

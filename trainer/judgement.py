@@ -1,0 +1,94 @@
+"""What a candidate is worth and whether it is published: calibration, evaluation, audit, gate, in this order."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from trainer.audit import run_audit
+from trainer.calibration import calibrate
+from trainer.card import Judgement
+from trainer.evaluation import evaluate
+from trainer.gate import Champion, decide
+from trainer.publish import publish
+from trainer.registry import Registry
+from trainer.registry_files import CARD_FILE
+from trainer.scored import CachedScorer
+from trainer.scoring import ModelScorer
+from trainer.snapshot import Snapshot
+from trainer.split import Split
+from trainer.types import Candidate, Outcome
+from trainer.wash import Wash
+from trainer.workplace import Workplace
+from utils.clock import SystemClock
+from utils.errors import StopRunError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def judge_and_publish(
+    place: Workplace, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, wash: Wash
+) -> Outcome:
+    """Publish the candidate, or say why not; either way the gate's numbers are in the outcome."""
+    registry = Registry(place.config.storage.models_path)
+    for line in registry.sweep():
+        log.info("registry_swept", what=line)
+    judgement = _judge(place, registry, split, candidate, wash)
+    decision = judgement.decision
+    details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
+    if not decision.publish:
+        return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
+    with place.interrupts.deferred():  # once begun, publishing ends with an outcome
+        entry = publish(
+            registry,
+            family,
+            candidate,
+            judgement,
+            snapshot,
+            split.parts,
+            split.report,
+            place.config,
+            SystemClock().now(),
+            place.report("publish"),
+        )
+        name = f"{entry['model']}/{entry['version']}"
+        auc = judgement.evaluation.test["auc"].value
+        worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
+        details |= {"model": entry["model"], "version": entry["version"]}
+        return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
+
+
+def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candidate, wash: Wash) -> Judgement:
+    config = place.config
+    scorer = CachedScorer(
+        ModelScorer(
+            candidate.model, candidate.architecture, candidate.preprocessing, place.images, place.cache, place.device
+        )
+    )
+    calibration = calibrate(scorer, split.parts, config.evaluation)
+    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, place.report("evaluate"))
+    audit = run_audit(
+        split.samples(), scorer, wash, place.images.folder, config.audit, place.report("audit"), config.training.seed
+    )
+    report = place.report("gate")
+    report(0, 1, "champion and candidate on the same test part")
+    decision = decide(evaluation, audit, _champion(place, registry), config.gate)
+    report(1, 1, "; ".join(decision.reasons))
+    return Judgement(calibration, evaluation, audit, decision)
+
+
+def _champion(place: Workplace, registry: Registry) -> Champion | None:
+    entry = registry.champion()
+    if entry is None:
+        return None
+    name = f"{entry['model']}/{entry['version']}"
+    folder = registry.version_folder(str(entry["model"]), str(entry["version"]))
+    try:
+        scorer = ModelScorer.from_version(folder, place.images, place.cache, place.device)
+        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        return Champion(name, scorer, float(card["calibration"]["temperature"]))
+    except (StopRunError, OSError, ValueError, KeyError) as error:
+        # a champion that cannot be loaded serves nobody: the candidate is judged as a first version
+        log.error("champion_unusable", champion=name, error=str(error))
+        return None

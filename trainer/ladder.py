@@ -1,0 +1,88 @@
+"""How a model is trained: by what there is to learn from and what there is to compute on. Pure decisions, with reasons.
+
+pictures of the scarcer label in train       rung
+below PROBE_ONLY_BELOW, or random weights    frozen: a head on cached embeddings
+below FINE_TUNE_FROM                         frozen, unless its cross-validated AUC is below PROBE_SATISFIES: then middle
+below FULL_FROM                              middle: LoRA in a transformer, a small convolution whole
+above, on a GPU                              full
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.types import Mode
+from utils.config_training import Training as Settings
+
+PROBE_ONLY_BELOW = 60  # fine-tuning on fewer pictures of a label memorises them
+PROBE_SATISFIES = 0.90  # AUC over held-out groups
+FINE_TUNE_FROM = 1_000
+FULL_FROM = 20_000
+FROZEN_VIEWS = 8  # views of each picture that a head is fitted on: its "epochs"
+RANDOM_FULL_FROM = 2_000  # from random weights, a network that is trained whole loses to one that is not on fewer
+
+STEPS = {"lora": 3_000, "full": 4_500}  # the budget that the default number of epochs aims at
+CPU_PICTURES = 5_000  # pictures a fine-tuning looks at on a CPU, all epochs together
+EPOCHS_MAX = {True: 60, False: 24}  # on a GPU or not
+EPOCHS_MIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    mode: Mode
+    epochs: int
+    reason: str
+
+
+def first_rung(settings: Settings, *, scarcer: int, train: int, pretrained: bool, on_gpu: bool, small: bool) -> Rung:
+    """The rung to begin with; `scarcer` counts the train pictures of the scarcer label, `train` all of them.
+
+    `small` is a convolutional network, which the middle rung trains whole.
+    """
+    if settings.mode != "auto":
+        return _rung(settings, settings.mode, "as configured by training.mode", train, on_gpu)
+    if not pretrained and (scarcer < RANDOM_FULL_FROM or not on_gpu):
+        return _rung(
+            settings, "frozen", "random weights, and too little to train a network from nothing", train, on_gpu
+        )
+    if not pretrained:
+        return _rung(settings, "full", "random weights: all of them are trained", train, on_gpu)
+    if scarcer < FINE_TUNE_FROM:
+        return _rung(settings, "frozen", f"{scarcer} pictures of the scarcer label: begin with a head", train, on_gpu)
+    if scarcer < FULL_FROM or not on_gpu:
+        return _rung(settings, _middle(small), f"{scarcer} pictures of the scarcer label", train, on_gpu)
+    return _rung(settings, "full", f"{scarcer} pictures of the scarcer label and a GPU", train, on_gpu)
+
+
+def next_rung(
+    settings: Settings,
+    frozen_auc: float | None,
+    *,
+    scarcer: int,
+    train: int,
+    pretrained: bool,
+    on_gpu: bool,
+    small: bool,
+) -> Rung | None:
+    """Where to climb when the head's cross-validated AUC does not satisfy; None: stay."""
+    if settings.mode != "auto" or not pretrained or scarcer < PROBE_ONLY_BELOW:
+        return None
+    if frozen_auc is None or frozen_auc >= PROBE_SATISFIES:
+        return None
+    reason = f"a head on frozen features reached AUC {frozen_auc:.2f} over held-out groups, below {PROBE_SATISFIES:g}"
+    return _rung(settings, _middle(small), reason, train, on_gpu)
+
+
+def _middle(small: bool) -> Mode:
+    return "full" if small else "lora"
+
+
+def _rung(settings: Settings, mode: Mode, reason: str, train: int, on_gpu: bool) -> Rung:
+    return Rung(mode, settings.epochs or _epochs(mode, train, on_gpu), reason)
+
+
+def _epochs(mode: Mode, train: int, on_gpu: bool) -> int:
+    if mode == "frozen":
+        return FROZEN_VIEWS
+    pictures = STEPS[mode] * 96 if on_gpu else CPU_PICTURES
+    return max(EPOCHS_MIN, min(EPOCHS_MAX[on_gpu], round(pictures / max(train, 1))))

@@ -1,0 +1,75 @@
+"""From the parts of a split to a candidate: begin on the rung that fits, climb when the head does not satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.backbones import Backbone
+from trainer.embeddings import Embedder
+from trainer.finetune import fine_tune
+from trainer.frozen import Head, embed_views, fit_head
+from trainer.ladder import Rung, first_rung, next_rung
+from trainer.types import Candidate, GroupedSample, PartsOfSplit
+from trainer.wash import Wash
+from trainer.workplace import Workplace
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+SMALL_PARAMETERS = 10_000_000  # a convolutional network below this is fine-tuned whole
+
+
+def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, wash: Wash) -> Candidate:
+    """Every rank calls this and gets the same weights."""
+    settings, train = place.config.training, parts["train"]
+    facts: dict[str, Any] = {
+        "scarcer": min(sum(grouped.sample.target == label for grouped in train) for label in (0, 1)),
+        "train": len(train),
+        "pretrained": backbone.is_pretrained,
+        "on_gpu": place.on_gpu,
+        "small": _is_small_convolutional(backbone),
+    }
+    rung = first_rung(settings, **facts)
+    history: list[dict[str, float]] = []
+    notes = [backbone.pretrained["note"]] if backbone.pretrained["note"] else []
+    while True:
+        log.info("training_mode", mode=rung.mode, epochs=rung.epochs, reason=rung.reason)
+        notes.append(f"{rung.mode}: {rung.reason}")
+        if rung.mode != "frozen":
+            history += fine_tune(place, parts, backbone, wash, rung)
+            return _candidate(backbone, rung, history, notes)
+        head = place.ranks.share(_fit_head(place, train, backbone, wash, rung) if place.ranks.is_main else None)
+        history += head.history
+        higher = next_rung(settings, head.cv_auc, **facts)
+        if higher is None:
+            head.put_into(backbone.model)
+            return _candidate(backbone, rung, history, notes)
+        rung = higher
+
+
+def _fit_head(place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, wash: Wash, rung: Rung) -> Head:
+    seed = place.config.training.seed
+    embedder = Embedder(
+        backbone.model, backbone.architecture, backbone.preprocessing, place.images, place.cache, place.device
+    )
+    embeddings = embed_views(embedder, wash, train, rung.epochs, seed, place.report("embed"))
+    return fit_head(embeddings, train, seed, place.report("train"))
+
+
+def _candidate(backbone: Backbone, rung: Rung, history: list[dict[str, float]], notes: list[str]) -> Candidate:
+    return Candidate(
+        model=backbone.model.cpu().eval(),
+        architecture={**backbone.architecture, "mode": rung.mode, "pretrained": backbone.pretrained},
+        preprocessing=backbone.preprocessing,
+        mode=rung.mode,
+        epochs=rung.epochs,
+        history=history,
+        pretrained=backbone.pretrained,
+        notes=notes,
+    )
+
+
+def _is_small_convolutional(backbone: Backbone) -> bool:
+    size = sum(parameter.numel() for parameter in backbone.model.parameters())
+    return size < SMALL_PARAMETERS and not hasattr(backbone.model, "patch_embed")

@@ -1,0 +1,107 @@
+"""The phases of one training, in their order: snapshot, split, train, calibrate, evaluate, audit, gate, publish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.backbones import load_backbone
+from trainer.embedding_cache import EmbeddingCache
+from trainer.images import ImageFolder
+from trainer.interrupts import Interrupts
+from trainer.judgement import judge_and_publish
+from trainer.modes import train_candidate
+from trainer.ranks import Ranks
+from trainer.snapshot import Snapshot, read_snapshot
+from trainer.split import Split, split_samples
+from trainer.types import Outcome
+from trainer.wash import Wash
+from trainer.workplace import Workplace
+from utils.config_loader import Config, config_from_job
+from utils.job_protocol import read_job
+from utils.logs import configure_logging, get_logger
+from utils.metadata import LABELS
+
+log = get_logger(__name__)
+
+CACHE_FILE = "embeddings/cache.sqlite"
+LEDGER_FILE = "split.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The data of the training; `outcome` is set when there is not enough of it."""
+
+    snapshot: Snapshot
+    split: Split
+    outcome: Outcome | None
+
+
+def run_job(folder: Path, interrupts: Interrupts) -> Outcome | None:
+    """Run the job in `folder` to its end, on this rank. None on all ranks but the first."""
+    job = read_job(folder)
+    config = config_from_job(job["config"])
+    configure_logging(config.logging.level)
+    ranks = Ranks.start(config.training)
+    place = Workplace(
+        folder=folder,
+        config=config,
+        images=ImageFolder(config.storage.local_path),
+        cache=EmbeddingCache(config.storage.state_path / CACHE_FILE, int(config.training.cache_gb * 2**30)),
+        ranks=ranks,
+        interrupts=interrupts,
+    )
+    prepared = ranks.share(_prepare(place, folder / job["snapshot"]) if ranks.is_main else None)
+    if prepared.outcome is not None:
+        return prepared.outcome if ranks.is_main else None
+    backbone = load_backbone(config.model, on_gpu=place.on_gpu, seed=config.training.seed)
+    wash = Wash(config.training.wash, backbone.preprocessing)
+    candidate = train_candidate(place, prepared.split.parts, backbone, wash)
+    ranks.leave()
+    if not ranks.is_main:
+        return None
+    outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
+    place.cache.shrink()
+    return outcome
+
+
+def _prepare(place: Workplace, file: Path) -> Prepared:
+    report = place.report("snapshot")
+    snapshot = read_snapshot(file)
+    report(0, 1, f"{len(snapshot.samples)} labelled pictures, fingerprint {snapshot.fingerprint[:12]}")
+    present = snapshot.where(place.images.has)
+    if len(present.samples) < len(snapshot.samples):
+        log.warning("samples_gone", count=len(snapshot.samples) - len(present.samples))
+    training = place.config.training
+    split = split_samples(
+        present.samples,
+        place.config.storage.state_path / LEDGER_FILE,
+        key=training.split_key,
+        near_duplicate_distance=training.group_distance,
+    )
+    numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
+    report(1, 1, f"split by creator, post and near-duplicates: {numbers}")
+    return Prepared(present, split, _too_little(place.config, split))
+
+
+def _too_little(config: Config, split: Split) -> Outcome | None:
+    """Why nothing can be learnt or tested, in numbers; None when it can."""
+    floor = config.triggers.min_per_class
+    usable = split.samples()
+    counts = {label: sum(grouped.sample.label == label for grouped in usable) for label in LABELS}
+    details: dict[str, Any] = {"reason": "too_little_data", "counts": counts, "min_per_class": floor}
+    short = [f"{count} {label}" for label, count in counts.items() if count < floor]
+    if short:
+        summary = f"too little data: {' and '.join(short)}, {floor} of each label are needed"
+        return Outcome("failed", summary, {**details, "left_out": len(split.left_out)})
+    for part in ("train", "test"):
+        for label in LABELS:
+            if not any(grouped.sample.label == label for grouped in split.parts[part]):
+                groups = len({grouped.group for grouped in usable if grouped.sample.label == label})
+                summary = (
+                    f"too little data: the {counts[label]} {label} pictures form {groups} group(s) of one creator, post"
+                    f" or near-duplicate, so none is left for the {part} part"
+                )
+                return Outcome("failed", summary, {**details, "groups": {label: groups}})
+    return None

@@ -1,0 +1,74 @@
+"""Shrunk pictures kept as plain arrays while a fine-tuning runs, so that each is decoded once and not once an epoch."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trainer.images import ImageFolder, sample_generator
+from trainer.preprocessing import Preprocessing
+from trainer.sampling import Draw
+from trainer.snapshot import Sample
+from trainer.types import GroupedSample
+from trainer.wash import Wash
+
+FREE_SHARE = 0.5  # of the free disk, at most, is taken for prepared pictures
+ASPECT = 1.6  # long over short side, for the estimate of their size
+
+
+class PreparedImages:
+    """Opens samples as shrunk pictures. `folder` None: nothing is kept."""
+
+    def __init__(self, images: ImageFolder, preprocessing: Preprocessing, folder: Path | None) -> None:
+        self.images, self.preprocessing, self.folder = images, preprocessing, folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, sample: Sample) -> Image.Image:
+        if self.folder is None:
+            return self.preprocessing.shrunk(self.images.open(sample))
+        file = self.folder / f"{sample.sha256}.npy"
+        try:
+            return Image.fromarray(np.load(file))
+        except FileNotFoundError:
+            shrunk = self.preprocessing.shrunk(self.images.open(sample))
+            part = self.folder / f".{uuid.uuid4().hex}.npy"  # several workers may meet the same picture
+            np.save(part, np.asarray(shrunk))
+            part.replace(file)
+            return shrunk
+
+    def remove(self) -> None:
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def room_for(folder: Path, samples: Sequence[GroupedSample], preprocessing: Preprocessing) -> bool:
+    """True when the prepared pictures of `samples` fit on the disk of `folder` with plenty left."""
+    sides = (min(preprocessing.short_side_max, min(s.sample.width, s.sample.height)) for s in samples)
+    return sum(side * side * ASPECT * 3 for side in sides) < FREE_SHARE * shutil.disk_usage(folder).free
+
+
+class WashedViews(Dataset[tuple[Tensor, float]]):
+    """Training views as uint8 [3, size, size] with their targets; normalised later, a batch at a time."""
+
+    def __init__(
+        self, samples: Sequence[GroupedSample], images: PreparedImages, wash: Wash, *, size: int, seed: int
+    ) -> None:
+        self.samples, self.images, self.wash, self.size, self.seed = list(samples), images, wash, size, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
+        sample = self.samples[draw.index].sample
+        generator = sample_generator(sample, self.seed, draw.epoch, draw.number)
+        view = self.wash.view(self.images.open(sample), generator, self.size)
+        return torch.from_numpy(np.array(view)).permute(2, 0, 1), float(sample.target)

@@ -1,0 +1,43 @@
+"""What every phase of a training needs: its folder, settings, data, cache, device and the way to stop it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainer.embedding_cache import EmbeddingCache
+from trainer.images import ImageFolder
+from trainer.interrupts import Interrupts
+from trainer.ranks import Ranks
+from trainer.types import Report
+from utils.config_loader import Config
+from utils.job_protocol import emit_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    folder: Path  # of the job: checkpoints go here
+    config: Config
+    images: ImageFolder
+    cache: EmbeddingCache
+    ranks: Ranks
+    interrupts: Interrupts
+
+    @property
+    def device(self) -> torch.device:
+        return self.ranks.device
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.ranks.device.type == "cuda"
+
+    def report(self, phase: str) -> Report:
+        """Progress of `phase` to whoever started the job; silent on all ranks but the first."""
+
+        def say(done: int, total: int, message: str, metrics: dict[str, float] | None = None, /) -> None:
+            if self.ranks.is_main:
+                emit_progress(phase, done, total, message, metrics)
+
+        return say
