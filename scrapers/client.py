@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from scrapers.answer import Answer, judge_status
+from scrapers.answer import judge_status
 from scrapers.budget import Budget
 from scrapers.candidate import Variant
 from scrapers.errors import FailedError, ParkedError, QueryError, TransientError
@@ -70,8 +70,8 @@ class Client:
         )
         self._retries = RetryBudget(self.clock)
 
-    async def page(self, query: str, cursor: str | None) -> Answer:
-        """One page of a walk."""
+    async def page(self, query: str, cursor: str | None) -> Any:
+        """One page of a walk, as parsed JSON."""
         return await self._api(self.module.page_url(self.settings, query, cursor))
 
     async def report_use(self, url: str) -> None:
@@ -91,10 +91,10 @@ class Client:
         self.allowed.check_image(variant.url)
         return await self._persist("image", variant.url, attempt)
 
-    async def _api(self, url: str) -> Answer:
+    async def _api(self, url: str) -> Any:
         headers = self.module.headers(self.key)
 
-        async def attempt() -> Answer:
+        async def attempt() -> Any:
             async with self._api_turns.turn():
                 await self._wait_for_budget()
                 self.budget.spend()
@@ -108,7 +108,7 @@ class Client:
                 jitter = timedelta(seconds=self.dice.uniform(0, EXHAUSTION_JITTER_SECONDS))
                 raise ParkedError(parked.until + jitter, parked.reason) from error
             judge_status(answer)
-            return answer
+            return answer.json()
 
         self.allowed.check_api(url)
         return await self._persist("api", url, attempt)

@@ -92,9 +92,8 @@ def _remember(ledger: Ledger, source: str, source_id: str | None, creators: set[
     for creator in creators:
         _bury(ledger, source, None, None, creator)
     with ledger.transaction() as db:
-        for creator in creators or {None}:
-            db.execute(
-                "UPDATE items SET state = 'refused', why = 'tombstone', candidate = NULL, metadata = NULL, again = 0"
-                " WHERE source = ? AND (source_id = ? OR creator = ?) AND state != 'placing'",
-                (source, source_id, creator),
-            )
+        db.executemany(
+            "UPDATE items SET state = 'refused', why = 'tombstone', candidate = NULL, metadata = NULL, again = 0"
+            " WHERE source = ? AND (source_id = ? OR creator = ?) AND state != 'placing'",
+            [(source, source_id, creator) for creator in (creators or {""})],
+        )

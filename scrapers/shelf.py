@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scrapers.ledger import Decision, Ledger, Placement, Unfinished
-from utils.files import PART_SUFFIX, fsync_folder, write_atomically
+from utils.files import PART_SUFFIX, fsync_folder
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -136,7 +136,14 @@ class Shelf:
         list(self._threads.map(lambda pair: self._write_metadata(pair[0].meta_path, pair[0].metadata), placed))
 
     def _write_metadata(self, meta_path: str, metadata: str) -> None:
-        write_atomically(self._data / meta_path, metadata.encode("utf-8", "replace"))
+        """By way of the temporary folder: what a kill leaves half-written lies where `repair` looks for it."""
+        target = self._data / meta_path
+        part = self.part_path(target.name)
+        part.write_bytes(metadata.encode("utf-8", "replace"))
+        _flush(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(target)
+        fsync_folder(target.parent)
 
 
 def _flush(path: Path) -> None:

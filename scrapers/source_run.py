@@ -229,8 +229,8 @@ class SourceRun:
 
     async def _fetch_page(self, walk: Walk) -> Step:
         try:
-            answer = await self._client.page(walk.query, walk.cursor)
-            page = self._module.read_page(answer.json(), self._settings, walk.cursor)
+            payload = await self._client.page(walk.query, walk.cursor)
+            page = self._module.read_page(payload, self._settings, walk.cursor)
         except CursorError as error:
             log.info("walk_restarted", source=self.name, query=walk.query, reason=str(error))
             return Step.MORE if self._walks.restart(walk) else Step.DONE

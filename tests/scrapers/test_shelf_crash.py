@@ -1,0 +1,51 @@
+"""What a crash between image and metadata leaves is found, completed, and nothing lies about."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from scrapers.candidate import Candidate, Variant
+from scrapers.ledger import Decision, Ledger, Placement
+from scrapers.shelf import TEMPORARY_FOLDER, Shelf
+
+CANDIDATE = Candidate("1", (Variant("original", "https://images.pexels.com/1.jpeg"),), {}, {})
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_store_that_broke_off_before_its_metadata_is_completed_by_repair(tmp_path: Path) -> None:
+    data = tmp_path / "datasets"
+    ledger = Ledger(tmp_path / "state", "run-1")
+    with ledger.transaction() as db:
+        ledger.add_items(db, "pexels", "", [CANDIDATE])
+    [item] = ledger.queued("pexels", "", 0, 10)
+    placement = Placement(
+        item.row, "0" * 64, 5, "real", "images/x.jpg", "meta/day/x.json", '{"id": "x"}\n', "2026-03-01"
+    )
+    (data / "meta").mkdir(parents=True)
+    (data / "meta" / "day").write_text("in the way")
+
+    async def store() -> Decision:
+        shelf = Shelf(data, ledger)
+        part = shelf.part_path(item.sample_id)
+        part.write_bytes(b"bytes")
+        try:
+            return await shelf.put(placement, part)
+        finally:
+            await shelf.close()
+
+    with pytest.raises(OSError):
+        asyncio.run(store())
+    left = [name for name in files_of(data) if not name.startswith(TEMPORARY_FOLDER)]
+    assert left == ["images/x.jpg", "meta/day"], "only the temporary folder may hold what is half-written"
+
+    (data / "meta" / "day").unlink()
+    assert Shelf(data, ledger).repair() == {"completed": 1, "put_back": 0, "parts_removed": 0}
+    assert files_of(data) == ["images/x.jpg", "meta/day/x.json"]
+    assert (data / "meta" / "day" / "x.json").read_text() == '{"id": "x"}\n'
+    ledger.close()
