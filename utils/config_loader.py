@@ -184,12 +184,21 @@ def _read_secrets(env: Mapping[str, str]) -> Secrets:
     folder = env.get("CREDENTIALS_DIRECTORY")
     for name, variables in SECRET_VARIABLES.items():
         file = Path(folder) / name.replace("_", "-") if folder else None
-        values = [file.read_text(encoding="utf-8")] if file and file.is_file() else []
+        values = [_read_credential(file)] if file else []
         values += [env[variable] for variable in variables if variable in env]
         text = next((value.strip() for value in values if value.strip()), None)
         if text is not None:
             found[name] = SecretStr(text)
     return Secrets(**found)
+
+
+def _read_credential(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: this credential cannot be read: {error}; run systemd/install again") from error
 
 
 def _explain(error: ValidationError, where: str) -> str:
