@@ -23,8 +23,11 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Put `data` at `path` so that a reader, or a crash, sees the old file or the new one and never a mixture."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Put `data` at `path` so that a reader, or a crash, sees the old file or the new one and never a mixture.
+
+    Not `durable`: no flush to disk, for what can be made again after a power cut (a crash of ours still loses nothing).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{uuid.uuid4().hex}{PART_SUFFIX}"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -32,20 +35,22 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
-    fsync_folder(path.parent)
+    if durable:
+        fsync_folder(path.parent)
 
 
-def write_json_atomically(path: Path, value: Any, *, mode: int = 0o644) -> None:
+def write_json_atomically(path: Path, value: Any, *, mode: int = 0o644, durable: bool = True) -> None:
     """`write_atomically` of indented UTF-8 JSON; refuses NaN and infinity."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     # lone surrogates occur in prompts and names; they become "?" rather than an error at the disk
-    write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode)
+    write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode, durable=durable)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -52,20 +52,31 @@ def image_path(data_folder: Path, sample_id: str, added: datetime, extension: st
     return data_folder / IMAGES_FOLDER / f"{added:%Y/%m/%d}" / f"{sample_id}{extension}"
 
 
-def write_metadata(file: Path, metadata: Metadata) -> None:
-    write_json_atomically(file, asdict(metadata))
+def write_metadata(file: Path, metadata: Metadata, *, durable: bool = True) -> None:
+    write_json_atomically(file, asdict(metadata), durable=durable)
+
+
+def update_metadata(
+    file: Path,
+    *,
+    label: Label | None,
+    label_source: LabelSource | None,
+    path: str | None = None,
+    sha256: str | None = None,
+    durable: bool = True,
+) -> None:
+    """Change these fields of a metadata file and keep all others, known or not. `path`, `sha256`: None leaves them."""
+    read_metadata(file)  # what is broken is not ours to overwrite
+    raw = _read_object(file)
+    changes = {"label": label, "label_source": label_source, "path": path, "sha256": sha256}
+    always = ("label", "label_source")
+    raw.update({key: value for key, value in changes.items() if key in always or value is not None})
+    write_json_atomically(file, raw, durable=durable)
 
 
 def read_metadata(file: Path) -> Metadata:
     """Raises SkipItemError, naming the file and the field, when it is no metadata; unknown keys are ignored."""
-    try:
-        if file.stat().st_size > MAX_METADATA_BYTES:
-            raise SkipItemError(f"{file}: larger than {MAX_METADATA_BYTES} bytes")
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SkipItemError(f"{file}: cannot be read as JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise SkipItemError(f"{file}: is not a JSON object")
+    raw = _read_object(file)
     if raw.get("label") not in (*LABELS, None):
         raise SkipItemError(f"{file}: label is {raw['label']!r}, allowed are real, ai_generated and null")
     if raw.get("label_source") not in (*LABEL_SOURCES, None):
@@ -90,3 +101,13 @@ def read_metadata(file: Path) -> Metadata:
     )
 
 
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_METADATA_BYTES:
+            raise SkipItemError(f"{file}: larger than {MAX_METADATA_BYTES} bytes")
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SkipItemError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise SkipItemError(f"{file}: is not a JSON object")
+    return raw

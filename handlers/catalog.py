@@ -1,0 +1,295 @@
+"""What the index and the metadata files say after a change on disk: the one place that makes samples out of files."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from handlers.index import Index
+from handlers.labelling import Resolution, follow, resolve
+from handlers.metafiles import MetaFiles
+from handlers.near import is_near
+from handlers.paths import folder_label, is_scraped_place, stem
+from handlers.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
+from handlers.scan import Changes
+from handlers.stamps import Found
+from utils.clock import Clock, to_iso
+from utils.image_facts import ImageFacts
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+METADATA_WAIT_SECONDS = 10.0  # a scraper writes the image first; an editor may delete and write anew
+
+
+class Catalog:
+    """Applies changes inside the caller's transaction. `pend` is told of every file that has to be checked."""
+
+    def __init__(self, root: Path, index: Index, clock: Clock, distance: int, pend: Callable[[Found], None]) -> None:
+        self._root = root
+        self._index = index
+        self._clock = clock
+        self._distance = distance
+        self._pend = pend
+        self.files = MetaFiles(root, index, clock)
+        self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
+        self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
+
+    @property
+    def waiting(self) -> int:
+        """Pictures under images/ that wait for their metadata."""
+        return len(self._waiting)
+
+    def apply(self, changes: Changes) -> None:
+        """Take over what a scan saw. Appearances come before disappearances, so that a rename keeps its sample."""
+        now = self._clock.now().timestamp()
+        for folder, device in changes.moved_device:
+            self._index.set_device(folder, device)
+        for found in changes.metadata:
+            self._metadata_appeared(found)
+        for found, reason in changes.special:
+            self.reject(found, reason, retryable=False)
+        for found in changes.returned:
+            self._index.set_gone(found.path, None, found.device)
+            row = self._index.file(found.path)
+            if row is not None and row.sample is not None:
+                self._refresh(row.sample)
+        for found in changes.appeared:
+            if found.path in self._waiting and self._waiting[found.path][1].stamp == found.stamp:
+                continue
+            twin = self._index.same_inode(found.stamp)
+            sample = self._index.sample(twin.sample) if twin is not None and twin.sample is not None else None
+            if sample is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
+                self._pend(found)
+            else:
+                self._join(found, sample.id)
+        for path, there in changes.vanished:
+            self._vanished(path, now if there else HELD)
+
+    def accept(self, found: Found, facts: ImageFacts) -> None:
+        """A file passed its check."""
+        sample = self._index.sample_of_content(facts.sha256)
+        if sample is None:
+            self._put_sample(found, facts)
+        else:
+            self._join(found, sample.id)
+
+    def reject(self, found: Found, reason: str, *, retryable: bool) -> None:
+        """A file cannot be used; it stays where it is. What it was before is no longer true of it."""
+        before = self._index.file(found.path)
+        if retryable and before is not None and before.state == "good":
+            return  # what was known of it may still be true: the next whole scan tries again
+        state: FileState = "unreadable" if retryable else "rejected"
+        self._index.put_file(found, state, self._clock.now().timestamp(), reason=reason)
+        log.info("file_rejected", path=os.fsdecode(found.path), reason=reason)
+        if before is not None and before.sample is not None:
+            self._refresh(before.sample)
+
+    def tick(self) -> None:
+        """What becomes due by waiting: pictures without metadata, samples whose metadata went."""
+        now = self._clock.monotonic()
+        for path, (since, found, facts) in list(self._waiting.items()):
+            if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(stem(path)):
+                del self._waiting[path]
+                self._put_sample(found, facts, wait=False)
+        for sample_id, since in list(self._bereft.items()):
+            if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(sample_id):
+                del self._bereft[sample_id]
+                self._refresh(sample_id)
+                if self.files.problem:
+                    self._bereft.clear()  # the next whole scan finds them again
+                    break
+
+    def next_tick(self) -> float | None:
+        """Monotonic time at which `tick` has something to do."""
+        since = [entry[0] for entry in self._waiting.values()] + list(self._bereft.values())
+        return min(since) + METADATA_WAIT_SECONDS if since else None
+
+    def complete_metadata(self) -> None:
+        """After a whole scan: a sample whose metadata file is missing (a crash, a full disk) gets it in due time."""
+        for sample_id in self._index.without_metadata():
+            self._bereft.setdefault(sample_id, self._clock.monotonic())
+
+    def forget_deleted(self, before: float, waiting_sizes: set[int]) -> int:
+        """Drop what has been missing since before this unix time; a deleted picture takes its metadata with it.
+
+        Files of the sizes that wait for their check are spared: the missing one may be among them, moved.
+        """
+        rows = [row for row in self._index.gone_before(before) if row.stamp.size not in waiting_sizes]
+        for row in rows:
+            self._index.forget_file(row.path)
+        orphans = {row.sample for row in rows if row.sample is not None and not self._index.has_files(row.sample)}
+        for row in rows:
+            if row.sample is not None and row.sample not in orphans and is_scraped_place(row.path):
+                self._delete_metadata(
+                    own for own in self._index.metadata_named(stem(row.path)) if own.stem != row.sample
+                )
+        for sample_id in orphans:
+            sample = self._index.sample(sample_id)
+            if sample is not None:
+                self._delete_metadata(self._index.metadata_of(sample.id, sample.sha256, None))
+                self._index.forget_sample(sample, self._distance)
+        return len(orphans)
+
+    # files
+
+    def _put_sample(self, found: Found, facts: ImageFacts, *, wait: bool = True) -> None:
+        """Content that the index has not seen yet."""
+        before = self._index.file(found.path)
+        replaced = self._index.sample(before.sample) if before is not None and before.sample is not None else None
+        if replaced is not None and self._only_file(replaced, found.path):
+            sample_id = replaced.id  # edited in place: the same sample with other content
+            self._index.forget_bands(replaced, self._distance)
+        else:
+            described = self._described(found.path, facts.sha256)
+            if described is None and wait and is_scraped_place(found.path) and self._just_arrived(found):
+                self._waiting[found.path] = (self._clock.monotonic(), found, facts)
+                return
+            sample_id = described.stem if described is not None else self._new_id(found.path)
+        self._index.put_sample(sample_id, facts, to_iso(self._clock.now()), self._distance)
+        self._join(found, sample_id)
+
+    def _join(self, found: Found, sample_id: str) -> None:
+        """Make the file one of the sample's."""
+        before = self._index.file(found.path)
+        self._waiting.pop(found.path, None)
+        self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
+        if before is not None and before.sample not in (None, sample_id):
+            assert before.sample is not None
+            self._refresh(before.sample)
+        self._refresh(sample_id)
+
+    def _only_file(self, sample: StoredSample, path: bytes) -> bool:
+        return [row.path for row in self._index.files_of(sample.id)] == [path]
+
+    def _described(self, path: bytes, sha256: str) -> StoredMetadata | None:
+        """Metadata that waits for this picture, and no other: by its name, by its content, or by its place."""
+        named = self._index.metadata_named(stem(path)) if is_scraped_place(path) else []
+        about = [row for row in self._index.metadata_about(path) if row.sha256 in ("", sha256) or not self._in_use(row)]
+        rows = [*named, *self._index.metadata_with_content(sha256), *about]
+        return next((row for row in rows if not self._in_use(row)), None)
+
+    def _in_use(self, row: StoredMetadata) -> bool:
+        return self._index.sample(row.stem) is not None
+
+    def _new_id(self, path: bytes) -> str:
+        name = stem(path)
+        if is_scraped_place(path) and _is_uuid(name) and self._index.sample(name) is None:
+            return name
+        return str(uuid.uuid4())
+
+    def _just_arrived(self, found: Found) -> bool:
+        """By its ctime, which a rename into place sets; a clock that was set back must not make it wait for ever."""
+        age = self._clock.now().timestamp() - found.stamp.ctime_ns / 1e9
+        return age < METADATA_WAIT_SECONDS
+
+    def _vanished(self, path: bytes, gone: float) -> None:
+        row = self._index.file(path)
+        if row is None:
+            return
+        self._waiting.pop(path, None)
+        if row.state == "metadata":
+            if gone != HELD:
+                self._metadata_vanished(row)
+            else:
+                self._index.set_gone(path, gone)
+            return
+        if row.sample is None and gone != HELD:
+            self._index.forget_file(path)
+            return
+        self._index.set_gone(path, gone)
+        if row.sample is not None:
+            self._refresh(row.sample)
+
+    # metadata
+
+    def _metadata_appeared(self, found: Found) -> None:
+        before = self._index.metadata(found.path)
+        row = self.files.read(found, before)
+        if row is None:
+            return
+        samples = self._samples_about(row) | (self._samples_about(before) if before is not None else set())
+        for sample_id in samples:
+            self._bereft.pop(sample_id, None)
+            self._refresh(sample_id)
+
+    def _metadata_vanished(self, row: FileRow) -> None:
+        known = self._index.metadata(row.path)
+        self._index.forget_file(row.path)
+        self._index.forget_metadata(row.path)
+        if known is not None:
+            for sample_id in self._samples_about(known):
+                self._bereft.setdefault(sample_id, self._clock.monotonic())
+
+    def _samples_about(self, row: StoredMetadata) -> set[str]:
+        by_content = self._index.sample_of_content(row.sha256) if row.sha256 else None
+        at_place = self._index.file(row.statement.image) if row.statement.image else None
+        found = {row.stem} if self._index.sample(row.stem) is not None else set()
+        found |= {by_content.id} if by_content is not None else set()
+        return found | ({at_place.sample} if at_place is not None and at_place.sample is not None else set())
+
+    def _delete_metadata(self, rows: Iterable[StoredMetadata]) -> None:
+        for row in rows:
+            self.files.delete(row)
+
+    # samples
+
+    def _refresh(self, sample_id: str) -> None:
+        """Bring a sample in line with its files and its metadata: place, label, conflicts, metadata file."""
+        sample = self._index.sample(sample_id)
+        if sample is None:
+            return
+        files = self._index.files_of(sample_id)
+        if not files:
+            self._index.resolve_sample(sample_id, None, Resolution(None, None))
+            self._index.set_conflicts(sample_id, [])
+            return
+        paths = [row.path for row in files]
+        primary = sample.path if sample.path in paths else paths[0]
+        if sample_id in self._bereft and not self._index.metadata_named(sample_id):
+            self._index.resolve_sample(sample_id, primary, Resolution(sample.label, sample.label_source, sample.clash))
+            return  # its metadata may come back within seconds: the label stays until then
+        spoken = self._metadata_for(sample, primary)
+        resolution = resolve([row.statement for row in spoken], [(path, folder_label(path)) for path in paths])
+        self._index.resolve_sample(sample_id, primary, resolution)
+        self._find_conflicts(replace(sample, label=resolution.label))
+
+    def _metadata_for(self, sample: StoredSample, primary: bytes) -> list[StoredMetadata]:
+        """All that speaks of the sample, its own file first: made when missing, brought in line with where it lies."""
+        spoken = self._index.metadata_of(sample.id, sample.sha256, primary)
+        own = next((row for row in spoken if row.stem == sample.id), None)
+        others = [self._bind(row, sample.sha256) for row in spoken if row.stem != sample.id]
+        if own is None:
+            return [self.files.create(sample, primary), *others]
+        said = follow(own.statement, primary, folder_label(primary))
+        if own.problem is None and (said != own.statement or own.sha256 != sample.sha256):
+            own = self.files.update(own, said, sample.sha256)
+        else:
+            own = replace(own, statement=said)
+        return [own, *others]
+
+    def _bind(self, row: StoredMetadata, sha256: str) -> StoredMetadata:
+        """Metadata that knew its picture only by place now knows it by content, and stays with it when it moves."""
+        if row.sha256 or row.problem is not None:
+            return row
+        return self.files.update(row, row.statement, sha256)
+
+    def _find_conflicts(self, sample: StoredSample) -> None:
+        near: list[str] = []
+        if sample.phash is not None and sample.thumb is not None:
+            near = [
+                other
+                for other, phash, thumb in self._index.candidates(sample, self._distance)
+                if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
+            ]
+        self._index.set_conflicts(sample.id, near)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

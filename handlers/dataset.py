@@ -1,0 +1,217 @@
+"""The data set: a thread that keeps the index and the counts equal to the files in the data folder.
+
+Events are hints, the scan is the truth. The watcher marks what may have changed; one turn of the thread looks at the
+marks, compares with the index, has new files checked, and publishes the counts. A whole scan runs at the start, when
+events may have been lost, and every `scheduler.reconcile_interval_seconds`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+
+from handlers import queries
+from handlers.guard import WatchGuard
+from handlers.marks import Marks
+from handlers.reconcile import Reconciler
+from handlers.rows import Counts, Problem, SampleRow
+from handlers.schema import INDEX_FILE, connect_reader
+from utils.clock import Clock
+from utils.config_loader import Config
+from utils.health import PartHealth
+from utils.logs import get_logger
+
+__all__ = ["Counts", "Dataset", "Problem", "SampleRow"]
+
+log = get_logger(__name__)
+
+DEBOUNCE_SECONDS = 0.2  # after the first mark, for the rest of a burst
+IDLE_SECONDS = 1.0  # the data folder itself is looked at this often
+BATCH_SECONDS = 0.05  # results of checks are taken over this often, not one by one
+SCAN_REST = 4.0  # a scan may take this share of the time at most: it rests so many times as long as it took
+POLLING_REST = 20.0
+STOP_SECONDS = 2.0
+FIRST_BACKOFF_SECONDS = 0.5
+LAST_BACKOFF_SECONDS = 30.0
+
+
+class Dataset:
+    """`counts` and `ready` never block. `on_change` is called in the data set's thread with counts that differ."""
+
+    def __init__(self, config: Config, clock: Clock, on_change: Callable[[Counts], None] = lambda counts: None) -> None:
+        self._config = config
+        self._clock = clock
+        self._on_change = on_change
+        self._root = config.storage.local_path
+        self._index_file = config.storage.state_path / INDEX_FILE
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._marks = Marks(self._wake.set)
+        self._guard = WatchGuard(self._root, self._marks, config.intake.watcher, clock.monotonic)
+        self._reconciler: Reconciler | None = None
+        self._counts = Counts()
+        self._ready = False
+        self._beat = clock.monotonic()
+        self._fault = ""
+        self._next_whole = 0.0
+        self._rest_until = 0.0
+        self._marked_at: float | None = None
+
+    def start(self) -> None:
+        """Open the index, which gives the counts of the last run at once; everything else happens in the thread."""
+        self._reconciler = Reconciler(self._config, self._clock, self._wake.set)
+        self._counts = self._reconciler.count()
+        self._beat = self._clock.monotonic()
+        self._thread = threading.Thread(target=self._run, name="dataset", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Within two seconds, whatever is being checked."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+
+    def counts(self) -> Counts:
+        return self._counts
+
+    def ready(self) -> bool:
+        """Whether the folder has been compared with the index since the start; checks may still be pending."""
+        return self._ready
+
+    def heartbeat(self) -> float:
+        """Monotonic time of the last turn of the thread that also found the watcher alive, or did without one."""
+        return self._beat
+
+    def health(self) -> PartHealth:
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return PartHealth("dataset", False, "is not running")
+        reconciler = self._reconciler
+        reasons = [self._fault, *(reconciler.troubles() if reconciler is not None else [])]
+        if self._guard.polling:
+            reasons.append(f"watches by scans: {self._guard.polling}")
+        return PartHealth("dataset", not self._fault, "; ".join(reason for reason in reasons if reason))
+
+    def labelled_samples(self) -> Iterator[SampleRow]:
+        """What may be trained on, as the index has it now: one consistent reading, on a connection of its own."""
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            yield from queries.labelled_samples(db)
+
+    def problems(self, limit: int = 100) -> list[Problem]:
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            return queries.list_problems(db, limit)
+
+    def request_reconcile(self) -> None:
+        """Have the whole folder compared soon."""
+        self._marks.add_tree(b"")
+
+    # the thread
+
+    def _run(self) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+                self._fault, backoff = "", FIRST_BACKOFF_SECONDS
+            except Exception as error:
+                self._recover(error)
+                self._stopping.wait(backoff)
+                backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
+            self._beat = self._clock.monotonic()
+            self._stopping.wait(BATCH_SECONDS)
+            self._wake.wait(self._pause())
+            self._wake.clear()
+        self._guard.stop()
+        if self._reconciler is not None:
+            self._reconciler.close()
+
+    def _turn(self) -> None:
+        reconciler = self._open()
+        self._provide_folder()
+        if self._guard.check():
+            self._next_whole = 0.0
+        now = self._clock.monotonic()
+        if now >= self._next_whole and now >= self._rest_until:
+            self._marks.take()
+            self._marked_at = None
+            seconds, folders = reconciler.compare_all()
+            self._guard.expect_watches(folders)
+            self._rest(seconds)
+            self._ready = True
+        elif self._marks_are_due(now):
+            self._rest(reconciler.compare(*self._marks.take()))
+        reconciler.advance()
+        if reconciler.confirm_after is not None:
+            self._next_whole = min(self._next_whole, reconciler.confirm_after)
+        self._publish(reconciler)
+
+    def _marks_are_due(self, now: float) -> bool:
+        """A burst is given a moment to grow, and scans a rest in proportion to what they cost."""
+        if not self._marks:
+            return False
+        if self._marked_at is None:
+            self._marked_at = now
+        if now < max(self._marked_at + DEBOUNCE_SECONDS, self._rest_until):
+            return False
+        self._marked_at = None
+        return True
+
+    def _open(self) -> Reconciler:
+        if self._reconciler is None:
+            self._reconciler = Reconciler(self._config, self._clock, self._wake.set)
+            self._next_whole = 0.0
+        return self._reconciler
+
+    def _provide_folder(self) -> None:
+        if not self._root.is_dir():
+            if self._ready:
+                log.error("data_folder_missing", path=str(self._root))
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._next_whole = 0.0
+
+    def _rest(self, seconds: float) -> None:
+        now = self._clock.monotonic()
+        self._rest_until = now + SCAN_REST * seconds
+        interval = self._config.scheduler.reconcile_interval_seconds
+        if self._guard.polling:
+            interval = min(interval, max(IDLE_SECONDS, POLLING_REST * seconds))
+        self._next_whole = now + interval if self._next_whole <= now else min(self._next_whole, now + interval)
+
+    def _recover(self, error: Exception) -> None:
+        """A broken index is made anew; anything else is tried again."""
+        self._fault = f"{type(error).__name__}: {error}"
+        log.error("dataset_turn_failed", reason=self._fault, exc_info=not isinstance(error, OSError))
+        reconciler, self._reconciler = self._reconciler, None
+        if reconciler is not None:
+            with contextlib.suppress(Exception):
+                reconciler.close(broken=_is_corruption(error))
+
+    def _publish(self, reconciler: Reconciler) -> None:
+        counts = reconciler.fresh_counts()
+        if counts is None or counts == self._counts:
+            return
+        self._counts = counts
+        try:
+            self._on_change(counts)
+        except Exception as error:
+            log.error("counts_listener_failed", reason=repr(error))
+
+    def _pause(self) -> float:
+        """Seconds until there is something to do that no event announces."""
+        now = self._clock.monotonic()
+        due = [self._next_whole, now + IDLE_SECONDS]
+        if self._reconciler is not None and (moment := self._reconciler.next_due()) is not None:
+            due.append(moment)
+        if self._marked_at is not None:
+            due.append(max(self._marked_at + DEBOUNCE_SECONDS, self._rest_until))
+        return max(0.0, min(due) - now)
+
+
+def _is_corruption(error: Exception) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+    )

@@ -1,0 +1,148 @@
+"""Keeping a watcher at work on the data folder: started, proven alive, replaced, or done without."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from handlers.marks import Marks
+from handlers.mounts import network_type
+from handlers.paths import COOKIE_NAME
+from handlers.watcher import Watcher
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+COOKIE_SECONDS = 15.0  # between two proofs that events arrive
+COOKIE_PATIENCE_SECONDS = 5.0  # how long a cookie may take on a loaded machine
+RETRY_SECONDS = 300.0  # before inotify is tried again after it could not be had
+
+
+class WatchGuard:
+    """`polling` says why events cannot be relied on, in words, or is empty. Called from one thread."""
+
+    def __init__(self, root: Path, marks: Marks, mode: str, monotonic: Callable[[], float]) -> None:
+        self._root = root
+        self._marks = marks
+        self._mode = mode
+        self._monotonic = monotonic
+        self._watcher: Watcher | None = None
+        self._identity: tuple[int, int] | None = None
+        self._baked: float | None = None  # when the cookie that is on its way was written
+        self._next_cookie = 0.0
+        self._next_try = 0.0
+        self._eaten = False
+        self.polling = ""
+        self.restarts = 0
+        self.proof = monotonic()
+
+    def check(self) -> bool:
+        """Keep the watcher in step with the world; True when events may have been lost and all must be read."""
+        now = self._monotonic()
+        identity = _identity(self._root)
+        if self._watcher is not None and identity == self._identity:
+            return self._probe(now)
+        if identity is None or (self._watcher is None and now < self._next_try and identity == self._identity):
+            self.proof = now
+            return False
+        replaced = self._watcher is not None
+        self.stop()
+        self._identity = identity
+        self._start(now)
+        return replaced or self._watcher is not None
+
+    def expect_watches(self, folders: int) -> None:
+        """After a whole scan: the kernel must watch about as many folders as there are."""
+        watches = self._watcher.watches() if self._watcher is not None else None
+        if watches is None:
+            return
+        if watches < folders:
+            limit = _watch_limit()
+            self.polling = (
+                f"only {watches} of {folders} folders can be watched (fs.inotify.max_user_watches is {limit})"
+            )
+        elif self.polling.startswith("only "):
+            self.polling = ""
+
+    def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    def _start(self, now: float) -> None:
+        self._baked, self._next_cookie, self.proof = None, now, now
+        self._next_try = now + RETRY_SECONDS
+        reason = self._obstacle()
+        if not reason:
+            watcher = Watcher(self._root, self._marks, self._cookie_seen)
+            try:
+                watcher.start()
+            except OSError as error:
+                reason = f"inotify is not to be had: {_explain(error)}"
+            else:
+                self._watcher = watcher
+        if reason and reason != self.polling:
+            log.warning("watching_by_scans", reason=reason)
+        self.polling = reason
+
+    def _obstacle(self) -> str:
+        if self._mode == "polling":
+            return "intake.watcher is polling"
+        kind = network_type(self._root) if self._mode == "auto" else None
+        return f"{self._root} is on {kind}, where inotify does not see others' changes" if kind else ""
+
+    def _probe(self, now: float) -> bool:
+        assert self._watcher is not None
+        if self._eaten:
+            self._eaten, self._baked, self.proof = False, None, now
+        if self._watcher.is_alive() and (self._baked is None or now - self._baked < COOKIE_PATIENCE_SECONDS):
+            if self._baked is None and now >= self._next_cookie:
+                self._bake(now)
+            return False
+        self.restarts += 1
+        log.warning("watcher_restarted", restarts=self.restarts, threads_alive=self._watcher.is_alive())
+        self.stop()
+        self._start(now)
+        return True
+
+    def _bake(self, now: float) -> None:
+        """A file that only the watcher looks for: its event proves kernel, reader, dispatcher and handler at once."""
+        self._next_cookie = now + COOKIE_SECONDS
+        cookie = os.fsencode(self._root) + b"/" + COOKIE_NAME
+        try:
+            os.close(os.open(cookie, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError:
+            self.proof = now  # a folder we may not write to: no proof either way; the scans go on
+            return
+        self._baked = now
+        with contextlib.suppress(OSError):
+            os.unlink(cookie)  # noqa: PTH108  bytes
+
+    def _cookie_seen(self) -> None:
+        self._eaten = True
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    try:
+        status = root.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"the limit fs.inotify.max_user_watches ({_watch_limit()}) is reached"
+    if error.errno == errno.EMFILE:
+        return "the limit fs.inotify.max_user_instances is reached"
+    return str(error)
+
+
+def _watch_limit() -> str:
+    try:
+        return Path("/proc/sys/fs/inotify/max_user_watches").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"

@@ -1,0 +1,261 @@
+"""The sample index: typed reads and writes of its tables, no decisions. Used by one thread (`handlers/dataset.py`)."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from handlers.labelling import Resolution, Statement
+from handlers.near import bands
+from handlers.paths import split
+from handlers.rows import FileRow, FileState, StoredMetadata, StoredSample
+from handlers.schema import open_index
+from handlers.stamps import Found, Stamp
+from utils.image_facts import ImageFacts
+
+FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
+SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
+METADATA_COLUMNS = "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, problem"
+
+# size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
+Known = tuple[int, int, int, int, int, str, float | None]
+
+
+class Index:
+    """Writes happen inside `transaction()`; a crash keeps all of it or nothing."""
+
+    def __init__(self, file: Path) -> None:
+        self._db = open_index(file)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For the questions of `handlers/queries.py`."""
+        return self._db
+
+    # files
+
+    def known(self, folder: bytes) -> dict[bytes, Known]:
+        """The tracked files of a folder by name."""
+        rows = self._db.execute(
+            "SELECT name, size, mtime_ns, ctime_ns, inode, device, state, gone FROM files WHERE folder = ?", (folder,)
+        )
+        return {row[0]: row[1:] for row in rows}
+
+    def folders(self, under: bytes) -> list[bytes]:
+        """Every folder at or below `under` that has tracked files."""
+        if not under:
+            return [row[0] for row in self._db.execute("SELECT DISTINCT folder FROM files")]
+        inside = (under, under + b"/", under + b"0")  # "0" is the byte after "/"
+        query = "SELECT DISTINCT folder FROM files WHERE folder = ? OR (folder > ? AND folder < ?)"
+        return [row[0] for row in self._db.execute(query, inside)]
+
+    def file(self, path: bytes) -> FileRow | None:
+        rows = self._files("folder = ? AND name = ?", split(path))
+        return rows[0] if rows else None
+
+    def same_inode(self, stamp: Stamp) -> FileRow | None:
+        """A good file with the same content by its stamp: the new name of a rename or of a hard link."""
+        rows = self._files("inode = ? AND state = 'good'", (stamp.inode,))
+        return next((row for row in rows if row.stamp.same_content(stamp)), None)
+
+    def files_of(self, sample_id: str) -> list[FileRow]:
+        """Files of a sample that are there, in the order in which they were first seen."""
+        return self._files("sample = ? AND gone IS NULL ORDER BY seen, folder, name", (sample_id,))
+
+    def has_files(self, sample_id: str) -> bool:
+        """Whether the sample has any file left, missing ones included."""
+        return bool(self._files("sample = ? LIMIT 1", (sample_id,)))
+
+    def gone_before(self, moment: float) -> list[FileRow]:
+        return self._files("gone IS NOT NULL AND gone < ?", (moment,))
+
+    def put_file(
+        self, found: Found, state: FileState, now: float, *, sample: str | None = None, reason: str | None = None
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason, sample, seen)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (folder, name) DO UPDATE SET device = excluded.device, size = excluded.size,"
+            " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,"
+            " state = excluded.state, reason = excluded.reason, sample = excluded.sample, gone = NULL",
+            (found.folder, found.name, found.device, *found.stamp, state, reason, sample, now),
+        )
+
+    def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:
+        self._db.execute(
+            "UPDATE files SET gone = ?, device = coalesce(?, device) WHERE folder = ? AND name = ?",
+            (gone, device, *split(path)),
+        )
+
+    def set_device(self, folder: bytes, device: int) -> None:
+        self._db.execute("UPDATE files SET device = ? WHERE folder = ? AND gone IS NULL", (device, folder))
+
+    def forget_file(self, path: bytes) -> None:
+        self._db.execute("DELETE FROM files WHERE folder = ? AND name = ?", split(path))
+
+    def _files(self, where: str, values: tuple[Any, ...]) -> list[FileRow]:
+        rows = self._db.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE {where}", values)  # noqa: S608  constant text
+        return [FileRow(row[0], row[1], row[2], Stamp(*row[3:7]), row[7], row[8], row[9]) for row in rows]
+
+    # samples
+
+    def sample(self, sample_id: str) -> StoredSample | None:
+        return self._sample("id = ?", sample_id)
+
+    def sample_of_content(self, sha256: str) -> StoredSample | None:
+        return self._sample("sha256 = ?", sha256)
+
+    def put_sample(self, sample_id: str, facts: ImageFacts, added: str, distance: int) -> None:
+        """A new sample, or new content of one that keeps its id; label and place are set by `resolve_sample`."""
+        self._db.execute(
+            "INSERT INTO samples (id, sha256, size_bytes, format, width, height, phash, thumb, has_exif, added)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256,"
+            " size_bytes = excluded.size_bytes, format = excluded.format, width = excluded.width,"
+            " height = excluded.height, phash = excluded.phash, thumb = excluded.thumb, has_exif = excluded.has_exif",
+            (
+                *(sample_id, facts.sha256, facts.size_bytes, facts.format, facts.width, facts.height, facts.phash),
+                *(bytes.fromhex(facts.thumb) if facts.thumb else None, facts.has_exif, added),
+            ),
+        )
+        if facts.phash is not None:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO bands VALUES (?, ?, ?)",
+                [(number, value, sample_id) for number, value in bands(facts.phash, distance)],
+            )
+
+    def resolve_sample(self, sample_id: str, path: bytes | None, resolution: Resolution) -> None:
+        folder, name = split(path) if path is not None else (None, None)
+        self._db.execute(
+            "UPDATE samples SET folder = ?, name = ?, label = ?, label_source = ?, clash = ? WHERE id = ?",
+            (folder, name, resolution.label, resolution.label_source, resolution.clash, sample_id),
+        )
+
+    def forget_sample(self, sample: StoredSample, distance: int) -> None:
+        self.forget_bands(sample, distance)
+        self.set_conflicts(sample.id, [])
+        self._db.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
+
+    def forget_bands(self, sample: StoredSample, distance: int) -> None:
+        if sample.phash is not None:
+            self._db.executemany(
+                "DELETE FROM bands WHERE band = ? AND value = ? AND sample = ?",
+                [(number, value, sample.id) for number, value in bands(sample.phash, distance)],
+            )
+
+    def candidates(self, sample: StoredSample, distance: int) -> Iterator[tuple[str, str, bytes]]:
+        """(id, phash, thumb) of samples under another label that share a band with `sample`; may repeat."""
+        if sample.phash is None or sample.label is None:
+            return
+        for number, value in bands(sample.phash, distance):
+            yield from self._db.execute(
+                "SELECT s.id, s.phash, s.thumb FROM bands b JOIN samples s ON s.id = b.sample"
+                " WHERE b.band = ? AND b.value = ? AND s.label IS NOT NULL AND s.label != ? AND s.folder IS NOT NULL",
+                (number, value, sample.label),
+            )
+
+    def set_conflicts(self, sample_id: str, others: Iterable[str]) -> None:
+        before = {row[0] for row in self._db.execute("SELECT other FROM conflicts WHERE sample = ?", (sample_id,))}
+        after = set(others)
+        for other in before - after:
+            pairs = (sample_id, other, other, sample_id)
+            self._db.execute(
+                "DELETE FROM conflicts WHERE (sample = ? AND other = ?) OR (sample = ? AND other = ?)", pairs
+            )
+        for other in after - before:
+            self._db.execute("INSERT INTO conflicts VALUES (?, ?), (?, ?)", (sample_id, other, other, sample_id))
+
+    def without_metadata(self) -> list[str]:
+        """Samples that are there and whose own metadata file is not known."""
+        query = (
+            "SELECT id FROM samples s WHERE folder IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM metadata m WHERE m.stem = s.id)"
+        )
+        return [row[0] for row in self._db.execute(query)]
+
+    def _sample(self, where: str, value: str) -> StoredSample | None:
+        row = self._db.execute(f"SELECT {SAMPLE_COLUMNS} FROM samples WHERE {where}", (value,)).fetchone()  # noqa: S608
+        if row is None:
+            return None
+        path = None if row[2] is None else (row[2] + b"/" + row[3] if row[2] else row[3])
+        return StoredSample(row[0], row[1], path, row[4], row[5], row[6], row[7], bool(row[8]), row[9])
+
+    # metadata
+
+    def metadata(self, path: bytes) -> StoredMetadata | None:
+        found = self._metadata("folder = ? AND name = ?", split(path))
+        return found[0] if found else None
+
+    def metadata_named(self, stem: str) -> list[StoredMetadata]:
+        return self._metadata("stem = ? ORDER BY folder DESC, name", (stem,))
+
+    def metadata_of(self, sample_id: str, sha256: str, path: bytes | None) -> list[StoredMetadata]:
+        """All that speaks of a sample: by its id, by its content, or by its path where it names no content."""
+        return self._metadata(
+            "stem = ?1 OR sha256 = ?2 OR (image = ?3 AND ?3 != x'' AND sha256 = '') ORDER BY stem != ?1, folder, name",
+            (sample_id, sha256, path or b""),
+        )
+
+    def metadata_about(self, path: bytes) -> list[StoredMetadata]:
+        return self._metadata("image = ? AND image != x''", (path,))
+
+    def metadata_with_content(self, sha256: str) -> list[StoredMetadata]:
+        return self._metadata("sha256 = ? AND sha256 != '' ORDER BY folder, name", (sha256,))
+
+    def put_metadata(self, row: StoredMetadata) -> None:
+        said = row.statement
+        self._db.execute(
+            f"INSERT OR REPLACE INTO metadata ({METADATA_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (
+                *(row.folder, row.name, row.stem, row.sha256, said.image, said.label, said.label_source, said.source),
+                *(row.creator, row.post, row.generator, row.problem),
+            ),
+        )
+
+    def forget_metadata(self, path: bytes) -> None:
+        self._db.execute("DELETE FROM metadata WHERE folder = ? AND name = ?", split(path))
+
+    def _metadata(self, where: str, values: tuple[Any, ...]) -> list[StoredMetadata]:
+        rows = self._db.execute(f"SELECT {METADATA_COLUMNS} FROM metadata WHERE {where}", values)  # noqa: S608
+        return [
+            StoredMetadata(row[0], row[1], row[2], row[3], Statement(row[5], row[6], row[7], row[4]), *row[8:12])
+            for row in rows
+        ]
+
+    # settings
+
+    def setting(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_setting(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def forget_rejections(self) -> None:
+        """So that the next scan judges these files again."""
+        self._db.execute("DELETE FROM files WHERE state IN ('rejected', 'unreadable')")
+
+    def rebuild_bands(self, distance: int) -> None:
+        """Another distance needs another number of bands."""
+        self._db.execute("DELETE FROM bands")
+        for sample_id, phash in self._db.execute("SELECT id, phash FROM samples WHERE phash IS NOT NULL").fetchall():
+            self._db.executemany(
+                "INSERT INTO bands VALUES (?, ?, ?)",
+                [(number, value, sample_id) for number, value in bands(phash, distance)],
+            )

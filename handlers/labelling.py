@@ -1,0 +1,88 @@
+"""Which label a sample has, and what its metadata has to say. Pure decisions.
+
+A label is stated by a person (an edited JSON, the CLI), by the folder a file lies in, or by the source it came from.
+A person outranks the rest. What is left must agree over all copies of the same bytes, else the sample is in conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from utils.metadata import Label, LabelSource, Metadata
+
+MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one metadata file says; `image` is the path it names, relative to the data folder (may be empty)."""
+
+    label: Label | None
+    label_source: LabelSource | None
+    source: str
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A sample's label; `clash`: copies or metadata of the same bytes contradict each other."""
+
+    label: Label | None
+    label_source: LabelSource | None
+    clash: bool = False
+
+
+def interpret(read: Statement, folder: Label | None, before: Statement | None) -> Statement:
+    """What a metadata file that was just read means, given what it said before (None: not known).
+
+    A label that nobody but a person can have put there becomes the person's: one that differs from the label of the
+    folder it claims to come from (`folder`, of the path it names), and one that was changed after the source wrote it.
+    """
+    if read.label_source == "person":
+        return read
+    if read.label_source is None and read.label is not None:
+        return replace(read, label_source="person" if read.source in ("", MANUAL) else "source")
+    if read.label_source == "folder" and read.label != folder:
+        return replace(read, label_source="person")
+    was_sourced = before is not None and before.source == read.source and before.label_source == "source"
+    if before is not None and was_sourced and before.label != read.label:
+        return replace(read, label_source="person")
+    return read
+
+
+def follow(statement: Statement, path: bytes, folder: Label | None) -> Statement:
+    """What the metadata has to say once its image lies at `path`, whose folder says `folder`.
+
+    A folder's label follows the file. A source's label stays, unless the file was moved into a label's folder, which
+    is a statement about it. A person's label always stays.
+    """
+    moved = bool(statement.image) and statement.image != path
+    if statement.label_source == "source" and not (moved and folder is not None):
+        return replace(statement, image=path)
+    if statement.label_source == "person":
+        return replace(statement, image=path)
+    return replace(statement, image=path, label=folder, label_source="folder" if folder else None)
+
+
+def resolve(statements: Sequence[Statement], folders: Iterable[tuple[bytes, Label | None]]) -> Resolution:
+    """The label of a sample from all its metadata and all its files (`folders`: path, and label of its folder)."""
+    by_person = {statement.label for statement in statements if statement.label_source == "person"}
+    if by_person:
+        return _agree(by_person, "person")
+    sourced = [statement for statement in statements if statement.label_source == "source" and statement.label]
+    labels: set[Label | None] = {statement.label for statement in sourced}
+    spoken_for = {statement.image for statement in sourced}
+    labels |= {label for path, label in folders if label and path not in spoken_for}
+    return _agree(labels, "source" if sourced else "folder")
+
+
+def _agree(labels: set[Label | None], label_source: LabelSource) -> Resolution:
+    if len(labels) > 1:
+        return Resolution(None, None, clash=True)
+    label = next(iter(labels), None)
+    return Resolution(label, label_source if label or label_source == "person" else None)
+
+
+def statement_of(metadata: Metadata, image: bytes) -> Statement:
+    return Statement(metadata.label, metadata.label_source, metadata.source, image)

@@ -1,0 +1,154 @@
+"""Reading and writing the files of meta/, and what the index remembers of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from handlers.index import Index
+from handlers.labelling import MANUAL, Statement, follow, interpret
+from handlers.paths import folder_label, split, stem
+from handlers.rows import StoredMetadata, StoredSample
+from handlers.stamps import SIGNED_64, Found, Stamp
+from utils.clock import Clock, from_iso, to_iso
+from utils.errors import SkipItemError
+from utils.logs import get_logger
+from utils.metadata import Metadata, metadata_path, read_metadata, update_metadata, write_metadata
+
+log = get_logger(__name__)
+
+
+class MetaFiles:
+    """`problem` is why metadata could not be written lately, in words; samples count without it."""
+
+    def __init__(self, root: Path, index: Index, clock: Clock) -> None:
+        self._root = root
+        self._index = index
+        self._clock = clock
+        self.problem = ""
+
+    def read(self, found: Found, before: StoredMetadata | None) -> StoredMetadata | None:
+        """Take over a metadata file that is new or was edited. A broken edit is noted, and what it said before stays.
+
+        None when the file is empty or went away: as good as missing.
+        """
+        file = self._root / os.fsdecode(found.path)
+        folder, name = split(found.path)
+        now = self._clock.now().timestamp()
+        try:
+            metadata = read_metadata(file)
+        except SkipItemError as error:
+            if not file.exists():
+                return None
+            reason = str(error).removeprefix(f"{file}: ")
+            log.warning("metadata_unreadable", path=os.fsdecode(found.path), reason=reason)
+            row = before or StoredMetadata(folder, name, stem(found.path), "", Statement(None, None, MANUAL, b""))
+            row = replace(row, problem=reason)
+        else:
+            image = _clean(metadata.path)
+            said = Statement(metadata.label, metadata.label_source, metadata.source, image)
+            said = interpret(said, folder_label(image), before.statement if before is not None else None)
+            row = StoredMetadata(
+                *(folder, name, stem(found.path), metadata.sha256.lower(), said),
+                *(_text(metadata.api_data, key) for key in ("creator", "post", "generator")),
+            )
+            if said.label_source != metadata.label_source and self._change(row, found):
+                return row
+        self._index.put_file(found, "metadata", now)
+        self._index.put_metadata(row)
+        return row
+
+    def create(self, sample: StoredSample, image: bytes) -> StoredMetadata:
+        """The metadata of a picture that came without: where it lies gives the label."""
+        said = follow(Statement(None, None, MANUAL, image), image, folder_label(image))
+        file = metadata_path(self._root, sample.id, from_iso(sample.added))
+        folder, name = split(os.fsencode(file.relative_to(self._root).as_posix()))
+        row = StoredMetadata(folder, name, sample.id, sample.sha256, said)
+        metadata = Metadata(
+            id=sample.id,
+            source=MANUAL,
+            label=said.label,
+            timestamp=to_iso(self._clock.now()),
+            path=os.fsdecode(image),
+            sha256=sample.sha256,
+            label_source=said.label_source,
+        )
+        if not os.path.lexists(file):
+            # where the folder tells the label again, a power cut may take this file
+            self._write(row, lambda: write_metadata(file, metadata, durable=False))
+        return row
+
+    def update(self, row: StoredMetadata, said: Statement, sha256: str) -> StoredMetadata:
+        """Write what changed: the place, the content, or a label that followed the file."""
+        updated = replace(row, statement=said, sha256=sha256)
+        known = self._index.file(row.path)
+        if known is not None:
+            self._change(updated, Found(row.folder, row.name, known.stamp, known.device))
+        return updated
+
+    def delete(self, row: StoredMetadata) -> None:
+        with contextlib.suppress(OSError):
+            (self._root / os.fsdecode(row.path)).unlink(missing_ok=True)
+        self._index.forget_file(row.path)
+        self._index.forget_metadata(row.path)
+
+    def _change(self, row: StoredMetadata, read: Found) -> bool:
+        """Bring the file in line with `row`, unless it was edited since it was `read`."""
+        file = self._root / os.fsdecode(row.path)
+        said = row.statement
+
+        def change() -> None:
+            update_metadata(
+                file,
+                label=said.label,
+                label_source=said.label_source,
+                path=os.fsdecode(said.image) or None,
+                sha256=row.sha256 or None,
+                durable=said.label_source in ("person", "source"),
+            )
+
+        try:
+            if Stamp.of(file.lstat()) != read.stamp:
+                return False
+            return self._write(row, change)
+        except (SkipItemError, FileNotFoundError):
+            return False  # edited or removed this moment: the scan sees what came of it
+
+    def _write(self, row: StoredMetadata, write: Callable[[], None]) -> bool:
+        """Write, and remember our own stamp, so that the next scan does not take it for somebody's edit."""
+        file = self._root / os.fsdecode(row.path)
+        try:
+            write()
+            stamp = Stamp.of(file.lstat())
+            device = file.parent.stat().st_dev & SIGNED_64
+        except OSError as error:
+            if not self.problem:
+                log.error("metadata_write_failed", path=os.fsdecode(row.path), reason=str(error))
+            self.problem = f"metadata cannot be written: {error}"
+            return False
+        self.problem = ""
+        self._index.put_file(Found(row.folder, row.name, stamp, device), "metadata", self._clock.now().timestamp())
+        self._index.put_metadata(row)
+        return True
+
+
+def _clean(path: str) -> bytes:
+    """A path relative to the data folder; anything that leads out of it names nothing."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        return b""
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError:
+        return b""
+
+
+def _text(values: dict[str, Any], key: str) -> str | None:
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        return None
+    return str(value).encode("utf-8", "replace").decode()

@@ -1,0 +1,73 @@
+"""What a path under the data folder means. Pure; paths are bytes relative to it, since file names need not be UTF-8."""
+
+from __future__ import annotations
+
+import os
+
+from utils.files import PART_SUFFIX
+from utils.metadata import IMAGES_FOLDER, META_FOLDER, Label
+
+META = os.fsencode(META_FOLDER)
+IMAGES = os.fsencode(IMAGES_FOLDER)
+COOKIE_NAME = b".exposr-cookie"  # what the watcher's liveness probe writes into the data folder
+
+LABEL_FOLDERS: dict[bytes, Label] = {b"real": "real", b"ai_generated": "ai_generated"}
+IGNORED_FOLDERS = frozenset(
+    {b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found", b"__macosx"}
+)
+IGNORED_FILES = frozenset({b"thumbs.db", b"desktop.ini", b"ehthumbs.db"})
+UNFINISHED_SUFFIXES = (PART_SUFFIX.encode(), b".tmp", b".crdownload", b".partial", b".download", b".filepart", b"~")
+SIDECAR_SUFFIXES = tuple(
+    b".json .jsonl .txt .md .csv .tsv .xml .xmp .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
+)
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name
+
+
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """Folder (empty for the data folder itself) and name."""
+    folder, _, name = path.rpartition(b"/")
+    return folder, name
+
+
+def is_under(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` or lies in it; everything is under the empty folder."""
+    return not folder or path == folder or path.startswith(folder + b"/")
+
+
+def is_metadata(path: bytes) -> bool:
+    return path.startswith(META + b"/")
+
+
+def is_scraped_place(path: bytes) -> bool:
+    """Under images/, where a scraper writes the image first and its metadata right after."""
+    return path.startswith(IMAGES + b"/")
+
+
+def is_ignored_folder(name: bytes) -> bool:
+    return name.startswith(b".") or name.lower() in IGNORED_FOLDERS
+
+
+def is_ignored_file(folder: bytes, name: bytes) -> bool:
+    """Hidden, unfinished and well-known companion files; anything else is judged by its bytes, whatever its suffix."""
+    lower = name.lower()
+    if name.startswith(b".") or lower in IGNORED_FILES or lower.endswith(UNFINISHED_SUFFIXES):
+        return True
+    if is_under(folder, META):
+        return not lower.endswith(b".json")
+    return lower.endswith(SIDECAR_SUFFIXES)
+
+
+def folder_label(path: bytes) -> Label | None:
+    """The label of the nearest folder `real` or `ai_generated` on the way from the file up to the data folder."""
+    for part in reversed(path.split(b"/")[:-1]):
+        if part in LABEL_FOLDERS:
+            return LABEL_FOLDERS[part]
+    return None
+
+
+def stem(path: bytes) -> str:
+    """The name without its last suffix: the id, for files under images/ and meta/."""
+    return os.path.splitext(os.fsdecode(split(path)[1]))[0]  # noqa: PTH122  names may hold anything

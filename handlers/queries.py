@@ -1,0 +1,121 @@
+"""Questions to the index, over any connection to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from handlers.paths import join
+from handlers.rows import HELD, Counts, Problem, SampleRow
+
+CONFLICTING = "SELECT DISTINCT sample FROM conflicts"
+
+
+def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
+    labels: dict[str | None, int] = dict(
+        db.execute("SELECT label, count(*) FROM samples WHERE folder IS NOT NULL AND clash = 0 GROUP BY label")
+    )
+    for label, number in db.execute(
+        f"SELECT label, count(*) FROM samples WHERE id IN ({CONFLICTING}) AND folder IS NOT NULL AND clash = 0"  # noqa: S608
+        " GROUP BY label"
+    ):
+        labels[label] -= number
+    (conflicts,) = _row(
+        db,
+        f"SELECT count(*) FROM samples WHERE folder IS NOT NULL AND (clash = 1 OR id IN ({CONFLICTING}))",  # noqa: S608
+    )
+    (files,) = _row(db, "SELECT count(*) FROM files WHERE sample IS NOT NULL AND gone IS NULL")
+    (samples,) = _row(db, "SELECT count(*) FROM samples WHERE folder IS NOT NULL")
+    (rejected,) = _row(db, "SELECT count(*) FROM files WHERE state IN ('rejected', 'unreadable') AND gone IS NULL")
+    real, generated, unlabeled = (labels.get(label, 0) for label in ("real", "ai_generated", None))
+    return Counts(
+        total=real + generated + unlabeled,
+        real=real,
+        ai_generated=generated,
+        unlabeled=unlabeled,
+        duplicates=files - samples,
+        conflicts=conflicts,
+        rejected=rejected,
+        pending=pending,
+    )
+
+
+def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
+    """What may be trained on: labelled, there, and in no conflict."""
+    rows = db.execute(
+        "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
+        " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, s.added"
+        " FROM samples s LEFT JOIN metadata m ON m.stem = s.id"
+        f" WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.id NOT IN ({CONFLICTING})"
+        " GROUP BY s.id ORDER BY s.sha256"
+    )
+    columns = [column[0] for column in rows.description[2:]]
+    for row in rows:
+        values = dict(zip(columns, row[2:], strict=True))
+        values["has_exif"] = bool(values["has_exif"])
+        yield SampleRow(path=os.fsdecode(join(row[0], row[1])), **values)
+
+
+def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:
+    """What is not used and why: conflicts first, then unusable files, broken metadata, and copies."""
+    found: list[Problem] = []
+    for problems in (_conflicts(db), _rejections(db), _broken_metadata(db), _duplicates(db)):
+        for problem in problems:
+            if len(found) >= limit:
+                return found
+            found.append(problem)
+    return found
+
+
+def held_files(db: sqlite3.Connection) -> int:
+    """Files whose file system is away."""
+    (number,) = _row(db, "SELECT count(*) FROM files WHERE gone IS NOT NULL AND gone >= ?", (HELD,))
+    return int(number)
+
+
+def _conflicts(db: sqlite3.Connection) -> Iterator[Problem]:
+    for (sample,) in db.execute("SELECT id FROM samples WHERE clash = 1 AND folder IS NOT NULL"):
+        for folder, name in db.execute(
+            "SELECT folder, name FROM files WHERE sample = ? AND gone IS NULL ORDER BY folder, name", (sample,)
+        ):
+            yield _problem(folder, name, "conflict", "the same bytes are under both labels")
+    for folder, name, label, other_folder, other_name, other_label in db.execute(
+        "SELECT s.folder, s.name, s.label, o.folder, o.name, o.label FROM conflicts c JOIN samples s ON s.id = c.sample"
+        " JOIN samples o ON o.id = c.other"
+        " WHERE s.folder IS NOT NULL AND o.folder IS NOT NULL ORDER BY s.folder, s.name"
+    ):
+        other = os.fsdecode(join(other_folder, other_name))
+        reason = f"is {label}, and {other!r} shows the same picture and is {other_label}"
+        yield _problem(folder, name, "conflict", reason)
+
+
+def _rejections(db: sqlite3.Connection) -> Iterator[Problem]:
+    for folder, name, state, reason in db.execute(
+        "SELECT folder, name, state, reason FROM files WHERE state IN ('rejected', 'unreadable') AND gone IS NULL"
+        " ORDER BY folder, name"
+    ):
+        yield _problem(folder, name, state, reason)
+
+
+def _broken_metadata(db: sqlite3.Connection) -> Iterator[Problem]:
+    for folder, name, reason in db.execute("SELECT folder, name, problem FROM metadata WHERE problem IS NOT NULL"):
+        yield _problem(folder, name, "unreadable", f"{reason}; what it said before stays in force")
+
+
+def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:
+    for folder, name, first_folder, first_name in db.execute(
+        "SELECT f.folder, f.name, s.folder, s.name FROM files f JOIN samples s ON s.id = f.sample"
+        " WHERE f.gone IS NULL AND s.clash = 0 AND (f.folder != s.folder OR f.name != s.name) ORDER BY f.folder, f.name"
+    ):
+        first = os.fsdecode(join(first_folder, first_name))
+        yield _problem(folder, name, "duplicate", f"has the same bytes as {first!r}")
+
+
+def _problem(folder: bytes, name: bytes, kind: str, reason: str) -> Problem:
+    return Problem(os.fsdecode(join(folder, name)), kind, reason)  # type: ignore[arg-type]
+
+
+def _row(db: sqlite3.Connection, query: str, values: tuple[object, ...] = ()) -> tuple[int, ...]:
+    row: tuple[int, ...] = db.execute(query, values).fetchone()
+    return row

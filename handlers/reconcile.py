@@ -1,0 +1,188 @@
+"""Folder and index brought together: scan, have checked, take over. Used by the data set's thread and by `reindex`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from handlers import queries
+from handlers.catalog import Catalog
+from handlers.index import Index
+from handlers.intake import Intake
+from handlers.rows import HELD, Counts
+from handlers.scan import Changes, Scan
+from handlers.schema import INDEX_FILE, remove_side_files, set_aside
+from utils.check_pool import CheckPool
+from utils.clock import Clock
+from utils.config_loader import Config
+from utils.image_facts import CheckFailure, CheckLimits, ImageFacts
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+BATCH = 256  # files taken over in one transaction
+CONFIRM_SECONDS = 2.0  # a missing file is forgotten when a whole scan this much later misses it too
+CONFIRM_REST = 10.0  # and so many times as long as such a scan takes
+COUNT_REST = 10.0  # counting rests so many times as long as it took
+
+
+class Reconciler:
+    """Owns index, intake and checkers. Not thread-safe; `wake` is called from other threads when there is news."""
+
+    def __init__(self, config: Config, clock: Clock, wake: Callable[[], None]) -> None:
+        intake = config.intake
+        self._root = config.storage.local_path
+        self._clock = clock
+        self._file = config.storage.state_path / INDEX_FILE
+        self._limits = CheckLimits.from_settings(intake)
+        self._index = Index(self._file)
+        self._pool = CheckPool(intake.workers, self._limits, intake.check_timeout_seconds, intake.check_memory_mb)
+        self._intake = Intake(self._root, self._pool, intake.settle_seconds, intake.workers, clock.monotonic, wake)
+        self._catalog = Catalog(self._root, self._index, clock, intake.near_duplicate_distance, self._intake.pend)
+        self._unreadable: dict[bytes, str] = {}
+        self._held = 0
+        self._dirty = True
+        self._count_after = 0.0
+        self.confirm_after: float | None = None  # monotonic: a whole scan is wanted, for something went missing
+        self._adopt_settings(intake.near_duplicate_distance)
+
+    def close(self, *, broken: bool = False) -> None:
+        self._pool.close()
+        try:
+            self._index.close()
+        finally:
+            if broken:
+                log.warning("index_set_aside", kept_as=str(set_aside(self._file)))
+                remove_side_files(self._file)
+
+    def compare_all(self) -> tuple[float, int]:
+        """Scan everything; seconds it took, and the number of folders."""
+        started = self._clock.monotonic()
+        wall = self._clock.now().timestamp()
+        changes = Scan(self._root, self._index, retry=True).whole()
+        with self._index.transaction():
+            self._catalog.apply(changes)
+            self._catalog.complete_metadata()
+            if b"" not in changes.unreadable:
+                self._forget_deleted(wall - CONFIRM_SECONDS / 2)
+        self._unreadable = changes.unreadable
+        self._after(changes)
+        self._held = queries.held_files(self._index.connection)
+        seconds = self._clock.monotonic() - started
+        again = self._clock.monotonic() + max(CONFIRM_SECONDS, CONFIRM_REST * seconds)
+        self.confirm_after = again if self._index.gone_before(HELD) else None
+        return seconds, changes.folders
+
+    def compare(self, names: dict[bytes, set[bytes] | None], trees: set[bytes]) -> float:
+        """Scan what was marked; seconds it took."""
+        if b"" in trees:
+            return self.compare_all()[0]
+        started = self._clock.monotonic()
+        scan = Scan(self._root, self._index)
+        for tree in trees:
+            scan.tree(tree)
+        for folder, some in names.items():
+            if some is None:
+                scan.flat(folder)
+            else:
+                scan.names(folder, some)
+        changes = scan.finish()
+        if changes:
+            with self._index.transaction():
+                self._catalog.apply(changes)
+        self._after(changes)
+        return self._clock.monotonic() - started
+
+    def advance(self) -> None:
+        """Take over what the checkers found out, and what became due by waiting."""
+        now = self._clock.monotonic()
+        tick = self._catalog.next_tick()
+        due = self._intake.next_due()
+        if self._intake.has_results or self._catalog.waiting or min(tick or now + 1, due or now + 1) <= now:
+            with self._index.transaction():
+                for verdict, found, result in self._intake.judged(BATCH):
+                    self._dirty = True
+                    if isinstance(result, ImageFacts) and verdict == "accept":
+                        self._catalog.accept(found, result)
+                    elif isinstance(result, CheckFailure) and verdict == "reject":
+                        self._catalog.reject(found, result.reason, retryable=result.retryable)
+                self._catalog.tick()
+        self._intake.submit()
+
+    def next_due(self) -> float | None:
+        """Monotonic time at which `advance` or `fresh_counts` has something to do without being woken."""
+        if self._intake.has_results:
+            return self._clock.monotonic()
+        moments = [self._intake.next_due(), self._catalog.next_tick(), self._count_after if self._dirty else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def count(self) -> Counts:
+        return queries.count(self._index.connection, len(self._intake) + self._catalog.waiting)
+
+    def fresh_counts(self) -> Counts | None:
+        """Counts, when something changed and the last counting was long enough ago for what it costs."""
+        started = self._clock.monotonic()
+        if not self._dirty or started < self._count_after:
+            return None
+        self._dirty = False
+        counts = self.count()
+        ended = self._clock.monotonic()
+        self._count_after = ended + COUNT_REST * (ended - started)
+        return counts
+
+    def is_settled(self) -> bool:
+        """Whether every file that was seen has been judged."""
+        return not len(self._intake) and not self._catalog.waiting
+
+    def troubles(self) -> list[str]:
+        """What an operator should know, in words; the work goes on."""
+        found = [self._catalog.files.problem]
+        for folder, reason in sorted(self._unreadable.items())[:3]:
+            found.append(f"folder {os.fsdecode(folder) or '.'!r} {reason}")
+        if self._held:
+            found.append(
+                f"{self._held} files went away with their file system and are remembered until it is back"
+                " (exposr-trainer reindex forgets them)"
+            )
+        return [text for text in found if text]
+
+    def _after(self, changes: Changes) -> None:
+        if not changes:
+            return
+        self._dirty = True
+        for path, _ in changes.vanished:
+            self._intake.forget(path)
+        if changes.vanished and self.confirm_after is None:
+            self.confirm_after = self._clock.monotonic() + CONFIRM_SECONDS
+        log.debug(
+            "folder_compared",
+            appeared=len(changes.appeared),
+            vanished=len(changes.vanished),
+            metadata=len(changes.metadata),
+        )
+
+    def _forget_deleted(self, before: float) -> None:
+        forgotten = self._catalog.forget_deleted(before, self._intake.sizes())
+        if forgotten:
+            self._dirty = True
+            log.info("samples_deleted", samples=forgotten)
+
+    def _adopt_settings(self, distance: int) -> None:
+        """Other limits or another distance than those the index was made with."""
+        with self._index.transaction():
+            limits = json.dumps([getattr(self._limits, name) for name in CheckLimits.__slots__])
+            if self._index.setting("limits") not in (None, limits):
+                self._index.forget_rejections()
+            if self._index.setting("distance") not in (None, str(distance)):
+                self._index.rebuild_bands(distance)
+            self._index.set_setting("limits", limits)
+            self._index.set_setting("distance", str(distance))
+
+
+def remove_index(state: Path) -> None:
+    """So that the next start makes it anew."""
+    file = state / INDEX_FILE
+    file.unlink(missing_ok=True)
+    remove_side_files(file)

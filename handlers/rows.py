@@ -1,0 +1,108 @@
+"""Rows of the index, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from handlers.labelling import Statement
+from handlers.paths import join
+from handlers.stamps import Stamp
+from utils.metadata import Label, LabelSource
+
+FileState = Literal["good", "rejected", "unreadable", "metadata"]
+ProblemKind = Literal["rejected", "duplicate", "conflict", "unreadable"]
+HELD = 9e18  # `gone` of a file whose whole file system went away: waits for it instead of being forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """total == real + ai_generated + unlabeled: usable samples. A sample in conflict is in none of these."""
+
+    total: int = 0
+    real: int = 0
+    ai_generated: int = 0
+    unlabeled: int = 0
+    duplicates: int = 0  # files whose bytes another file already has
+    conflicts: int = 0  # samples whose label is contradicted
+    rejected: int = 0  # files that cannot be used
+    pending: int = 0  # files that were seen and are not judged yet
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a file that its owner may want to know; `path` is relative to the data folder."""
+
+    path: str
+    kind: ProblemKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """A usable sample with a label. `generator`, `creator`, `post` come from the metadata's `api_data`."""
+
+    id: str
+    path: str
+    sha256: str
+    size_bytes: int
+    label: Label
+    source: str
+    format: str
+    width: int
+    height: int
+    has_exif: bool
+    phash: str | None
+    creator: str | None
+    post: str | None
+    generator: str | None
+    added: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A tracked file; `gone` is set while it is missing."""
+
+    folder: bytes
+    name: bytes
+    device: int
+    stamp: Stamp
+    state: FileState
+    sample: str | None
+    gone: float | None
+
+    @property
+    def path(self) -> bytes:
+        return join(self.folder, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    id: str
+    sha256: str
+    path: bytes | None
+    phash: str | None
+    thumb: bytes | None
+    label: Label | None
+    label_source: LabelSource | None
+    clash: bool
+    added: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMetadata:
+    """One file of meta/, as last understood."""
+
+    folder: bytes
+    name: bytes
+    stem: str
+    sha256: str
+    statement: Statement
+    creator: str | None = None
+    post: str | None = None
+    generator: str | None = None
+    problem: str | None = None
+
+    @property
+    def path(self) -> bytes:
+        return join(self.folder, self.name)

@@ -1,0 +1,213 @@
+"""Comparing folders with the index: what appeared, changed, vanished or came back. Reads directories, opens no file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handlers.index import Index, Known
+from handlers.paths import META, is_ignored_file, is_ignored_folder, is_under, join
+from handlers.stamps import SIGNED_64, Found, Stamp
+
+SPECIAL_KINDS = (
+    (stat.S_ISFIFO, "is a named pipe, not a file"),
+    (stat.S_ISSOCK, "is a socket, not a file"),
+    (stat.S_ISCHR, "is a device, not a file"),
+    (stat.S_ISBLK, "is a device, not a file"),
+)
+
+
+@dataclass(slots=True)
+class Changes:
+    """The difference between the index and the folders that were looked at."""
+
+    appeared: list[Found] = field(default_factory=list)  # pictures to be, new or changed
+    metadata: list[Found] = field(default_factory=list)  # metadata files, new or changed
+    special: list[tuple[Found, str]] = field(default_factory=list)  # links, pipes …, with what they are
+    returned: list[Found] = field(default_factory=list)  # missed before, here again, unchanged
+    vanished: list[tuple[bytes, bool]] = field(default_factory=list)  # path, and whether its file system is still there
+    moved_device: list[tuple[bytes, int]] = field(default_factory=list)  # folder whose device got another number
+    unreadable: dict[bytes, str] = field(default_factory=dict)  # folder -> why; what is known of it stays as it is
+    folders: int = 0
+    files: int = 0
+
+    def __bool__(self) -> bool:
+        return any((self.appeared, self.metadata, self.special, self.returned, self.vanished, self.moved_device))
+
+
+class Scan:
+    """One comparison. `retry` looks again at files that could not be read before, and at metadata likewise."""
+
+    def __init__(self, root: Path, index: Index, *, retry: bool = False) -> None:
+        self._root = os.fsencode(root)
+        self._index = index
+        self._retry = retry
+        self._devices: dict[bytes, int] = {}
+        self._looked: set[bytes] = set()
+        self._trees: list[bytes] = []
+        self._seen: set[tuple[int, int]] = set()  # a bind mount can put a folder inside itself
+        self._renumbered: dict[int, int] = {}
+        self._missing: list[tuple[bytes, bytes, int]] = []  # folder, name, device it was on
+        self.changes = Changes()
+
+    def whole(self) -> Changes:
+        """Everything."""
+        # metadata first: a picture that is new to the index finds what is known about it
+        self._walk(META)
+        self._walk(b"", but=META)
+        self._trees = [b""]
+        return self.finish()
+
+    def tree(self, folder: bytes) -> None:
+        """A folder and all below it; it need not exist any more."""
+        self._walk(folder)
+        self._trees.append(folder)
+
+    def flat(self, folder: bytes) -> None:
+        """The files of one folder, not those below it."""
+        self._look(folder)
+        if folder not in self._looked:
+            self._trees.append(folder)
+
+    def names(self, folder: bytes, names: Iterable[bytes]) -> None:
+        """A few names of one folder."""
+        for name in names:
+            path = join(folder, name)
+            row = self._index.file(path)
+            try:
+                status = Path(os.fsdecode(join(self._root, path))).lstat()
+            except OSError:
+                self._trees.append(path)  # it may have been a folder
+                if row is not None and row.gone is None:
+                    self._missing.append((folder, name, row.device))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                self.tree(path)
+                if row is not None and row.gone is None:
+                    self._missing.append((folder, name, row.device))
+            elif row is not None or not is_ignored_file(folder, name):
+                before = None if row is None else (*row.stamp, row.device, row.state, row.gone)
+                self._compare(
+                    Found(folder, name, Stamp.of(status), self._present_device(folder)), status.st_mode, before
+                )
+
+    def finish(self) -> Changes:
+        """What was missed is known when all that was asked for has been looked at."""
+        for tree in self._trees:
+            for folder in self._index.folders(tree):
+                if folder in self._looked or any(is_under(folder, closed) for closed in self.changes.unreadable):
+                    continue
+                self._looked.add(folder)
+                known = self._index.known(folder)
+                self._missing += [(folder, name, row[4]) for name, row in known.items() if row[6] is None]
+        for folder, name, device in self._missing:
+            there = device == self._present_device(folder) or device in self._renumbered
+            self.changes.vanished.append((join(folder, name), there))
+        return self.changes
+
+    def _walk(self, start: bytes, but: bytes | None = None) -> None:
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            waiting += [child for child in self._look(folder) if child != but]
+
+    def _look(self, folder: bytes) -> list[bytes]:
+        """Compare one folder; its sub-folders that are worth a look."""
+        try:
+            descriptor = os.open(join(self._root, folder) if folder else self._root, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # `finish` sees that it was not looked at
+        except OSError as error:
+            self.changes.unreadable[folder] = f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
+            return []
+        try:
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) in self._seen:
+                return []
+            self._seen.add((status.st_dev, status.st_ino))
+            return self._compare_folder(folder, descriptor, status.st_dev & SIGNED_64)
+        except OSError as error:
+            self.changes.unreadable[folder] = f"cannot be read: {os.strerror(error.errno or errno.EIO)}"
+            return []
+        finally:
+            os.close(descriptor)
+
+    def _compare_folder(self, folder: bytes, descriptor: int, device: int) -> list[bytes]:
+        known = self._index.known(folder)
+        children: list[bytes] = []
+        self._devices[folder] = device
+        self._looked.add(folder)
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    if not is_ignored_folder(name):
+                        children.append(join(folder, name))
+                    continue
+                before = known.pop(name, None)
+                if before is None and is_ignored_file(folder, name):
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # went meanwhile; its event is on the way
+                stamp = Stamp.of(status)
+                if (
+                    before is None
+                    or before[:5] != (*stamp, device)
+                    or before[6] is not None
+                    or before[5] == "unreadable"
+                ):
+                    self._compare(Found(folder, name, stamp, device), status.st_mode, before)
+                self.changes.files += 1
+        self.changes.folders += 1
+        self._missing += [(folder, name, row[4]) for name, row in known.items() if row[6] is None]
+        return children
+
+    def _compare(self, found: Found, mode: int, before: Known | None) -> None:
+        if before is None or before[:4] != found.stamp:
+            self._appeared(found, mode)
+            return
+        if before[6] is not None:
+            self.changes.returned.append(found)
+        elif before[5] == "unreadable" and self._retry:
+            self._appeared(found, mode)
+        if before[4] != found.device:
+            self._renumbered[before[4]] = found.device
+            if (found.folder, found.device) not in self.changes.moved_device:
+                self.changes.moved_device.append((found.folder, found.device))
+
+    def _appeared(self, found: Found, mode: int) -> None:
+        if not stat.S_ISREG(mode):
+            self.changes.special.append((found, self._name_special(found, mode)))
+        elif is_under(found.folder, META):
+            self.changes.metadata.append(found)
+        else:
+            self.changes.appeared.append(found)
+
+    def _name_special(self, found: Found, mode: int) -> str:
+        if not stat.S_ISLNK(mode):
+            return next((text for is_kind, text in SPECIAL_KINDS if is_kind(mode)), "is no regular file")
+        try:
+            Path(os.fsdecode(join(self._root, found.path))).stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return "is a symbolic link that leads back to itself"
+            return f"is a symbolic link that leads nowhere ({os.strerror(error.errno or errno.ENOENT)})"
+        return "is a symbolic link; links are not followed, put the file itself here or mount its folder"
+
+    def _present_device(self, folder: bytes) -> int:
+        """The device of the folder, or of the nearest one above it that is still there; -1 when none is."""
+        while folder not in self._devices:
+            try:
+                path = join(self._root, folder) if folder else self._root
+                self._devices[folder] = Path(os.fsdecode(path)).stat().st_dev & SIGNED_64
+            except OSError:
+                if not folder:
+                    return -1
+                folder = folder.rpartition(b"/")[0]
+        return self._devices[folder]
