@@ -1,4 +1,4 @@
-"""Trainings as the daemon starts them, for benchmarks: a folder of pictures becomes a job, the job's lines an outcome."""
+"""Trainings as the daemon starts them, for benchmarks: a folder of pictures becomes a job, its lines an outcome."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """A data set with a real, content-free signal: photographs against the same photographs out of a neural upsampler.
 
-    python -P bench/upsampled_pairs.py OUT [--photos FOLDER ...] [--pairs 150]
+    python bench/upsampled_pairs.py OUT [--photos FOLDER ...] [--pairs 150]
 
-Each photo is cut into 256-pixel crops. `ai_generated`: a crop halved and brought back by one of three Real-ESRGAN networks.
-`real`: the crop as it is, or halved and brought back by a plain filter, so that resampling alone tells nothing. Both are
-stored as JPEG of the same quality. A proxy for generated pictures, not the real thing.
+Each photo is cut into 256-pixel crops. `ai_generated`: a crop halved and brought back by one of three Real-ESRGAN
+networks. `real`: the crop as it is, or halved and brought back by a plain filter, so that resampling alone tells
+nothing. Both are stored as JPEG of the same quality. A proxy for generated pictures, not the real thing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def packaged_photos() -> list[Path]:
 
 
 def cut_crops(photo: Path, limit: int, rng: random.Random) -> list[Image.Image]:
-    """Up to `limit` crops with some detail, on a grid without overlap, at a scale where a crop shows more than a wall."""
+    """Up to `limit` crops with some detail, without overlap, at a scale where a crop shows more than a wall."""
     with Image.open(photo) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
     scale = max(2 * CROP / min(image.size), 0.5) if min(image.size) > 2 * CROP else 1.0
@@ -83,7 +83,7 @@ def resample(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def build(out: Path, photos: list[Path], pairs: int, seed: int = 0) -> int:
-    """Write OUT/{real,ai_generated}/*.jpg and OUT/pairs.jsonl (file, label, source photo, generator); returns the pairs."""
+    """Write OUT/{real,ai_generated}/*.jpg and OUT/pairs.jsonl (file, label, photo, generator); returns the number."""
     rng = random.Random(seed)
     networks = [Upsampler(*upsampler) for upsampler in UPSAMPLERS]
     per_photo = max(1, -(-pairs // max(len(photos), 1)))

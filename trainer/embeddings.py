@@ -6,8 +6,11 @@ order, after any interruption, and next to any other samples.
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -22,6 +25,9 @@ from trainer.snapshot import Sample
 from trainer.types import Report
 from trainer.weights import digest_of
 
+SERVING_VIEW = "serving view"  # the recipe of what `Preprocessing.view` makes
+LOADERS = min(8, len(os.sched_getaffinity(0)))  # threads that decode
+LOOK_AHEAD = 2 * LOADERS  # pictures in memory
 SAVE_SECONDS = 1.0  # how much work an interruption may cost; also how often progress is reported
 
 MakeViews = Callable[[Sample, Image.Image], list[Image.Image]]  # RGB pictures of the network's input size
@@ -69,11 +75,28 @@ class Embedder:
             report(len(found), len(samples), f"embedded {len(found) - known} pictures, {known} were known")
         return found
 
+    def remember(self, recipe: str, embeddings: dict[str, Embedding]) -> None:
+        """Store what was found by other means under `recipe`."""
+        if self._cache:
+            space = space_name(self._network, self.preprocessing.key(), recipe)
+            self._cache.add(space, embeddings)
+
     def _computed(self, samples: Sequence[Sample], make_views: MakeViews) -> Iterator[tuple[Sample, Embedding]]:
-        for sample in samples:
+        def load(sample: Sample) -> torch.Tensor:
             views = make_views(sample, self.images.open(sample))
-            batch = torch.stack([self.preprocessing.normalized(view) for view in views])
-            yield sample, self.features(batch)
+            return torch.stack([self.preprocessing.normalized(view) for view in views])
+
+        # decoding lets go of the interpreter, so threads decode while the network computes
+        with ThreadPoolExecutor(LOADERS, thread_name_prefix="load") as pool:
+            ahead: deque[tuple[Sample, Future[torch.Tensor]]] = deque()
+            waiting = iter(samples)
+            while True:
+                while len(ahead) < LOOK_AHEAD and (sample := next(waiting, None)) is not None:
+                    ahead.append((sample, pool.submit(load, sample)))
+                if not ahead:
+                    return
+                sample, batch = ahead.popleft()
+                yield sample, self.features(batch.result())
 
     @torch.inference_mode()
     def features(self, batch: torch.Tensor) -> Embedding:

@@ -125,7 +125,6 @@ def fine_tune(
             states = {"weights": weights, "average": average, "optimizer": optimizer.state_dict()}
             save_checkpoint(place.folder, owner, {**states, "step": done, "history": history})
 
-    report = place.report("train")
     dataset = WashedViews(train, images, wash, size=recipe.crop, seed=recipe.seed)
     autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
     losses: list[float] = []
@@ -158,7 +157,7 @@ def fine_tune(
             if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
                 reported = time.monotonic()
                 metrics = {"loss": float(np.mean(losses[-per_epoch:]))} | (_measured(history[-1]) if history else {})
-                report(done, steps, f"epoch {min(epoch + 1, rung.epochs)}/{rung.epochs}", metrics)
+                place.say("train", done, steps, f"epoch {min(epoch + 1, rung.epochs)}/{rung.epochs}", metrics)
             if interrupts.requested:
                 break
             if time.monotonic() - saved >= CHECKPOINT_SECONDS:

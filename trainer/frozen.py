@@ -21,7 +21,7 @@ from torch import nn
 
 from trainer.backbones import classifier_of
 from trainer.embedding_cache import Embedding
-from trainer.embeddings import Embedder
+from trainer.embeddings import SERVING_VIEW, Embedder
 from trainer.images import sample_generator
 from trainer.snapshot import Sample
 from trainer.types import Floats, GroupedSample, Report
@@ -64,6 +64,7 @@ def embed_views(
 
     recipe = f"{views} views, wash {wash.key()}, seed {seed}"
     found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)
+    embedder.remember(SERVING_VIEW, {sha256: embedding[:1] for sha256, embedding in found.items()})
     return [found[grouped.sample.sha256] for grouped in samples]
 
 

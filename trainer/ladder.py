@@ -1,10 +1,10 @@
 """How a model is trained: by what there is to learn from and what there is to compute on. Pure decisions, with reasons.
 
-pictures of the scarcer label in train       rung
-below PROBE_ONLY_BELOW, or random weights    frozen: a head on cached embeddings
-below FINE_TUNE_FROM                         frozen, unless its cross-validated AUC is below PROBE_SATISFIES: then middle
-below FULL_FROM                              middle: LoRA in a transformer, a small convolution whole
-above, on a GPU                              full
+pictures of the scarcer label in train     rung
+below PROBE_ONLY_BELOW, or random weights  frozen: a head on cached embeddings
+below FINE_TUNE_FROM                       frozen; middle when its cross-validated AUC is below PROBE_SATISFIES
+below FULL_FROM                            middle: LoRA in a transformer, a small convolutional network whole
+above, on a GPU                            full
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from trainer.types import Mode
 from utils.config_training import Training as Settings
 
-PROBE_ONLY_BELOW = 60  # fine-tuning on fewer pictures of a label memorises them
+PROBE_ONLY_BELOW = 40  # fine-tuning on fewer pictures of a label memorises them
 PROBE_SATISFIES = 0.90  # AUC over held-out groups
 FINE_TUNE_FROM = 1_000
 FULL_FROM = 20_000

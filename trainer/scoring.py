@@ -15,7 +15,7 @@ from torch import nn
 
 from trainer.backbones import classifier_of
 from trainer.embedding_cache import EmbeddingCache
-from trainer.embeddings import Embedder
+from trainer.embeddings import SERVING_VIEW, Embedder
 from trainer.images import ImageFolder, sample_generator
 from trainer.preprocessing import Preprocessing
 from trainer.snapshot import Sample
@@ -58,7 +58,7 @@ class ModelScorer:
 
     def embeddings(self, samples: Sequence[GroupedSample], transform: Transform | None = None, seed: int = 0) -> Floats:
         named = transform is None or hasattr(transform, "cache_key")
-        recipe = "serving view" if transform is None else f"{getattr(transform, 'cache_key', '')}, seed {seed}"
+        recipe = SERVING_VIEW if transform is None else f"{getattr(transform, 'cache_key', '')}, seed {seed}"
 
         def views(sample: Sample, image: Image.Image) -> list[Image.Image]:
             if transform is not None:

@@ -25,11 +25,7 @@ Mode = Literal["frozen", "lora", "full"]
 Floats = NDArray[np.float64]
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
 
-
-class Report(Protocol):
-    """Progress of one phase: `done` of `total`, a message for people, numbers for a live view."""
-
-    def __call__(self, done: int, total: int, message: str, metrics: dict[str, float] | None = None, /) -> None: ...
+Report = Callable[[int, int, str], None]  # done, total, message for people
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,12 @@ class Workplace:
     def report(self, phase: str) -> Report:
         """Progress of `phase` to whoever started the job; silent on all ranks but the first."""
 
-        def say(done: int, total: int, message: str, metrics: dict[str, float] | None = None, /) -> None:
-            if self.ranks.is_main:
-                emit_progress(phase, done, total, message, metrics)
+        def say(done: int, total: int, message: str) -> None:
+            self.say(phase, done, total, message)
 
         return say
+
+    def say(self, phase: str, done: int, total: int, message: str, metrics: dict[str, float] | None = None) -> None:
+        """One line of progress, with numbers for a live view."""
+        if self.ranks.is_main:
+            emit_progress(phase, done, total, message, metrics)
