@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -119,6 +120,12 @@ def person(picture: Picture, creators: int) -> tuple[int, str, str]:
     """The made-up creator of a picture: number, first name, last name."""
     number = picture.number("creator", creators)
     return number, FIRST_NAMES[number % len(FIRST_NAMES)], LAST_NAMES[number // len(FIRST_NAMES) % len(LAST_NAMES)]
+
+
+def handle(first_name: str, number: int, separator: str) -> str:
+    """A user name in ASCII, as in the sources' profile addresses."""
+    plain = unicodedata.normalize("NFKD", first_name).encode("ascii", "ignore").decode()
+    return f"{plain.lower()}{separator}{number}"
 
 
 def has_orientation(picture: Picture, wanted: str | None) -> bool:

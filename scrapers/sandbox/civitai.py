@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, person
+from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, person
 from scrapers.sandbox.civitai_query import ImageQuery, parse_query
 from scrapers.sandbox.faults import CHALLENGE_PAGE
 from scrapers.sandbox.pictures import Picture, with_oddities
@@ -266,7 +266,7 @@ class _Civitai:
 
 def _username(picture: Picture, creators: int) -> str:
     number, first, _ = person(picture, creators)
-    return f"{first.lower()}_{number}"
+    return handle(first, number, "_")
 
 
 def _level(picture: Picture) -> int:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, has_orientation, person, whole_number
+from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, has_orientation, person, whole_number
 from scrapers.sandbox.pictures import Picture, with_oddities
 from scrapers.sandbox.settings import Pexels as Settings
 from scrapers.sandbox.settings import SandboxSettings
@@ -148,7 +148,7 @@ class _Pexels:
             "height": picture.height,
             "url": f"https://www.pexels.com/photo/{slug}-{identifier}/",
             "photographer": f"{first} 📷 {last}" if odd == 0 else f"{first} {last}",
-            "photographer_url": f"https://www.pexels.com/@{first.lower()}-{number}",
+            "photographer_url": f"https://www.pexels.com/@{handle(first, number, '-')}",
             "photographer_id": str(number) if odd == 1 else number,
             "avg_color": None if odd == 2 else f"#{picture.key[12:18].upper()}",
             "src": {name: image + parameters for name, parameters in VARIANTS.items()},

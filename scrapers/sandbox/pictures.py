@@ -88,10 +88,12 @@ def collect_pictures(folder: Path, settings: SandboxSettings) -> dict[SourceName
     by_source: dict[SourceName, list[Picture]] = {name: [] for name in ("unsplash", "pexels", "openverse", "civitai")}
     photo_sources = settings.photo_sources
     for picture in _scan(folder):
-        is_photo = picture.label == "real"
-        by_source[photo_sources[picture.number("source", len(photo_sources))] if is_photo else "civitai"].append(
-            picture
-        )
+        if picture.label == "real":
+            by_source[photo_sources[picture.number("source", len(photo_sources))]].append(picture)
+            if "openverse" not in photo_sources:  # a catalogue of other sites' pictures
+                by_source["openverse"].append(picture)
+        else:
+            by_source["civitai"].append(picture)
     for index in range(settings.synthetic):
         created = NEWEST - timedelta(seconds=SYNTHETIC_SPACING_SECONDS * index)
         label: Label = LABELS[index % 2]

@@ -152,9 +152,9 @@ class SandboxSettings(_Settings):
         default=0, ge=0, le=1_000_000, description="Present so many small drawn pictures besides the folder's."
     )
     photo_sources: tuple[PhotoSource, ...] = Field(
-        default=("unsplash", "pexels", "openverse"),
+        default=("unsplash", "pexels"),
         min_length=1,
-        description="The sources over which photos are spread.",
+        description="The sources over which photos are spread. Without a share of its own, Openverse offers them all.",
     )
     creators: int = Field(default=5000, ge=1, description="Distinct photographers and users of each source.")
     unsplash: Unsplash = Field(default_factory=Unsplash)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, has_orientation, person, whole_number
+from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, has_orientation, person, whole_number
 from scrapers.sandbox.pictures import NEWEST, Picture, drawn_picture, with_oddities
 from scrapers.sandbox.settings import SandboxSettings
 from scrapers.sandbox.settings import Unsplash as Settings
@@ -227,7 +227,7 @@ class _Unsplash:
 
     def _user(self, base: str, picture: Picture, *, bare: bool) -> dict[str, Any]:
         number, first, last = person(picture, self._sandbox.settings.creators)
-        username = f"{first}_{number}".lower()
+        username = handle(first, number, "_")
         portrait = "https://images.unsplash.com/placeholder-avatars/extra-large.jpg"
         return {
             "id": f"u{number:010d}",
