@@ -96,6 +96,11 @@ def make_card(
                 "notes": candidate.notes,
                 "settings": config.training.model_dump(mode="json"),
             },
+            "judged_with": {
+                "evaluation": config.evaluation.model_dump(mode="json"),
+                "audit": config.audit.model_dump(mode="json"),
+                "gate": config.gate.model_dump(mode="json"),
+            },
         },
         "software": {
             "exposr-trainer": VERSION,

@@ -107,9 +107,9 @@ def auc_interval(auc: float, positives: int, negatives: int, confidence: float =
         spread = 1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)
         return (auc - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (positives * negatives)
 
-    edge = 1e-12
-    low = brentq(excess, edge, auc) if auc > edge and excess(edge) > 0 else 0.0
-    high = brentq(excess, auc, 1 - edge) if auc < 1 - edge and excess(1 - edge) > 0 else 1.0
+    edge = 1e-9  # the ends of the scale are roots of their own
+    low = brentq(excess, edge, auc - edge) if auc > 2 * edge and excess(edge) > 0 else 0.0
+    high = brentq(excess, auc + edge, 1 - edge) if auc < 1 - 2 * edge and excess(1 - edge) > 0 else 1.0
     return float(low), float(high)
 
 

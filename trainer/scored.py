@@ -85,12 +85,14 @@ def group_codes(groups: Sequence[str]) -> Ints:
 
 
 def choose(samples: Sequence[GroupedSample], limit: int) -> list[GroupedSample]:
-    """At most `limit` samples, as many of either label as there are, the same ones every time (by sha256)."""
-    if len(samples) <= limit:
-        return list(samples)
+    """At most `limit` samples, as evenly by label as they allow; which and in what order depends on their sha256 alone."""
+    ordered = sorted(samples, key=lambda member: member.sample.sha256)
+    if len(ordered) <= limit:
+        return ordered
     by_label: dict[int, list[GroupedSample]] = {0: [], 1: []}
-    for member in sorted(samples, key=lambda member: member.sample.sha256):
+    for member in ordered:
         by_label[member.sample.target].append(member)
     fewer = min(by_label.values(), key=len)
     take = min(len(fewer), limit // 2)
-    return [member for members in by_label.values() for member in members[: take if members is fewer else limit - take]]
+    kept = [member for members in by_label.values() for member in members[: take if members is fewer else limit - take]]
+    return sorted(kept, key=lambda member: member.sample.sha256)
