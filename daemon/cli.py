@@ -56,12 +56,19 @@ def options(
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the service until it is stopped: watch, collect, train, publish, serve the API."""
-    from daemon.supervisor import Supervisor
-    from utils.logs import configure_logging
+    from daemon.notify import Notifier
 
-    settings = read_config(config)
-    configure_logging(settings.logging.level)
-    Supervisor(settings, lambda: read_config(config)).run()
+    try:
+        # here, since an import that fails in a broken installation is a reason like any other
+        from daemon.supervisor import Supervisor
+        from utils.logs import configure_logging
+
+        settings = read_config(config)
+        configure_logging(settings.logging.level)
+        Supervisor(settings, lambda: read_config(config)).run()
+    except Exception as error:
+        Notifier().status(f"failed: {error}")  # stays in `systemctl status` when the unit has given up
+        raise
 
 
 @app.command()
