@@ -82,6 +82,17 @@ class Lab:
         assert not check or ended.returncode == 0, f"{script}\nended with {ended.returncode}:\n{ended.stdout}"
         return ended.stdout
 
+    def path(self, inside: str) -> Path:
+        """Where a path of the lab is to be found from outside. Absolute links in the lab lead outside: avoid them."""
+        return Path(f"/proc/{self._pid1}/root{inside}")
+
+    def write(self, inside: str, text: str) -> None:
+        self.path(inside).parent.mkdir(parents=True, exist_ok=True)
+        self.path(inside).write_text(text)
+
+    def read(self, inside: str) -> str:
+        return self.path(inside).read_text(errors="replace")
+
     def _boot(self) -> None:
         outer = [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "mnt")]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
