@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 
 TOKEN = "exposrtrainer"  # noqa: S105 - our product token in scoped directives
 DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+AGENT = re.compile(r"\*|[a-z][\w.-]*")  # not the hours of a date
 VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
 
@@ -22,7 +25,7 @@ def find_opt_out(headers: httpx.Headers) -> str | None:
             name, colon, rest = word.partition(":")
             if colon and name.strip() in VALUED:
                 continue
-            if colon:
+            if colon and AGENT.fullmatch(name.strip()):
                 scope, word = name.strip(), rest.strip()
             if word in DIRECTIVES and scope in ("*", TOKEN):
                 return word

@@ -56,8 +56,13 @@ class Civitai:
             raise PayloadError("CivitAI: no list of items")
         items = tuple(read for item in found if (read := _read_item(item)) is not None)
         # a page may be short or empty and still have a next one; nextPage may hold a token and is not used
-        following = text_or_none(as_object(payload.get("metadata")).get("nextCursor"))
-        return Page(items, following if following and len(following) <= MAX_CURSOR else None)
+        return Page(items, _read_cursor(as_object(payload.get("metadata")).get("nextCursor")))
+
+
+def _read_cursor(value: Any) -> str | None:
+    """Opaque, but a text (older ones: a number) that fits into a URL; anything else ends the walk."""
+    cursor = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    return cursor if 0 < len(cursor) <= MAX_CURSOR and cursor.isprintable() else None
 
 
 def _read_item(item: Any) -> Candidate | Dropped | None:

@@ -1,0 +1,423 @@
+"""How each source's payload becomes candidates; the payloads are those of its documentation, invented ids."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scrapers.answer import Answer
+from scrapers.candidate import MAX_API_DATA_BYTES, Candidate, Dropped, canonical_url, clean
+from scrapers.errors import BlockedError, CursorError, QueryError
+from scrapers.sources import SOURCES
+from scrapers.sources.source import ExhaustedError, PayloadError
+from scrapers.status import KEYS
+from scrapers.terms import TERMS
+from utils.config_sources import Civitai, Openverse, Pexels, Source, Sources, Unsplash
+
+SETTINGS: dict[str, Source] = {
+    "unsplash": Unsplash(),
+    "pexels": Pexels(),
+    "civitai": Civitai(),
+    "openverse": Openverse(),
+}
+UNSPLASH: dict[str, Any] = {
+    "id": "-z7_kLm2Xr4",
+    "slug": "a-red-tram",
+    "created_at": "2025-11-02T09:14:05Z",
+    "width": 4000,
+    "height": 6000,
+    "color": None,
+    "blur_hash": None,
+    "description": None,
+    "alt_description": "A red tram",
+    "urls": {"raw": "https://images.unsplash.com/photo-1?ixid=M3w5&ixlib=rb-4.1.0"},
+    "links": {
+        "html": "https://unsplash.com/photos/a-red-tram-Qz7",
+        "download_location": "https://api.unsplash.com/photos/-z7_kLm2Xr4/download?ixid=M3w5",
+    },
+    "sponsorship": None,
+    "topic_submissions": {},
+    "asset_type": "photo",
+    "user": {
+        "id": "eY1k",
+        "username": "marta_lens",
+        "name": "Marta Kowal",
+        "bio": "secret bio",
+        "links": {"html": "https://unsplash.com/@marta_lens"},
+        "social": {"instagram_username": "secret_handle"},
+    },
+}
+PEXELS: dict[str, Any] = {
+    "id": 30412877,
+    "width": 4160,
+    "height": 6240,
+    "url": "https://www.pexels.com/photo/red-tram-30412877/",
+    "photographer": "Ilse 🚋 van Dam",
+    "photographer_url": "https://www.pexels.com/@ilse-88120",
+    "photographer_id": "88120",
+    "avg_color": None,
+    "src": {
+        "original": "https://images.pexels.com/photos/30412877/pexels-photo-30412877.jpeg",
+        "large2x": "https://images.pexels.com/photos/30412877/pexels-photo-30412877.jpeg?dpr=2&h=650&w=940",
+        "portrait": "https://images.pexels.com/photos/30412877/pexels-photo-30412877.jpeg?fit=crop&h=1200&w=800",
+    },
+    "alt": "",
+}
+CIVITAI: dict[str, Any] = {
+    "id": 118204417,
+    "url": "https://image.civitai.com/x/7c1f/original=true/7c1f.jpeg",
+    "hash": None,
+    "width": 832,
+    "height": 1216,
+    "nsfwLevel": "None",
+    "type": "image",
+    "browsingLevel": 1,
+    "createdAt": "2026-08-14T07:21:44.108Z",
+    "postId": 26011893,
+    "meta": {"prompt": "lighthouse", "seed": 2**60, "comfy": "x" * 500_000, "Model": "illu_v2"},
+    "username": "harborlight",
+    "baseModel": "Illustrious",
+    "modelVersionIds": [1759168],
+}
+OPENVERSE: dict[str, Any] = {
+    "id": "0f0e",
+    "title": "Tram",
+    "url": "https://live.staticflickr.com/1/2_3_b.jpg",
+    "foreign_landing_url": "https://www.flickr.com/photos/x/2",
+    "creator": "Ana",
+    "creator_url": "https://www.flickr.com/photos/x",
+    "license": "by-sa",
+    "license_version": "2.0",
+    "license_url": "https://creativecommons.org/licenses/by-sa/2.0/",
+    "source": "flickr",
+    "filetype": None,
+    "width": None,
+    "height": None,
+    "mature": False,
+    "attribution": '"Tram" by Ana is licensed under CC BY-SA 2.0.',
+}
+PAGES = {
+    "unsplash": lambda item: {"total": 10001, "total_pages": 0, "results": [item]},
+    "pexels": lambda item: {"page": 1, "photos": [item], "next_page": "https://evil.example/?page=2"},
+    "civitai": lambda item: {"items": [item], "metadata": {"nextCursor": "feed:1:2"}},
+    "openverse": lambda item: {"page_count": 3, "results": [item]},
+}
+ITEMS = {"unsplash": UNSPLASH, "pexels": PEXELS, "civitai": CIVITAI, "openverse": OPENVERSE}
+
+
+def read(name: str, **changes: Any) -> Candidate | Dropped:
+    item = copy.deepcopy(ITEMS[name]) | changes
+    page = SOURCES[name].read_page(PAGES[name](item), SETTINGS[name], None)
+    return page.items[0]
+
+
+def candidate(name: str, **changes: Any) -> Candidate:
+    found = read(name, **changes)
+    assert isinstance(found, Candidate)
+    return found
+
+
+def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer("https://api.example/x", status, httpx.Headers(named), data, datetime.now(UTC))
+
+
+def test_every_source_has_settings_key_and_terms() -> None:
+    assert list(SOURCES) == list(KEYS) == list(TERMS) == list(Sources.model_fields)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_attribution_is_complete_and_names_nobody_twice(name: str) -> None:
+    found = candidate(name)
+    assert {"platform", "photographer", "license", "url", "photographer_url", "license_url"} <= set(found.attribution)
+    assert all(found.attribution.values())
+    assert found.api_data["creator"] == found.creator and found.creator.startswith(f"{name}:")
+    assert "secret" not in found.to_json()
+    assert Candidate.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@settings(max_examples=40)
+@given(
+    junk=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "id",
+                        "urls",
+                        "raw",
+                        "user",
+                        "src",
+                        "original",
+                        "meta",
+                        "items",
+                        "results",
+                        "photos",
+                        "type",
+                        "browsingLevel",
+                        "metadata",
+                        "nextCursor",
+                        "url",
+                        "license",
+                    ]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+        max_leaves=15,
+    )
+)
+def test_no_payload_breaks_a_source(name: str, junk: Any) -> None:
+    for payload in (junk, PAGES[name](junk)):
+        try:
+            page = SOURCES[name].read_page(payload, SETTINGS[name], None)
+        except PayloadError:
+            continue
+        for item in page.items:
+            assert isinstance(item, Dropped) or Candidate.from_json(item.to_json())
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_one_odd_item_does_not_lose_the_page(name: str) -> None:
+    payload = PAGES[name](copy.deepcopy(ITEMS[name]))
+    items = next(value for value in payload.values() if isinstance(value, list))
+    items[:0] = [None, 7, {}, {"id": None}, {"id": "only-an-id"}]
+    found = SOURCES[name].read_page(payload, SETTINGS[name], None).items
+    assert [type(item) for item in found] == [Dropped, Candidate]
+
+
+# Unsplash
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"asset_type": "illustration"}, "not_a_photo"),
+        ({"urls": {"raw": "https://plus.unsplash.com/premium_photo-1"}}, "watermarked"),
+        ({"premium": True}, "watermarked"),
+        ({"topic_submissions": {"3d-renders": {"status": "approved"}}}, "render"),
+        ({"sponsorship": {"tagline": "buy"}}, "sponsored"),
+        ({"urls": {}}, "no_url"),
+    ],
+)
+def test_unsplash_leaves_out_what_is_no_plain_photo(changes: dict[str, Any], why: str) -> None:
+    assert read("unsplash", **changes) == Dropped("-z7_kLm2Xr4", why)
+
+
+def test_unsplash_prefers_the_original_and_keeps_ixid() -> None:
+    found = candidate("unsplash")
+    assert [variant.name.partition("&")[0] for variant in found.variants] == ["raw", "raw"]
+    assert found.variants[0].url == UNSPLASH["urls"]["raw"]
+    assert parse_qs(urlsplit(found.variants[1].url).query)["ixid"] == ["M3w5"]
+    assert found.track_url == UNSPLASH["links"]["download_location"]
+    assert "utm_source" in found.attribution["url"] and "utm_medium=referral" in found.attribution["photographer_url"]
+
+
+def test_unsplash_ends_at_the_first_empty_page_whatever_the_totals_say() -> None:
+    module, settings = SOURCES["unsplash"], SETTINGS["unsplash"]
+    assert module.read_page({"total_pages": 334, "results": []}, settings, "201").next_cursor is None
+    assert module.read_page({"total_pages": 0, "results": [UNSPLASH]}, settings, "200").next_cursor == "201"
+    assert module.read_page([UNSPLASH], settings, None).next_cursor == "2", "the feed is a plain list"
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_unsplash_exhaustion_is_plain_text(status: int) -> None:
+    with pytest.raises(ExhaustedError):
+        SOURCES["unsplash"].judge(answer(status, b"Rate Limit Exceeded"))
+    with pytest.raises(ExhaustedError):
+        SOURCES["unsplash"].judge(answer(status, {"errors": ["x"]}, x_ratelimit_remaining="0"))
+    SOURCES["unsplash"].judge(
+        answer(403, {"errors": ["forbidden"]}, x_ratelimit_remaining="31")
+    )  # for the common rules
+
+
+def test_unsplash_gives_up_a_flagged_query() -> None:
+    with pytest.raises(QueryError) as error:
+        SOURCES["unsplash"].judge(answer(410, {"errors": ["spam"]}))
+    assert error.value.for_good
+
+
+def test_unsplash_counters_of_a_cached_answer_are_not_believed() -> None:
+    module, counters = SOURCES["unsplash"], {"x_ratelimit_limit": "5000", "x_ratelimit_remaining": "4989"}
+    now = datetime.now(UTC)
+    assert [reading.remaining for reading in module.quota(answer(200, **counters), now)] == [4989]
+    assert [reading.remaining for reading in module.quota(answer(200, age="0", **counters), now)] == [4989]
+    assert module.quota(answer(200, age="2356", x_cache="MISS, HIT", **counters), now) == ()
+    assert module.quota(answer(200), now) == ()
+
+
+# Pexels
+
+
+def test_pexels_takes_the_original_and_never_the_cropped_sizes() -> None:
+    found = candidate("pexels")
+    assert [variant.name for variant in found.variants] == ["original", "large2x"]
+    assert found.creator == "pexels:88120" == candidate("pexels", photographer_id=88120).creator
+    assert read("pexels", src={"portrait": "https://images.pexels.com/p"}) == Dropped("30412877", "no_url")
+
+
+def test_pexels_counts_pages_itself_and_never_follows_next_page() -> None:
+    module, settings = SOURCES["pexels"], SETTINGS["pexels"]
+    assert module.read_page(PAGES["pexels"](PEXELS), settings, "4").next_cursor == "5"
+    assert module.read_page({"photos": [PEXELS], "total_results": 8000}, settings, "4").next_cursor is None
+    assert module.read_page({"photos": [], "next_page": "x"}, settings, "4").next_cursor is None
+    assert module.page_url(settings, "", None) == "https://api.pexels.com/v1/curated?page=1&per_page=80"
+    assert module.page_url(settings, "café & bar", "2").endswith(
+        "/v1/search?query=caf%C3%A9+%26+bar&page=2&per_page=80"
+    )
+
+
+def test_pexels_sends_the_raw_key() -> None:
+    assert SOURCES["pexels"].headers("abc") == {"Authorization": "abc"}
+
+
+def test_pexels_429_is_the_quota_and_html_403_is_the_edge() -> None:
+    with pytest.raises(ExhaustedError):
+        SOURCES["pexels"].judge(answer(429, {"error": "too many"}))
+    with pytest.raises(BlockedError, match="User-Agent"):
+        SOURCES["pexels"].judge(answer(403, b"<!DOCTYPE html><html>blocked", content_type="text/html"))
+    SOURCES["pexels"].judge(answer(401, {"status": 401, "code": "Unauthorized"}))  # for the common rules: the key
+
+
+def test_pexels_reads_the_month_from_its_headers() -> None:
+    headers = {"x_ratelimit_limit": "20000", "x_ratelimit_remaining": "19740", "x_ratelimit_reset": "1790000000"}
+    (reading,) = SOURCES["pexels"].quota(answer(200, **headers), datetime.now(UTC))
+    assert (reading.window, reading.quota, reading.remaining) == ("month", 20_000, 19_740)
+    assert reading.resets == datetime.fromtimestamp(1790000000, UTC)
+    assert SOURCES["pexels"].quota(answer(200, **{**headers, "x_ratelimit_reset": "9" * 30}), datetime.now(UTC))
+
+
+# CivitAI
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"type": "video"}, "not_a_still"),
+        ({"type": "audio"}, "not_a_still"),
+        ({"browsingLevel": 0}, "rating"),
+        ({"browsingLevel": 2}, "rating"),
+        ({"browsingLevel": 3}, "rating"),
+        ({"browsingLevel": None}, "rating"),
+        ({"meta": None, "modelVersionIds": []}, "no_evidence"),
+        ({"meta": {"Size": "1x1"}, "modelVersionIds": None}, "no_evidence"),
+        ({"meta": {"prompt": "  "}, "modelVersionIds": []}, "no_evidence"),
+        ({"meta": {"id": 1, "meta": None}, "modelVersionIds": []}, "no_evidence"),
+        ({"url": None}, "no_url"),
+    ],
+)
+def test_civitai_leaves_out_what_is_not_surely_a_safe_generated_still(changes: dict[str, Any], why: str) -> None:
+    assert read("civitai", **changes) == Dropped("118204417", why)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"meta": {"prompt": "x"}, "modelVersionIds": []},
+        {"meta": {"id": 1, "meta": {"prompt": "x"}}, "modelVersionIds": []},
+        {"meta": {"civitaiResources": [{"modelVersionId": 1}]}, "modelVersionIds": []},
+        {"meta": None},
+    ],
+)
+def test_civitai_takes_any_evidence_of_generation(changes: dict[str, Any]) -> None:
+    assert isinstance(read("civitai", **changes), Candidate)
+
+
+def test_civitai_keeps_generator_and_post_and_trims_the_rest() -> None:
+    found = candidate("civitai")
+    assert found.api_data["generator"] == "Illustrious"
+    assert found.api_data["post"] == "civitai:26011893"
+    assert candidate("civitai", baseModel="").api_data["generator"] == "illu_v2"
+    assert len(json.dumps(found.api_data)) <= MAX_API_DATA_BYTES
+    assert "comfy" not in found.api_data["meta"]
+    assert found.api_data["meta"]["seed"] == str(2**60), "beyond what JSON readers keep exactly"
+
+
+@pytest.mark.parametrize("username", [None, "unknown", ""])
+def test_civitai_users_may_be_gone(username: str | None) -> None:
+    found = candidate("civitai", username=username)
+    assert found.creator is None and found.attribution["photographer"] is None
+
+
+def test_civitai_walks_by_cursor_and_never_by_page() -> None:
+    module, settings = SOURCES["civitai"], SETTINGS["civitai"]
+    for cursor in ("feed:1785951337225:91739281", "100|1744925337225", 'bdx:{"a": 1}', None):
+        query = parse_qs(urlsplit(module.page_url(settings, "Flux.1 D", cursor)).query)
+        assert "page" not in query and query.get("cursor", [None]) == [cursor]
+        assert query["limit"] == ["200"] and query["nsfw"] == ["None"] and query["baseModels"] == ["Flux.1 D"]
+    assert module.read_page({"items": [], "metadata": {"nextCursor": "x"}}, settings, None).next_cursor == "x"
+    assert module.read_page({"items": [CIVITAI], "metadata": {}}, settings, None).next_cursor is None
+    assert (
+        module.read_page({"items": [CIVITAI], "metadata": {"nextCursor": "y" * 9999}}, settings, None).next_cursor
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (answer(400, {"message": "This cursor can no longer be continued; start again without it"}), CursorError),
+        (answer(400, {"error": "Invalid cursor: expected 2 value(s)", "code": "BAD_REQUEST"}), CursorError),
+        (answer(400, {"error": {"name": "ZodError", "message": "[...]"}}), QueryError),
+        (answer(429, {"error": "You've requested too many pages, please use cursors instead"}), QueryError),
+        (answer(451, {"error": "not available", "code": "REGION_BLOCKED"}), BlockedError),
+    ],
+)
+def test_civitai_errors_are_told_apart(given: Answer, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        SOURCES["civitai"].judge(given)
+
+
+# Openverse
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"license": "by-nc"}, "license"),
+        ({"license": "by-nd"}, "license"),
+        ({"license": None}, "license"),
+        ({"mature": True}, "rating"),
+        ({"category": "illustration"}, "not_a_photo"),
+        ({"filetype": "svg"}, "file_type"),
+        ({"url": "https://elsewhere.example/a.jpg"}, "host"),
+        ({"url": "http://live.staticflickr.com/a.jpg"}, "host"),
+    ],
+)
+def test_openverse_takes_open_licences_from_listed_hosts_only(changes: dict[str, Any], why: str) -> None:
+    assert read("openverse", **changes) == Dropped("0f0e", why)
+
+
+def test_openverse_keeps_each_items_licence_and_stops_at_the_depth_limit() -> None:
+    assert candidate("openverse").attribution["license"] == "CC BY-SA 2.0"
+    assert candidate("openverse").attribution["text"].startswith('"Tram" by Ana')
+    module, settings = SOURCES["openverse"], SETTINGS["openverse"]
+    assert module.read_page({"page_count": 50, "results": [OPENVERSE]}, settings, "19").next_cursor == "20"
+    assert module.read_page({"page_count": 50, "results": [OPENVERSE]}, settings, "20").next_cursor is None
+
+
+# what all of them share
+
+
+def test_the_same_picture_has_the_same_canonical_url() -> None:
+    first = canonical_url("https://images.unsplash.com/photo-1?ixid=A&w=10&q=80#x")
+    assert first == canonical_url("https://IMAGES.unsplash.com/photo-1?q=80&w=10&ixid=B&ixlib=rb")
+    assert first != canonical_url("https://images.unsplash.com/photo-1?q=80&w=11")
+
+
+def test_texts_are_cleaned_for_any_reader() -> None:
+    dirty = {"a": "x\x00y\ud800", "b": float("nan"), "c": 2**63, "d": [float("inf"), True, None], 5: "k"}
+    assert clean(dirty) == {"a": "xy?", "b": None, "c": str(2**63), "d": [None, True, None], "5": "k"}
