@@ -131,7 +131,7 @@ def _settings(folder: Path, port: int, sandbox_port: int) -> str:
         "[triggers]",
         "cooldown_minutes = 0",
     ]
-    for source in ("unsplash", "pexels", "openverse", "civitai"):
+    for source in ("unsplash", "pexels", "civitai"):
         lines += [
             f"[sources.{source}]",
             "enabled = true",

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 
 from scrapers.sandbox.faults import FaultInjector
@@ -17,6 +19,7 @@ from scrapers.sandbox.settings import SandboxSettings, SourceName
 from utils.clock import Clock
 
 MAX_RANKINGS = 64
+COMPRESSED = (Middleware(GZipMiddleware, minimum_size=500, compresslevel=3),)  # what the APIs do with their JSON
 FIRST_NAMES = ("Marta", "Ilse", "Jonas", "Aiko", "Zoë", "Tomás", "Priya", "Noah", "Élodie", "Kwame", "Søren", "Mei")
 LAST_NAMES = ("Kowal", "van Dam", "Okafor", "Lindqvist", "Tanaka", "Ferreira", "Novák", "Iyer", "Brandt", "Moreau")
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, person
+from scrapers.sandbox.catalogue import COMPRESSED, Catalogue, Sandbox, handle, person
 from scrapers.sandbox.civitai_query import ImageQuery, parse_query
 from scrapers.sandbox.faults import CHALLENGE_PAGE
 from scrapers.sandbox.pictures import Picture, with_oddities
@@ -34,8 +34,8 @@ REGION_TEXT = "Access to this service is not available in your region due to leg
 TOO_MANY_PAGES = "You've requested too many pages, please use cursors instead"
 CURSOR_EXPIRED = "This cursor can no longer be continued; start again without it"
 CURSOR_OTHER_FILTERS = "This cursor cannot be continued with these filters"
-OLD_CURSOR = re.compile(r"(\d+)\|(\d+)")
-NEW_CURSOR = re.compile(r"feed:(\d+):(\d+)")
+OLD_CURSOR = re.compile(r"([0-9]{1,9})\|([0-9]{1,15})")
+NEW_CURSOR = re.compile(r"feed:([0-9]{1,15}):([0-9]{1,15})")
 
 
 def image_id(picture: Picture) -> int:
@@ -52,7 +52,7 @@ def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> C
 
 
 def routes(sandbox: Sandbox) -> list[Route]:
-    return [Route(f"{PREFIX}/images", _Civitai(sandbox).images)]
+    return [Route(f"{PREFIX}/images", _Civitai(sandbox).images, middleware=COMPRESSED)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,18 @@ from scrapers.sandbox.settings import SandboxSettings
 from utils.errors import OperatorError
 
 DEFAULT_LOG_ENTRIES = 100
+STANDS_FOR = {
+    "unsplash": "https://api.unsplash.com",
+    "pexels": "https://api.pexels.com",
+    "civitai": "https://civitai.com",
+    "openverse": "https://api.openverse.org",
+}
 
 
 def routes(sandbox: Sandbox) -> list[Route]:
     panel = _Panel(sandbox)
     return [
+        Route("/", panel.welcome),
         Route("/control", panel.show, methods=["GET"]),
         Route("/control", panel.change, methods=["POST"]),
         Route("/control/reset", panel.reset, methods=["POST"]),
@@ -29,6 +36,19 @@ def routes(sandbox: Sandbox) -> list[Route]:
 class _Panel:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+
+    async def welcome(self, request: Request) -> Response:
+        """For whoever opens the address in a browser."""
+        base = self._sandbox.base(request)
+        offered = {name: len(catalogue.pictures) for name, catalogue in self._sandbox.catalogues.items()}
+        body = {
+            "what": "a local stand-in for the sources' APIs; see docs/sandbox.md",
+            "stands_for": {address: f"{base}/{name}" for name, address in STANDS_FOR.items()},
+            "key": self._sandbox.settings.key,
+            "pictures": offered,
+            "control": f"{base}/control",
+        }
+        return JSONResponse(body)
 
     async def show(self, request: Request) -> Response:
         """`?log=N` shows so many of the latest requests, `?paths=true` counts them by path."""

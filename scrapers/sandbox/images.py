@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
 from anyio import to_thread
-from PIL import Image
+from PIL import Image, ImageOps
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,6 +20,8 @@ from scrapers.sandbox.pictures import Picture
 
 DEFAULT_QUALITY = 75
 MAX_SIDE_PIXELS = 8192
+MAX_CROP_PIXELS = 4096  # a side of `fit=crop`, which may enlarge
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 CIVITAI_WIDTHS = (96, 320, 450, 512, 800, 1200, 1600, 1800)
 FORMATS = {
     "jpg": ("JPEG", "image/jpeg"),
@@ -70,12 +73,11 @@ class _ImageHosts:
         if picture.oddity == "gif":
             return _reply(request, _as_gif(picture), "image/jpeg")
         parameters = dict(part.partition("=")[::2] for part in request.path_params["parameters"].split(","))
-        if "original" not in parameters and parameters.get("width", "").isdigit():
+        if "original" not in parameters and re.fullmatch("[0-9]{1,5}", parameters.get("width", "")):
             wanted = int(parameters["width"])
             width = next((width for width in CIVITAI_WIDTHS if width >= wanted), CIVITAI_WIDTHS[-1])
             fm = "webp" if parameters.get("optimized") == "true" else "jpg"
-            data, media_type = await to_thread.run_sync(_variant, picture, (("fm", fm), ("w", str(width))))
-            return _reply(request, data, media_type)
+            return await _resized(request, picture, {"fm": fm, "w": str(width)})
         odd = self._sandbox.settings.civitai.odd_content_types
         media_type = ODD_TYPES[picture.number("type", len(ODD_TYPES))] if odd else picture.media_type
         return _reply(request, picture.read(), media_type)
@@ -89,12 +91,19 @@ class _ImageHosts:
         if "auto" in request.query_params:
             asked.setdefault("q", "65")
         if asked:
-            data, media_type = await to_thread.run_sync(_variant, picture, tuple(sorted(asked.items())))
-            return _reply(request, data, media_type)
+            return await _resized(request, picture, asked)
         data = picture.read()
         if picture.oddity == "huge":
             data += bytes(max(0, self._sandbox.settings.pexels.huge_original_bytes - len(data)))
         return _reply(request, data, picture.media_type)
+
+
+async def _resized(request: Request, picture: Picture, asked: Mapping[str, str]) -> Response:
+    try:
+        data, media_type = await to_thread.run_sync(_variant, picture, tuple(sorted(asked.items())))
+    except UNDECODABLE as error:
+        return PlainTextResponse(f"The image could not be decoded: {error}", 415)
+    return _reply(request, data, media_type)
 
 
 def _reply(request: Request, data: bytes, media_type: str) -> Response:
@@ -113,9 +122,9 @@ def _variant(picture: Picture, parameters: tuple[tuple[str, str], ...]) -> tuple
         ratio = _number(asked, "dpr", 1)
         box = (_number(asked, "w", MAX_SIDE_PIXELS) * ratio, _number(asked, "h", MAX_SIDE_PIXELS) * ratio)
         opened.draft("RGB", box)
-        image = opened.convert("RGB")
+        image = ImageOps.exif_transpose(opened).convert("RGB")
     if asked.get("fit") == "crop" and "w" in asked and "h" in asked:
-        image = _fill(image, box)
+        image = _fill(image, (min(box[0], MAX_CROP_PIXELS), min(box[1], MAX_CROP_PIXELS)))
     else:
         image.thumbnail(box)
     name, media_type = FORMATS.get(asked.get("fm", "jpg"), FORMATS["jpg"])
@@ -134,7 +143,7 @@ def _fill(image: Image.Image, box: tuple[int, int]) -> Image.Image:
 
 def _number(asked: Mapping[str, str], name: str, default: int) -> int:
     text = asked.get(name, "")
-    return max(1, min(int(text), MAX_SIDE_PIXELS)) if text.isdigit() else default
+    return max(1, min(int(text[:9]), MAX_SIDE_PIXELS)) if text.isascii() and text.isdigit() else default
 
 
 def _as_gif(picture: Picture) -> bytes:

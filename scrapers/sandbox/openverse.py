@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, person, whole_number
+from scrapers.sandbox.catalogue import COMPRESSED, Catalogue, Sandbox, person, whole_number
 from scrapers.sandbox.pictures import Picture, with_oddities
 from scrapers.sandbox.settings import SandboxSettings
 
@@ -37,9 +37,9 @@ def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> C
 def routes(sandbox: Sandbox) -> list[Route]:
     api = _Openverse(sandbox)
     return [
-        Route(f"{PREFIX}/images", api.search),
-        Route(f"{PREFIX}/images/{{image_id}}", api.image),
-        Route(f"{PREFIX}/auth_tokens/token", api.token, methods=["POST"]),
+        Route(f"{PREFIX}/images", api.search, middleware=COMPRESSED),
+        Route(f"{PREFIX}/images/{{image_id}}", api.image, middleware=COMPRESSED),
+        Route(f"{PREFIX}/auth_tokens/token", api.token, methods=["POST"], middleware=COMPRESSED),
     ]
 
 

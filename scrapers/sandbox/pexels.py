@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, has_orientation, person, whole_number
+from scrapers.sandbox.catalogue import COMPRESSED, Catalogue, Sandbox, handle, has_orientation, person, whole_number
 from scrapers.sandbox.pictures import Picture, with_oddities
 from scrapers.sandbox.settings import Pexels as Settings
 from scrapers.sandbox.settings import SandboxSettings
@@ -34,7 +34,10 @@ VARIANTS = {
     "landscape": f"?{COMPRESS}&fit=crop&h=627&w=1200",
     "tiny": f"?{COMPRESS}&dpr=1&fit=crop&h=200&w=280",
 }
-EDGE_PAGE = "<!DOCTYPE html><html><head><title>Access denied</title></head><body>error code: 1010</body></html>"
+EDGE_PAGE = (
+    "<!DOCTYPE html><html><head><title>Access denied</title></head><body>error code: 1010</body></html>"
+    "<!-- as the real edge: a missing User-Agent or a library's own is refused; send a name of your own -->"
+)
 
 
 def photo_id(picture: Picture) -> int:
@@ -50,9 +53,9 @@ def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> C
 def routes(sandbox: Sandbox) -> list[Route]:
     api = _Pexels(sandbox)
     return [
-        Route(f"{PREFIX}/search", api.search),
-        Route(f"{PREFIX}/curated", api.curated),
-        Route(f"{PREFIX}/photos/{{photo_id}}", api.photo),
+        Route(f"{PREFIX}/search", api.search, middleware=COMPRESSED),
+        Route(f"{PREFIX}/curated", api.curated, middleware=COMPRESSED),
+        Route(f"{PREFIX}/photos/{{photo_id}}", api.photo, middleware=COMPRESSED),
     ]
 
 

@@ -121,8 +121,10 @@ def _scan(folder: Path) -> Iterable[Picture]:
         for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")):
             try:
                 with Image.open(path, formats=tuple(MEDIA_TYPES)) as image:
-                    media_type, (width, height) = MEDIA_TYPES[image.format or ""], image.size
-            except (OSError, KeyError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                    # MPO: what Pillow calls a JPEG with a preview behind it
+                    media_type = MEDIA_TYPES["JPEG" if image.format in (None, "MPO") else image.format]
+                    width, height = image.size
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 log.warning("sandbox_picture_skipped", path=str(path), reason=str(error))
                 continue
             key = sha256_of_file(path)

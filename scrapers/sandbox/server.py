@@ -16,6 +16,9 @@ from scrapers.sandbox.catalogue import Sandbox
 from scrapers.sandbox.settings import SandboxSettings
 from utils.clock import Clock
 from utils.errors import OperatorError
+from utils.logs import get_logger
+
+log = get_logger(__name__)
 
 BACKLOG = 256
 STOP_SECONDS = 1
@@ -25,7 +28,9 @@ JOIN_SECONDS = 10
 def run_sandbox(host: str, port: int, pictures: Path, settings: SandboxSettings | None = None) -> None:
     """Serve until SIGINT or SIGTERM. Raises OperatorError when there are no pictures or the port is taken."""
     app = create_sandbox(pictures, settings)
+    offered = {name: len(catalogue.pictures) for name, catalogue in app.state.sandbox.catalogues.items()}
     with bind(host, port) as listener:
+        log.info("sandbox_ready", url=f"http://{host}:{listener.getsockname()[1]}", **offered)
         uvicorn.Server(_config(app)).run(sockets=[listener])
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from scrapers.sandbox.catalogue import Catalogue, Sandbox, handle, has_orientation, person, whole_number
+from scrapers.sandbox.catalogue import COMPRESSED, Catalogue, Sandbox, handle, has_orientation, person, whole_number
 from scrapers.sandbox.pictures import NEWEST, Picture, drawn_picture, with_oddities
 from scrapers.sandbox.settings import SandboxSettings
 from scrapers.sandbox.settings import Unsplash as Settings
@@ -49,11 +49,11 @@ def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> C
 def routes(sandbox: Sandbox) -> list[Route]:
     api = _Unsplash(sandbox)
     return [
-        Route(f"{PREFIX}/photos", api.feed),
-        Route(f"{PREFIX}/search/photos", api.search),
-        Route(f"{PREFIX}/photos/random", api.random),
-        Route(f"{PREFIX}/photos/{{photo_id}}", api.photo),
-        Route(f"{PREFIX}/photos/{{photo_id}}/download", api.download),
+        Route(f"{PREFIX}/photos", api.feed, middleware=COMPRESSED),
+        Route(f"{PREFIX}/search/photos", api.search, middleware=COMPRESSED),
+        Route(f"{PREFIX}/photos/random", api.random, middleware=COMPRESSED),
+        Route(f"{PREFIX}/photos/{{photo_id}}", api.photo, middleware=COMPRESSED),
+        Route(f"{PREFIX}/photos/{{photo_id}}/download", api.download, middleware=COMPRESSED),
     ]
 
 

@@ -29,7 +29,6 @@ def test_every_file_is_offered_once_with_its_own_bytes(
 ) -> None:
     urls = [photo["urls"]["raw"] for photo in call("unsplash", "/photos", per_page=30).json()]
     urls += [photo["src"]["original"] for photo in call("pexels", "/v1/curated", per_page=80).json()["photos"]]
-    urls += [item["url"] for item in call("openverse", "/v1/images/").json()["results"]]
     served = sorted(hashlib.sha256(http.get(url).content).hexdigest() for url in urls)
     files = [path for path in (pictures / "real").rglob("*") if path.suffix != ".txt" and path.is_file()]
     assert served == sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
@@ -45,9 +44,11 @@ def test_ids_survive_a_restart_and_a_move_of_the_folder(pictures: Path, tmp_path
     assert {photo["id"] for photo in answer.json()} < before
 
 
-def test_photos_can_be_kept_off_a_source(pictures: Path) -> None:
+def test_openverse_offers_every_photo_unless_it_has_a_share_of_its_own(pictures: Path) -> None:
     offer = collect_pictures(pictures, SandboxSettings(photo_sources=("pexels",)))
-    assert [len(offer[name]) for name in ("unsplash", "openverse", "pexels")] == [0, 0, 36]
+    assert [len(offer[name]) for name in ("unsplash", "openverse", "pexels")] == [0, 36, 36]
+    shared = collect_pictures(pictures, SandboxSettings(photo_sources=("pexels", "openverse")))
+    assert len(shared["pexels"]) + len(shared["openverse"]) == 36
 
 
 def test_drawn_pictures_are_distinct_and_always_the_same(
@@ -108,6 +109,45 @@ def test_the_journal_tells_requests_keys_hosts_and_concurrency_but_no_key(http: 
     assert "my-real-key" not in shown.text
     http.post("/control/reset")
     assert http.get("/control").json()["counters"]["requests"] == {}
+
+
+def test_the_address_itself_says_what_is_offered(http: httpx.Client) -> None:
+    body = http.get("/").json()
+    assert body["stands_for"]["https://api.pexels.com"] == f"{str(http.base_url).rstrip('/')}/pexels"
+    assert body["pictures"]["openverse"] == body["pictures"]["unsplash"] + body["pictures"]["pexels"] == 36
+
+
+def test_api_answers_are_compressed_for_those_who_ask_and_images_are_not(http: httpx.Client, call: Call) -> None:
+    answer = call("pexels", "/v1/curated")
+    assert answer.headers["content-encoding"] == "gzip"
+    image = http.get(answer.json()["photos"][0]["src"]["original"])
+    assert "content-encoding" not in image.headers
+    plain = http.get("/pexels/v1/curated", headers={"authorization": "sandbox", "accept-encoding": "identity"})
+    assert plain.content == answer.content
+
+
+@pytest.mark.parametrize(
+    "query", ["w=99999999999", "w=0", "w=%C2%B2", "q=0", "fit=crop&w=9000&h=1&dpr=9", "fm=bmp", "h=-5"]
+)
+def test_absurd_sizes_are_answered_and_stay_small(http: httpx.Client, call: Call, query: str) -> None:
+    photo = call("unsplash", "/photos", per_page=1).json()[0]
+    answer = http.get(photo["urls"]["raw"].partition("?")[0] + "?" + query)
+    with Image.open(io.BytesIO(answer.content)) as image:
+        assert max(image.size) <= 4096
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "0", "1e3", "x", "²"])
+def test_absurd_numbers_are_no_server_errors(call: Call, number: str) -> None:
+    for source, path, names in (
+        ("unsplash", "/search/photos", ("page", "per_page")),
+        ("unsplash", "/photos/random", ("count",)),
+        ("pexels", "/v1/curated", ("page", "per_page")),
+        ("openverse", "/v1/images", ("page", "page_size")),
+        ("civitai", "/api/v1/images", ("limit", "page", "imageId", "browsingLevel")),
+    ):
+        assert all(call(source, path, query="x", **{name: number}).status_code < 500 for name in names)
+    for cursor in (f"feed:{number}:{number}", f"{number}|{number}", number):
+        assert call("civitai", "/api/v1/images", cursor=cursor).status_code in (200, 400)
 
 
 def test_settings_change_while_it_runs_and_what_is_not_named_stays(http: httpx.Client) -> None:
