@@ -68,7 +68,7 @@ class Runner:
         for run in interrupted:
             if (self.folder(run) / JOB_FILE).is_file() and "train" not in self._open:
                 log.info("training_resumes", run=run.id)
-                self._put(run.with_changes(state="queued", ended=None))
+                self._put(_again(run))
 
     def folder(self, run: Run) -> Path:
         return self._jobs_folder / run.id
@@ -166,7 +166,7 @@ class Runner:
             if end.result == "interrupted":
                 finished = self._interrupted(run)
                 if not self._stopping and run.kind == "train" and finished.state == "interrupted":
-                    self._put(finished.with_changes(state="queued", ended=None))
+                    self._put(_again(finished))
                 return finished, end
             finished = run.with_changes(
                 state=end.result,
@@ -220,6 +220,11 @@ class Runner:
         for folder in self._jobs_folder.iterdir():
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _again(run: Run) -> Run:
+    """An interrupted run, queued to go on from its checkpoint."""
+    return run.with_changes(state="queued", ended=None, outcome={})
 
 
 def _merge_progress(before: Mapping[str, Any], event: Event) -> dict[str, Any]:
