@@ -42,7 +42,6 @@ HEAD_FACTOR = 3.0  # the fresh head learns faster than the pretrained weights
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
 EMA_DECAY = 0.999  # of the published average, once there were enough steps
-CHECKPOINT_SECONDS = 20.0
 REPORT_SECONDS = 1.0
 VALIDATIONS = 8  # looks at the validation part, over the whole training
 WORKERS_MAX = 12
@@ -111,9 +110,10 @@ def fine_tune(
     validate_every = max(1, rung.epochs // VALIDATIONS)
     owner = _owner(recipe, backbone, wash, train, ranks.count)
     history: list[dict[str, float]] = []
+    losses: list[float] = []  # of the current epoch
     done = 0
-    if state := load_checkpoint(place.folder, owner):
-        done, history = state["step"], state["history"]
+    if state := ranks.share(load_checkpoint(place.folder, owner) if ranks.is_main else None):
+        done, history, losses = state["step"], state["history"], state["losses"]
         _copy_into(weights, state["weights"])
         _copy_into(average, state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -123,11 +123,10 @@ def fine_tune(
     def save() -> None:
         if ranks.is_main:
             states = {"weights": weights, "average": average, "optimizer": optimizer.state_dict()}
-            save_checkpoint(place.folder, owner, {**states, "step": done, "history": history})
+            save_checkpoint(place.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
     dataset = WashedViews(train, images, wash, size=recipe.crop, seed=recipe.seed)
     autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
-    losses: list[float] = []
     saved = reported = time.monotonic()
     with place.interrupts.deferred() as interrupts:
         for pixels, targets in _batches(dataset, order, recipe.workers, place.on_gpu):
@@ -139,7 +138,8 @@ def fine_tune(
             loss = binary_cross_entropy_with_logits(logits.float(), targets.to(device, torch.float32))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            ranks.mean([weight.grad for weight in weights if weight.grad is not None])
+            stop = torch.tensor([float(interrupts.requested)], device=device)
+            ranks.mean([weight.grad for weight in weights if weight.grad is not None] + [stop])
             nn.utils.clip_grad_norm_(weights, CLIP_NORM)
             optimizer.step()
             done += 1
@@ -150,17 +150,20 @@ def fine_tune(
 
             epoch, rest = divmod(done, per_epoch)
             if rest == 0:
-                entry = {"epoch": float(epoch), "loss": float(np.mean(losses[-per_epoch:])), "step": float(done)}
+                entry = {"epoch": float(epoch), "loss": float(np.mean(losses)), "step": float(done)}
                 if epoch % validate_every == 0 or done == steps:
                     entry |= _validated(place, model, weights, average, parts["validation"], images)
                 history.append(entry)
             if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
                 reported = time.monotonic()
-                metrics = {"loss": float(np.mean(losses[-per_epoch:]))} | (_measured(history[-1]) if history else {})
-                place.say("train", done, steps, f"epoch {min(epoch + 1, rung.epochs)}/{rung.epochs}", metrics)
-            if interrupts.requested:
+                metrics = {"loss": float(np.mean(losses))} | (_measured(history[-1]) if history else {})
+                place.say("train", done, steps, f"epoch {-(-done // per_epoch)}/{rung.epochs}", metrics)
+            if rest == 0:
+                losses.clear()
+            if stop.item() > 0:  # agreed on by all ranks, so that none waits for one that has left
+                interrupts.requested = True
                 break
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            if time.monotonic() - saved >= place.config.training.checkpoint_seconds:
                 save()
                 saved = time.monotonic()
         save()

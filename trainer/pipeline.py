@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainer.backbones import load_backbone
+from trainer.backbones import Backbone, load_backbone
 from trainer.embedding_cache import EmbeddingCache
 from trainer.images import ImageFolder
 from trainer.interrupts import Interrupts
@@ -15,10 +18,11 @@ from trainer.modes import train_candidate
 from trainer.ranks import Ranks
 from trainer.snapshot import Snapshot, read_snapshot
 from trainer.split import Split, split_samples
-from trainer.types import Outcome
+from trainer.types import Candidate, Outcome
 from trainer.wash import Wash
 from trainer.workplace import Workplace
 from utils.config_loader import Config, config_from_job
+from utils.config_training import Training
 from utils.job_protocol import read_job
 from utils.logs import configure_logging, get_logger
 from utils.metadata import LABELS
@@ -38,32 +42,57 @@ class Prepared:
     outcome: Outcome | None
 
 
-def run_job(folder: Path, interrupts: Interrupts) -> Outcome | None:
+@dataclass(frozen=True, slots=True)
+class StartedJob:
+    """A job whose ranks are together and whose data are split."""
+
+    place: Workplace
+    prepared: Prepared
+
+    def train(self) -> tuple[Candidate, Backbone, Wash]:
+        """On every rank, with the same result."""
+        config, ranks = self.place.config, self.place.ranks
+        backbone = ranks.share(
+            load_backbone(config.model, on_gpu=self.place.on_gpu, seed=config.training.seed) if ranks.is_main else None
+        )
+        wash = Wash(config.training.wash, backbone.preprocessing)
+        return train_candidate(self.place, self.prepared.split.parts, backbone, wash), backbone, wash
+
+
+def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
     """Run the job in `folder` to its end, on this rank. None on all ranks but the first."""
-    job = read_job(folder)
+    with start_job(folder, data, interrupts) as job:
+        place, prepared = job.place, job.prepared
+        if prepared.outcome is not None:
+            return prepared.outcome if place.ranks.is_main else None
+        candidate, backbone, wash = job.train()
+        place.ranks.leave()
+        if not place.ranks.is_main:
+            return None
+        outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
+        place.cache.shrink()
+        return outcome
+
+
+@contextmanager
+def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Iterator[StartedJob]:
+    """Ranks on other machines have no folder: they are told the job, and find the images in `data`."""
+    job = read_job(folder) if folder else None
+    ranks = Ranks.start(config_from_job(job["config"]).training if job else Training())
+    job = ranks.share(job)
     config = config_from_job(job["config"])
     configure_logging(config.logging.level)
-    ranks = Ranks.start(config.training)
-    place = Workplace(
-        folder=folder,
-        config=config,
-        images=ImageFolder(config.storage.local_path),
-        cache=EmbeddingCache(config.storage.state_path / CACHE_FILE, int(config.training.cache_gb * 2**30)),
-        ranks=ranks,
-        interrupts=interrupts,
-    )
-    prepared = ranks.share(_prepare(place, folder / job["snapshot"]) if ranks.is_main else None)
-    if prepared.outcome is not None:
-        return prepared.outcome if ranks.is_main else None
-    backbone = load_backbone(config.model, on_gpu=place.on_gpu, seed=config.training.seed)
-    wash = Wash(config.training.wash, backbone.preprocessing)
-    candidate = train_candidate(place, prepared.split.parts, backbone, wash)
-    ranks.leave()
-    if not ranks.is_main:
-        return None
-    outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
-    place.cache.shrink()
-    return outcome
+    with TemporaryDirectory(prefix="exposr-rank-") as own:
+        state = config.storage.state_path if ranks.is_main else Path(own)
+        place = Workplace(
+            folder=folder or Path(own),
+            config=config,
+            images=ImageFolder(data or config.storage.local_path),
+            cache=EmbeddingCache(state / CACHE_FILE, int(config.training.cache_gb * 2**30)),
+            ranks=ranks,
+            interrupts=interrupts,
+        )
+        yield StartedJob(place, ranks.share(_prepare(place, place.folder / job["snapshot"]) if ranks.is_main else None))
 
 
 def _prepare(place: Workplace, file: Path) -> Prepared:

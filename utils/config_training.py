@@ -71,6 +71,9 @@ class Training(Section):
         description="Share of the service's memory (percent) beyond which a training is ended alone, as out of memory.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice in a training.")
+    checkpoint_seconds: float = Field(
+        20.0, ge=0, description="Seconds between two checkpoints of a fine-tuning: how much a crash costs."
+    )
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate; none: by mode.")
     cache_gb: float = Field(5.0, ge=0, description="Embeddings kept for later trainings, at most (GB).")
     workers: int | None = Field(

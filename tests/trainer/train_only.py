@@ -1,0 +1,33 @@
+"""A program for tests: the training of a job, without judging what came of it. Writes FOLDER/weights-RANK.pt.
+
+python -P tests/trainer/train_only.py FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from trainer.interrupts import Interrupts, TrainingInterrupted
+from trainer.pipeline import start_job
+from utils.job_protocol import EXIT_INTERRUPTED
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    interrupts = Interrupts()
+    try:
+        with start_job(folder, None, interrupts) as started:
+            candidate, _, _ = started.train()
+    except TrainingInterrupted:
+        return EXIT_INTERRUPTED
+    state = candidate.model.state_dict()
+    torch.save({"state": state, "history": candidate.history}, folder / f"weights-{os.environ.get('RANK', '0')}.pt")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
