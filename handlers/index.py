@@ -18,6 +18,7 @@ from utils.image_facts import ImageFacts
 
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
 SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
+NO_IMAGE = b"\0"  # what no path can be
 METADATA_COLUMNS = "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, problem"
 
 # size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
@@ -208,15 +209,15 @@ class Index:
     def metadata_of(self, sample_id: str, sha256: str, path: bytes | None) -> list[StoredMetadata]:
         """All that speaks of a sample: by its id, by its content, or by its path where it names no content."""
         return self._metadata(
-            "stem = ?1 OR sha256 = ?2 OR (image = ?3 AND ?3 != x'' AND sha256 = '') ORDER BY stem != ?1, folder, name",
-            (sample_id, sha256, path or b""),
+            "stem = ?1 OR sha256 = ?2 OR (image = ?3 AND sha256 = '') ORDER BY stem != ?1, folder, name",
+            (sample_id, sha256, path or NO_IMAGE),
         )
 
     def metadata_about(self, path: bytes) -> list[StoredMetadata]:
-        return self._metadata("image = ? AND image != x''", (path,))
+        return self._metadata("image = ?", (path,))
 
     def metadata_with_content(self, sha256: str) -> list[StoredMetadata]:
-        return self._metadata("sha256 = ? AND sha256 != '' ORDER BY folder, name", (sha256,))
+        return self._metadata("sha256 = ? ORDER BY folder, name", (sha256,))
 
     def put_metadata(self, row: StoredMetadata) -> None:
         said = row.statement

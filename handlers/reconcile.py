@@ -103,12 +103,12 @@ class Reconciler:
         if self._intake.has_results or self._catalog.waiting or min(tick or now + 1, due or now + 1) <= now:
             with self._index.transaction():
                 for verdict, found, result in self._intake.judged(BATCH):
-                    self._dirty = True
                     if isinstance(result, ImageFacts) and verdict == "accept":
                         self._catalog.accept(found, result)
                     elif isinstance(result, CheckFailure) and verdict == "reject":
                         self._catalog.reject(found, result.reason, retryable=result.retryable)
                 self._catalog.tick()
+            self._dirty = True
         self._intake.submit()
 
     def next_due(self) -> float | None:

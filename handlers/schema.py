@@ -46,8 +46,8 @@ CREATE TABLE metadata (               -- what the files of meta/ say
     PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;
 CREATE INDEX metadata_by_stem ON metadata (stem);
-CREATE INDEX metadata_by_sha256 ON metadata (sha256) WHERE sha256 != '';
-CREATE INDEX metadata_by_image ON metadata (image) WHERE image != x'';
+CREATE INDEX metadata_by_sha256 ON metadata (sha256);
+CREATE INDEX metadata_by_image ON metadata (image);
 CREATE INDEX metadata_problems ON metadata (problem) WHERE problem IS NOT NULL;
 CREATE TABLE bands (                  -- handlers/near.py
     band INTEGER NOT NULL, value INTEGER NOT NULL, sample TEXT NOT NULL,

@@ -1,0 +1,129 @@
+"""What the data set costs at 100,000 pictures: taking over, scanning, counting, starting, memory.
+
+    python -P bench/reconcile.py [--files 100000] [--folder /tmp/bench-reconcile]
+
+The files are small and are not decoded (a checker's time is not what is measured): their facts are made up and handed
+to the catalog, which does all that it does for real files, near-duplicate search and metadata files included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from handlers.dataset import Dataset
+from handlers.index import Index
+from handlers.reconcile import Reconciler
+from handlers.scan import Scan
+from handlers.schema import INDEX_FILE
+from handlers.stamps import Found, Stamp
+from utils.clock import SystemClock
+from utils.config_loader import Config
+from utils.config_sections import Storage
+from utils.image_facts import ImageFacts
+from utils.logs import configure_logging
+
+
+def make_files(root: Path, count: int) -> list[Path]:
+    files = []
+    for number in range(count):
+        label = "real" if number % 2 else "ai_generated"
+        folder = root / label / f"{number % 500:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{number:08d}.jpg"
+        file.write_bytes(b"%d" % number)
+        files.append(file)
+    return files
+
+
+def facts_of(number: int) -> ImageFacts:
+    made_up = random.Random(number)
+    return ImageFacts(
+        sha256=made_up.randbytes(32).hex(),
+        size_bytes=8,
+        format="jpeg",
+        extension=".jpg",
+        width=640,
+        height=480,
+        phash=made_up.randbytes(8).hex(),
+        thumb=made_up.randbytes(192).hex(),
+        has_exif=False,
+    )
+
+
+def take_over(config: Config, files: list[Path]) -> float:
+    root = config.storage.local_path
+    reconciler = Reconciler(config, SystemClock(), lambda: None)
+    catalog, index = reconciler._catalog, reconciler._index
+    started = time.perf_counter()
+    for start in range(0, len(files), 256):
+        with index.transaction():
+            for number, file in enumerate(files[start : start + 256], start):
+                folder = os.fsencode(file.parent.relative_to(root))
+                found = Found(folder, os.fsencode(file.name), Stamp.of(file.lstat()), file.parent.stat().st_dev)
+                catalog.accept(found, facts_of(number))
+    seconds = time.perf_counter() - started
+    reconciler.close()
+    return seconds
+
+
+def timed(action: object, times: int = 5) -> float:
+    best = []
+    for _ in range(times):
+        started = time.perf_counter()
+        action()  # type: ignore[operator]
+        best.append(time.perf_counter() - started)
+    return sorted(best)[len(best) // 2]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--files", type=int, default=100_000)
+    options.add_argument("--folder", type=Path, default=None)
+    given = options.parse_args()
+    configure_logging("error", to_journal=False)
+    base = given.folder or Path(tempfile.mkdtemp(prefix="bench-reconcile-"))
+    config = Config(storage=Storage(local_path=base / "data", models_path=base / "models", state_path=base / "state"))
+    try:
+        files = make_files(config.storage.local_path, given.files)
+        seconds = take_over(config, files)
+        print(
+            f"taken over          {seconds:8.2f} s   {1e6 * seconds / given.files:.0f} us a file, metadata file included"
+        )
+        index = Index(config.storage.state_path / INDEX_FILE)
+        print(
+            f"whole scan          {timed(lambda: Scan(config.storage.local_path, index).whole()):8.3f} s   nothing changed"
+        )
+        changes = Scan(config.storage.local_path, index).whole()
+        print(f"                    {changes.files} files in {changes.folders} folders; changed: {bool(changes)}")
+        index.close()
+        reconciler = Reconciler(config, SystemClock(), lambda: None)
+        print(f"reconcile           {timed(reconciler.compare_all):8.3f} s   scan, and what follows from it")
+        print(f"counting            {timed(reconciler.count):8.3f} s   {reconciler.count()}")
+        reconciler.close()
+        started = time.perf_counter()
+        dataset = Dataset(config, SystemClock())
+        dataset.start()
+        print(f"start()             {time.perf_counter() - started:8.3f} s   counts at once: {dataset.counts().total}")
+        while not dataset.ready():
+            time.sleep(0.005)
+        print(f"ready()             {time.perf_counter() - started:8.3f} s")
+        started = time.perf_counter()
+        rows = sum(1 for _ in dataset.labelled_samples())
+        print(f"labelled_samples()  {time.perf_counter() - started:8.3f} s   {rows} rows")
+        dataset.stop()
+        print(f"index file          {(config.storage.state_path / INDEX_FILE).stat().st_size / 1e6:8.1f} MB")
+        print(f"memory, highest     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.1f} MB")
+    finally:
+        if given.folder is None:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
