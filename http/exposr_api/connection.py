@@ -21,7 +21,7 @@ from exposr_api.responses import JSON, SAFE_HEADERS, encode_json
 
 MAX_CONNECTIONS = 400
 HEAD_BYTES = 64 * 1024  # request line and headers
-HEAD_SECONDS = 20.0
+HEAD_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 << 20
 
@@ -72,6 +72,13 @@ class ApiConnection(H11Protocol):
 
     def _refuse(self, code: str, message: str) -> None:
         self.refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            # what is wrong is the body of a request that is being answered: that answer ends here
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
         status = HTTPStatus(ERROR_CODES[code][0])
         body = encode_json({"error": {"code": code, "message": message}})
         headers = {"content-type": JSON, "content-length": str(len(body)), "connection": "close", **SAFE_HEADERS}

@@ -20,15 +20,15 @@ from starlette.types import Receive, Scope, Send
 from exposr_api.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
 from exposr_api.errors import ApiError
 from exposr_api.protocols import ModelStore, PublishedFile
-from exposr_api.responses import SAFE_HEADERS, not_modified
+from exposr_api.responses import SAFE_HEADERS, not_modified, wait_for_disconnect
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-# Measured (bench/delivery.py): 1 MiB chunks reach nginx's rate on loopback. sendfile takes half the CPU, is no faster,
-# and holds up the event loop: p99 of /status beside two downloads was 8 ms instead of 1.2 ms.
-CHUNK_BYTES = 1 << 20
-SEND_TIMEOUT_SECONDS = 60.0  # for one chunk: a reader slower than 17 kB/s would hold a connection for hours
+# Measured (bench/delivery.py): as fast as nginx on loopback. sendfile takes half the CPU, but one turn of it sends what
+# the socket takes, megabytes, and p99 of /status beside two downloads was 8 ms instead of 1.2 ms.
+CHUNK_BYTES = 256 * 1024
+CHUNK_TIMEOUT_SECONDS = 60.0  # a reader slower than 4 kB/s would hold a connection for days
 PATH_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 IMMUTABLE = "private, max-age=31536000, immutable"
 
@@ -115,18 +115,38 @@ class FileBytes(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if scope["method"] != "HEAD" and self.length:
-                await self._send_chunks(send)
-            await send({"type": "http.response.body", "body": b""})
+            if scope["method"] == "HEAD" or await self._send_chunks(receive, send):
+                await send({"type": "http.response.body", "body": b""})
         finally:
             os.close(self.descriptor)
 
-    async def _send_chunks(self, send: Send) -> None:
+    async def _send_chunks(self, receive: Receive, send: Send) -> bool:
+        """False when the reader has gone, or takes too little; the server then ends the connection."""
+        reader_gone = asyncio.create_task(wait_for_disconnect(receive))
         position, end = self.start, self.start + self.length
-        while position < end:
-            chunk = await run_in_threadpool(os.pread, self.descriptor, min(CHUNK_BYTES, end - position), position)
-            if not chunk:
-                raise OSError(f"a published file lost its last {end - position} bytes while it was sent")
-            position += len(chunk)
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        try:
+            while position < end:
+                chunk = await _read(self.descriptor, position, min(CHUNK_BYTES, end - position))
+                if not chunk:
+                    raise OSError(f"a published file lost its last {end - position} bytes while it was sent")
+                position += len(chunk)
+                async with asyncio.timeout(CHUNK_TIMEOUT_SECONDS):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await asyncio.sleep(0)  # a reader that takes all at once must not keep the loop from everybody else
+                if reader_gone.done():
+                    return False
+        except TimeoutError:
+            log.info("download_stalled", bytes_left=end - position)
+            return False
+        finally:
+            reader_gone.cancel()
+        return True
+
+
+async def _read(descriptor: int, position: int, count: int) -> bytes | memoryview:
+    """At once when the bytes are in the page cache; else in a thread, so that a slow disk holds up nobody else."""
+    buffer = bytearray(count)
+    try:
+        return memoryview(buffer)[: os.preadv(descriptor, [buffer], position, os.RWF_NOWAIT)]
+    except OSError:  # not in the cache, or a file system that cannot say; a real error comes again below
+        return await run_in_threadpool(os.pread, descriptor, count, position)

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from exposr_api.conditional import matches_any
 
@@ -49,3 +50,9 @@ def revalidated_response(request: Request, body: bytes, media_type: str = JSON) 
 
 def not_modified(headers: Mapping[str, str]) -> Response:
     return Response(status_code=304, headers={**SAFE_HEADERS, **headers})
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Returns when the client has gone; the server drops silently what is sent to it afterwards."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

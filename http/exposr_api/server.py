@@ -29,7 +29,8 @@ log = get_logger(__name__)
 
 BACKLOG = 512
 KEEP_ALIVE_SECONDS = 30
-GRACE_SECONDS: Final = 5  # for answers in flight at a stop; then their connections are cut
+GRACE_SECONDS = 1.0  # for answers in flight at a stop; what takes longer is a download, and that can be resumed
+CANCEL_SECONDS: Final = 3  # after which even an answer whose connection is gone is given up
 START_SECONDS = 10.0
 
 
@@ -96,7 +97,7 @@ class ApiServer:
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=CANCEL_SECONDS,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         self._server = _Server(config, self._clock)
@@ -119,7 +120,7 @@ class ApiServer:
             time.sleep(0.005)
         log.info("api_started", address=self.address)
 
-    def stop(self, timeout_seconds: float = GRACE_SECONDS + 3) -> bool:
+    def stop(self, timeout_seconds: float = CANCEL_SECONDS + 2.0) -> bool:
         """Let answers in flight finish, then end. False when the thread did not end in time. Safe to call twice."""
         self._server.should_exit = True
         for stream in list(self._app.state.open_streams):
@@ -167,7 +168,11 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_connections)
         await super().shutdown(sockets)
+        self._cut_connections()
+        await asyncio.sleep(0)  # the turn in which they close
+
+    def _cut_connections(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # the turn in which they close

@@ -9,7 +9,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from exposr_api.protocols import EventStream, Json
-from exposr_api.responses import PRIVATE, SAFE_HEADERS, encode_json
+from exposr_api.responses import PRIVATE, SAFE_HEADERS, encode_json, wait_for_disconnect
+from utils.logs import get_logger
+
+log = get_logger(__name__)
 
 HEARTBEAT_SECONDS = 15.0  # proxies close a silent connection after 30 to 60 s
 SEND_TIMEOUT_SECONDS = 30.0
@@ -46,6 +49,8 @@ class ServerSentEvents(Response):
             async for chunk in self._chunks():
                 await self._send(send, chunk)
             await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            log.info("listener_stalled")
         finally:
             watch.cancel()
             self.stream.close()
@@ -74,8 +79,7 @@ class ServerSentEvents(Response):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _close_on_disconnect(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await wait_for_disconnect(receive)
         self.stream.close()
 
 

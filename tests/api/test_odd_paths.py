@@ -110,7 +110,11 @@ def is_allowed(status: int, body: bytes) -> bool:
     """Either a refusal in the error form, or the one published version, or what the API says about it."""
     if SECRET in body:
         return False
-    return status in (400, 401, 404, 405, 414, 431) or body in (WEIGHTS, b"") or body.startswith((b"{", b"-----BEGIN", b"<!doctype"))
+    return (
+        status in (400, 401, 404, 405, 414, 431)
+        or body in (WEIGHTS, b"")
+        or body.startswith((b"{", b"-----BEGIN", b"<!doctype"))
+    )
 
 
 @pytest.mark.timeout(120)

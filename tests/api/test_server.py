@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from api_double import AUTH, KEY, SmallService, exchange, head_of
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from exposr_api import connection
+from exposr_api import connection, files
 from exposr_api.server import ApiServer
 from utils.errors import OperatorError
 
@@ -185,6 +187,51 @@ def test_stop_ends_event_streams_and_does_not_wait_for_a_stuck_reader(app: Starl
         pass
     for peer in peers:
         peer.close()
+
+
+def start_download(server: ApiServer) -> socket.socket:
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    peer.sendall(b"GET /models/vit/v1/weights.pt HTTP/1.1\r\nHost: x\r\n" + AUTH_LINE + b"\r\n")
+    assert peer.recv(12) == b"HTTP/1.1 200"
+    return peer
+
+
+def wait_until_closed(file: Path) -> None:
+    """Until this process has the file open no more."""
+    deadline = time.monotonic() + 10
+    while any(entry.is_symlink() and entry.readlink() == file for entry in Path("/proc/self/fd").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_reader_that_leaves_costs_nothing_more(server: ApiServer, service: SmallService) -> None:
+    service.models.publish(b"w" * 30_000_000)
+    start_download(server).close()
+    wait_until_closed(service.models.registry.models_path / "vit" / "v1" / "weights.pt")
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(
+    server: ApiServer, service: SmallService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "CHUNK_TIMEOUT_SECONDS", 0.2)
+    service.models.publish(b"w" * 30_000_000)
+    peer = start_download(server)
+    wait_until_closed(service.models.registry.models_path / "vit" / "v1" / "weights.pt")
+    peer.close()
+
+
+def test_garbage_behind_a_request_cannot_get_into_its_answer(server: ApiServer, service: SmallService) -> None:
+    service.models.publish(b"w" * 3_000_000)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+        request = b"GET /models/vit/v1/weights.pt HTTP/1.1\r\nHost: x\r\n" + AUTH_LINE
+        peer.sendall(request + b"Transfer-Encoding: chunked\r\n\r\n")
+        received = bytearray(peer.recv(65536))
+        peer.sendall(b"this is no chunk\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := peer.recv(65536):
+                received += chunk
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"error" not in received
 
 
 def test_many_threads_ask_at_once(server: ApiServer) -> None:
