@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 import threading
 import time
 from typing import Final
@@ -32,6 +33,9 @@ KEEP_ALIVE_SECONDS = 30
 GRACE_SECONDS = 1.0  # for answers in flight at a stop; what takes longer is a download, and that can be resumed
 CANCEL_SECONDS: Final = 3  # after which even an answer whose connection is gone is given up
 START_SECONDS = 10.0
+# Process-wide. A thread of the daemon that computes (a large reconcile) keeps the interpreter this long each time the API
+# wants it: beside one, /status took 27 ms in the median at Python's own 5 ms, and 13 ms at 1 ms.
+SWITCH_SECONDS = 0.001
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -112,6 +116,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Returns when requests are answered. Raises StopRunError when that does not happen."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started:

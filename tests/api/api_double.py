@@ -148,3 +148,14 @@ def head_of(answer: bytes) -> tuple[int, dict[str, str], bytes]:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     return int(first.split(" ")[1]), {n.lower(): v for n, v in (line.split(": ", 1) for line in lines)}, body
+
+
+def is_open(file: Path) -> bool:
+    """Whether this process has the file open."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if entry.readlink() == file:
+                return True
+        except FileNotFoundError:  # closed since it was listed
+            continue
+    return False

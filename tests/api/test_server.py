@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from api_double import AUTH, KEY, SmallService, exchange, head_of
+from api_double import AUTH, KEY, SmallService, exchange, head_of, is_open
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -199,7 +199,7 @@ def start_download(server: ApiServer) -> socket.socket:
 def wait_until_closed(file: Path) -> None:
     """Until this process has the file open no more."""
     deadline = time.monotonic() + 10
-    while any(entry.is_symlink() and entry.readlink() == file for entry in Path("/proc/self/fd").iterdir()):
+    while is_open(file):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
