@@ -1,0 +1,56 @@
+"""The frozen mode in the tests' own process: split, embed, fit; then the model's scores. Small inputs, one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.backbones import load_backbone
+from trainer.embeddings import Embedder
+from trainer.frozen import embed_views, fit_head
+from trainer.images import ImageFolder
+from trainer.scoring import ModelScorer
+from trainer.snapshot import Sample
+from trainer.split import Split, split_samples
+from trainer.types import GroupedSample
+from trainer.wash import Wash
+from utils.config_training import Model
+from utils.config_training import Wash as WashSettings
+
+VIEWS = 4
+
+
+def silent(done: int, total: int, message: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Probed:
+    scorer: ModelScorer
+    split: Split
+    wash: Wash
+
+    def logits(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        return self.scorer.logits([GroupedSample(sample, sample.sha256, "test") for sample in samples])
+
+
+def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, washed: bool = True, size: int = 128) -> Probed:
+    """Train a head on the train part of `samples`."""
+    torch.set_num_threads(1)
+    settings = Model(image_size=size, short_side_max=2 * size, architecture="mobilenetv2_100")
+    backbone = load_backbone(settings, on_gpu=False, seed=0)
+    wash = Wash(WashSettings(enabled=washed), backbone.preprocessing)
+    split = split_samples(samples, ledger, key="planted", near_duplicate_distance=6)
+    images = ImageFolder(data)
+    embedder = Embedder(
+        backbone.model, backbone.architecture, backbone.preprocessing, images, None, torch.device("cpu")
+    )
+    train = split.parts["train"]
+    fit_head(embed_views(embedder, wash, train, VIEWS, 0, silent), train, 0, silent).put_into(backbone.model)
+    scorer = ModelScorer(backbone.model, backbone.architecture, backbone.preprocessing, images)
+    return Probed(scorer, split, wash)
