@@ -18,9 +18,9 @@ from trainer.audit import Audit
 from trainer.evaluation import Evaluation
 from trainer.gate_first import judge_first
 from trainer.intervals import Resampler, percentile_interval
-from trainer.metrics import point_metrics, replicate_metrics
+from trainer.metrics import expected_calibration_error, log_losses, weighted_auc
 from trainer.operating_points import MIDDLE, origin
-from trainer.scored import Scored, score
+from trainer.scored import Ints, Scored, score
 from trainer.types import Floats, Scorer
 from utils.config_training import Gate as Settings
 
@@ -110,10 +110,11 @@ def _judge_against(
 def paired_differences(candidate: Scored, rival: Scored, settings: Settings) -> dict[str, Any]:
     """Candidate minus champion on the same draws, so that positive is better, with one-sided ends at the confidence."""
     targets, groups = candidate.targets, candidate.groups
-    points = [point_metrics(targets, scored.probabilities, MIDDLE) for scored in (candidate, rival)]
+    once = np.ones((1, len(targets)))
+    points = [_compared(once, targets, scored.probabilities) for scored in (candidate, rival)]
     draws: dict[str, list[Floats]] = {name: [] for name in COMPARED}
     for weights in Resampler(targets, groups, REPLICATES).weights():
-        both = [replicate_metrics(weights, targets, scored.probabilities, MIDDLE) for scored in (candidate, rival)]
+        both = [_compared(weights, targets, scored.probabilities) for scored in (candidate, rival)]
         for name in COMPARED:
             draws[name].append(both[0][name] - both[1][name])
     compared: dict[str, Any] = {}
@@ -122,13 +123,26 @@ def paired_differences(candidate: Scored, rival: Scored, settings: Settings) -> 
         ends = percentile_interval(sign * np.concatenate(draws[name]), 2 * settings.confidence - 1)
         low, high = ends or (-1.0, 1.0)
         compared[name] = {
-            "candidate": points[0][name],
-            "champion": points[1][name],
-            "difference": sign * (points[0][name] - points[1][name]),
+            "candidate": float(points[0][name][0]),
+            "champion": float(points[1][name][0]),
+            "difference": float(sign * (points[0][name] - points[1][name])[0]),
             "low": low,
             "high": high,
         }
     return compared
+
+
+def _compared(weights: Floats, targets: Ints, probabilities: Floats) -> dict[str, Floats]:
+    """The COMPARED metrics for each row of weights."""
+    called = probabilities >= MIDDLE
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = weights @ (called & (targets == 1)) / (weights @ (targets == 1))
+        specificity = weights @ (~called & (targets == 0)) / (weights @ (targets == 0))
+        return {
+            "auc": weighted_auc(weights, targets, probabilities),
+            "balanced_accuracy": (recall + specificity) / 2,
+            "nll": weights @ log_losses(targets, probabilities) / weights.sum(axis=1),
+        }
 
 
 def _overall_objections(overall: dict[str, Any], champion: str, settings: Settings) -> list[str]:
@@ -179,7 +193,7 @@ def _calibration_objections(evaluation: Evaluation, rival: Scored, settings: Set
     error = evaluation.test["ece"]
     if error.value is None or error.low is None or error.n < settings.calibration_images:
         return []
-    before = point_metrics(rival.targets, rival.probabilities, MIDDLE)["ece"]
+    before = expected_calibration_error(rival.targets, rival.probabilities)
     if error.low <= settings.max_calibration_error or error.value <= before:
         return []
     return [

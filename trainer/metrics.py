@@ -65,8 +65,7 @@ def point_metrics(targets: Ints, probabilities: Floats, threshold: float) -> Val
     values["nll"] = float(sk.log_loss(targets, clipped, labels=[0, 1]))
     values["brier"] = float(sk.brier_score_loss(targets, probabilities, pos_label=1))
     values["ece"] = expected_calibration_error(targets, probabilities)
-    if called.any() or targets.any():
-        values["precision"] = float(sk.precision_score(targets, called, zero_division=0.0))
+    values["precision"] = float(sk.precision_score(targets, called, zero_division=0.0))
     if targets.any():
         values["recall"] = float(sk.recall_score(targets, called))
         values["f1"] = float(sk.f1_score(targets, called, zero_division=0.0))
@@ -89,12 +88,16 @@ def expected_calibration_error(targets: Ints, probabilities: Floats) -> float:
     return float(np.abs(np.bincount(bins, weights=targets - probabilities, minlength=BINS)).sum() / len(targets))
 
 
+def log_losses(targets: Ints, probabilities: Floats) -> Floats:
+    """Of each sample, in nats."""
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return np.asarray(-(xlogy(targets, clipped) + xlogy(1 - targets, 1 - clipped)))
+
+
 def replicate_metrics(weights: Floats, targets: Ints, probabilities: Floats, threshold: float) -> dict[str, Floats]:
     """Every metric for each row of `weights` [replicates, samples]; NaN where a row leaves it undefined."""
     positives, negatives = targets == 1, targets == 0
     called = probabilities >= threshold
-    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-    losses = -(xlogy(targets, clipped) + xlogy(1 - targets, 1 - clipped))
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
     in_bin = np.eye(BINS)[bins] * (targets - probabilities)[:, None]
     total = weights.sum(axis=1)
@@ -112,7 +115,7 @@ def replicate_metrics(weights: Floats, targets: Ints, probabilities: Floats, thr
             "specificity": specificity,
             "f1": np.where(positive_weight > 0, 2 * hits / (positive_weight + called_weight), np.nan),
             "ece": np.abs(weights @ in_bin).sum(axis=1) / total,
-            "nll": weights @ losses / total,
+            "nll": weights @ log_losses(targets, probabilities) / total,
             "brier": weights @ (targets - probabilities) ** 2 / total,
         }
         return values | _ranking_metrics(weights, targets, probabilities)

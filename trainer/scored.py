@@ -85,7 +85,7 @@ def group_codes(groups: Sequence[str]) -> Ints:
 
 
 def choose(samples: Sequence[GroupedSample], limit: int) -> list[GroupedSample]:
-    """At most `limit` samples, as evenly by label as they allow; which and in what order depends on their sha256 alone."""
+    """At most `limit` samples, as evenly by label as they allow, chosen and ordered by sha256 alone."""
     ordered = sorted(samples, key=lambda member: member.sample.sha256)
     if len(ordered) <= limit:
         return ordered

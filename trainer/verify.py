@@ -1,7 +1,7 @@
 """`exposr-trainer models verify`: every number of a registry entry again, from the published files and the pictures.
 
 Split, weights, settings and seeds come from the version's own files, so that the same functions that made the entry
-make it a second time. What depends on pictures that have been deleted since is named as such, with how many are missing.
+make it a second time. What depends on pictures that have been deleted since is named as such, with how many are gone.
 """
 
 from __future__ import annotations
