@@ -34,6 +34,8 @@ FAILURES_IN_A_ROW = 3  # after that Core is taken to be down, and not asked agai
 SAMPLE_SEED = 0  # the same test part gives the same sample
 Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 
+Share = dict[str, float | int]
+
 log = get_logger(__name__)
 
 
@@ -145,18 +147,23 @@ def _report(
         (answer.probability >= MIDDLE, candidate_probabilities[answer.index] >= MIDDLE, labels[answer.index] == 1)
         for answer in asked.answers
     ]
+    deployed_accuracy = _share([deployed == truth for deployed, _, truth in pairs])
+    candidate_accuracy = _share([candidate == truth for _, candidate, truth in pairs])
+    agreement = _share([deployed == candidate for deployed, candidate, _ in pairs])
+    reason = _reason(sent, asked)
     return {
+        "meaning": _meaning(deployed_accuracy, candidate_accuracy, agreement, reason),
         "endpoint": endpoint,
         "complete": len(asked.answers) == sent and not asked.stopped,
-        "reason": _reason(sent, asked),
+        "reason": reason,
         "sample": sent,
         "answered": len(asked.answers),
         "failures": dict(asked.failures),
         "deployed_versions": dict(Counter(answer.model_version for answer in asked.answers)),
         "threshold": MIDDLE,
-        "deployed_accuracy": _share([deployed == truth for deployed, _, truth in pairs]),
-        "candidate_accuracy": _share([candidate == truth for _, candidate, truth in pairs]),
-        "agreement": _share([deployed == candidate for deployed, candidate, _ in pairs]),
+        "deployed_accuracy": deployed_accuracy,
+        "candidate_accuracy": candidate_accuracy,
+        "agreement": agreement,
         "only_deployed_right": sum(deployed == truth != candidate for deployed, candidate, truth in pairs),
         "only_candidate_right": sum(candidate == truth != deployed for deployed, candidate, truth in pairs),
     }
@@ -169,7 +176,20 @@ def _reason(sent: int, asked: Asked) -> str:
     return "; ".join(part for part in (asked.stopped, counted) if part)
 
 
-def _share(hits: Sequence[bool]) -> dict[str, float | int] | None:
+def _meaning(deployed: Share | None, candidate: Share | None, agreement: Share | None, reason: str) -> str:
+    """For the report, in words."""
+    if deployed is None or candidate is None or agreement is None:
+        return f"The deployed detector could not be compared: {reason or 'there were no pictures'}."
+    sentence = (
+        f"Asked about {deployed['n']} test pictures, the deployed detector judged {deployed['count']} rightly "
+        f"({deployed['low']:.0%} to {deployed['high']:.0%}), this candidate {candidate['count']} "
+        f"({candidate['low']:.0%} to {candidate['high']:.0%}); they agree on {agreement['count']}. "
+        "The deployed detector may have been trained on some of these pictures."
+    )
+    return sentence + (f" Not all were answered: {reason}." if reason else "")
+
+
+def _share(hits: Sequence[bool]) -> Share | None:
     """A share with its Wilson interval, which stays honest for few pictures and for 0 and 1."""
     if not hits:
         return None

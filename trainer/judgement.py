@@ -8,6 +8,7 @@ from typing import Any
 from trainer.audit import run_audit
 from trainer.calibration import calibrate
 from trainer.card import Judgement
+from trainer.core_check import compare_with_core
 from trainer.evaluation import evaluate
 from trainer.gate import Champion, decide
 from trainer.publish import publish
@@ -37,6 +38,8 @@ def judge_and_publish(
     judgement = _judge(place, registry, split, candidate, wash)
     decision = judgement.decision
     details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
+    if judgement.evaluation.core is not None:
+        details["core"] = judgement.evaluation.core
     if not decision.publish:
         return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
     with place.interrupts.deferred():  # once begun, publishing ends with an outcome
@@ -68,6 +71,11 @@ def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candid
     )
     calibration = calibrate(scorer, split.parts, config.evaluation)
     evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, place.report("evaluate"))
+    if config.core.enabled:
+        test = evaluation.scored_test
+        files = [place.images.folder / member.sample.path for member in test.samples]
+        compared = compare_with_core(config.core, files, test.probabilities.tolist(), test.targets.tolist())
+        evaluation = evaluation.with_core(compared)
     audit = run_audit(
         split.samples(), scorer, wash, place.images.folder, config.audit, place.report("audit"), config.training.seed
     )
