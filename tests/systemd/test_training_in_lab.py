@@ -27,24 +27,23 @@ def newest_training(service: LabService) -> dict[str, Any]:
     return found
 
 
-def has_begun(service: LabService) -> bool:
+def is_at_work(service: LabService, resumes: int) -> bool:
     run = newest_training(service)
-    assert run["state"] in ("queued", "running"), run
-    return run["progress"].get("phase") in ("embed", "train", "evaluate")
+    progress = run["progress"]
+    at_work = progress.get("phase") in ("embed", "train", "evaluate")
+    return bool(run["state"] == "running" and at_work and progress["resumes"] == resumes)
 
 
 def test_a_training_is_stopped_in_time_and_goes_on_after_the_start(with_data: LabService) -> None:
     service = with_data
     run = service.post("/train")["run_id"]
-    service.wait_for("a training at work", lambda: has_begun(service), TRAINING_SECONDS)
+    service.wait_for("a training at work", lambda: is_at_work(service, resumes=0), TRAINING_SECONDS)
     service.systemctl("stop", UNIT)
     assert service.show("Result") == "success"  # it would be "timeout" after 30 s
     assert service.lab.run("pgrep --full 'python.* -m trainer'", check=False) == ""
     service.systemctl("start", UNIT)
-    service.wait_for("the training at work again", lambda: has_begun(service), TRAINING_SECONDS)
-    resumed = newest_training(service)
-    assert resumed["id"] == run
-    assert resumed["resumes"] == 1
+    service.wait_for("the training at work again", lambda: is_at_work(service, resumes=1), TRAINING_SECONDS)
+    assert newest_training(service)["id"] == run
 
 
 def test_a_runaway_training_ends_alone_and_the_reason_is_on_record(with_data: LabService) -> None:
