@@ -15,6 +15,7 @@ import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from handlers.dataset import Dataset
@@ -61,25 +62,31 @@ def take_over(config: Config, files: list[Path]) -> float:
     root = config.storage.local_path
     reconciler = Reconciler(config, SystemClock(), lambda: None)
     catalog, index = reconciler._catalog, reconciler._index
-    started = time.perf_counter()
+    started = time.process_time()
     for start in range(0, len(files), 256):
         with index.transaction():
             for number, file in enumerate(files[start : start + 256], start):
                 folder = os.fsencode(file.parent.relative_to(root))
                 found = Found(folder, os.fsencode(file.name), Stamp.of(file.lstat()), file.parent.stat().st_dev)
                 catalog.accept(found, facts_of(number))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     reconciler.close()
     return seconds
 
 
-def timed(action: object, times: int = 5) -> float:
-    best = []
+def timed(action: Callable[[], object], times: int = 3) -> str:
+    """Median processor time (user and system, so that a busy machine does not show), and elapsed time."""
+    spent, elapsed = [], []
     for _ in range(times):
-        started = time.perf_counter()
-        action()  # type: ignore[operator]
-        best.append(time.perf_counter() - started)
-    return sorted(best)[len(best) // 2]
+        started, cpu = time.perf_counter(), time.process_time()
+        action()
+        spent.append(time.process_time() - cpu)
+        elapsed.append(time.perf_counter() - started)
+    return f"{sorted(spent)[times // 2]:8.3f} s of processor, {sorted(elapsed)[times // 2]:.3f} s elapsed"
+
+
+def line(name: str, text: str) -> None:
+    print(f"{name:20}{text}", flush=True)
 
 
 def main() -> None:
@@ -93,33 +100,30 @@ def main() -> None:
     try:
         files = make_files(config.storage.local_path, given.files)
         seconds = take_over(config, files)
-        print(
-            f"taken over          {seconds:8.2f} s   {1e6 * seconds / given.files:.0f} us a file, metadata file included"
+        line(
+            "take over",
+            f"{seconds:8.2f} s of processor, {1e6 * seconds / given.files:.0f} us a file, metadata included",
         )
         index = Index(config.storage.state_path / INDEX_FILE)
-        print(
-            f"whole scan          {timed(lambda: Scan(config.storage.local_path, index).whole()):8.3f} s   nothing changed"
-        )
+        line("whole scan", timed(lambda: Scan(config.storage.local_path, index).whole()))
         changes = Scan(config.storage.local_path, index).whole()
-        print(f"                    {changes.files} files in {changes.folders} folders; changed: {bool(changes)}")
+        line("", f"   {changes.files} files in {changes.folders} folders; changed: {bool(changes)}")
         index.close()
         reconciler = Reconciler(config, SystemClock(), lambda: None)
-        print(f"reconcile           {timed(reconciler.compare_all):8.3f} s   scan, and what follows from it")
-        print(f"counting            {timed(reconciler.count):8.3f} s   {reconciler.count()}")
+        line("reconcile", timed(reconciler.compare_all))
+        line("count", timed(reconciler.count))
         reconciler.close()
         started = time.perf_counter()
         dataset = Dataset(config, SystemClock())
         dataset.start()
-        print(f"start()             {time.perf_counter() - started:8.3f} s   counts at once: {dataset.counts().total}")
+        line("start()", f"{time.perf_counter() - started:8.3f} s elapsed; counts at once: {dataset.counts().total}")
         while not dataset.ready():
             time.sleep(0.005)
-        print(f"ready()             {time.perf_counter() - started:8.3f} s")
-        started = time.perf_counter()
-        rows = sum(1 for _ in dataset.labelled_samples())
-        print(f"labelled_samples()  {time.perf_counter() - started:8.3f} s   {rows} rows")
+        line("ready()", f"{time.perf_counter() - started:8.3f} s elapsed")
+        line("labelled_samples()", timed(lambda: sum(1 for _ in dataset.labelled_samples())))
         dataset.stop()
-        print(f"index file          {(config.storage.state_path / INDEX_FILE).stat().st_size / 1e6:8.1f} MB")
-        print(f"memory, highest     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.1f} MB")
+        line("index file", f"{(config.storage.state_path / INDEX_FILE).stat().st_size / 1e6:8.1f} MB")
+        line("memory, highest", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.1f} MB")
     finally:
         if given.folder is None:
             shutil.rmtree(base, ignore_errors=True)

@@ -21,8 +21,8 @@ SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, c
 NO_IMAGE = b"\0"  # what no path can be
 METADATA_COLUMNS = "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, problem"
 
-# size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
-Known = tuple[int, int, int, int, int, str, float | None]
+# name, size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
+Known = tuple[bytes, int, int, int, int, int, str, float | None]
 
 
 class Index:
@@ -57,7 +57,7 @@ class Index:
         rows = self._db.execute(
             "SELECT name, size, mtime_ns, ctime_ns, inode, device, state, gone FROM files WHERE folder = ?", (folder,)
         )
-        return {row[0]: row[1:] for row in rows}
+        return {row[0]: row for row in rows}
 
     def folders(self, under: bytes) -> list[bytes]:
         """Every folder at or below `under` that has tracked files."""

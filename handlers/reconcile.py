@@ -29,16 +29,21 @@ COUNT_REST = 10.0  # counting rests so many times as long as it took
 
 
 class Reconciler:
-    """Owns index, intake and checkers. Not thread-safe; `wake` is called from other threads when there is news."""
+    """Owns index, intake and, unless a pool is lent, checkers. Not thread-safe; `wake` is called from other threads."""
 
-    def __init__(self, config: Config, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, wake: Callable[[], None], lent_pool: CheckPool | None = None
+    ) -> None:
         intake = config.intake
         self._root = config.storage.local_path
         self._clock = clock
         self._file = config.storage.state_path / INDEX_FILE
         self._limits = CheckLimits.from_settings(intake)
         self._index = Index(self._file)
-        self._pool = CheckPool(intake.workers, self._limits, intake.check_timeout_seconds, intake.check_memory_mb)
+        self._is_pool_lent = lent_pool is not None
+        self._pool = lent_pool or CheckPool(
+            intake.workers, self._limits, intake.check_timeout_seconds, intake.check_memory_mb
+        )
         self._intake = Intake(self._root, self._pool, intake.settle_seconds, intake.workers, clock.monotonic, wake)
         self._catalog = Catalog(self._root, self._index, clock, intake.near_duplicate_distance, self._intake.pend)
         self._unreadable: dict[bytes, str] = {}
@@ -49,7 +54,8 @@ class Reconciler:
         self._adopt_settings(intake.near_duplicate_distance)
 
     def close(self, *, broken: bool = False) -> None:
-        self._pool.close()
+        if not self._is_pool_lent:
+            self._pool.close()
         try:
             self._index.close()
         finally:
