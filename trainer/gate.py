@@ -25,7 +25,7 @@ from trainer.types import Floats, Scorer
 from utils.config_training import Gate as Settings
 
 Verdict = Literal["first", "improvement", "not_worse", "rejected", "gate_off"]
-REPLICATES = 2000
+REPLICATES = 1000
 COMPARED = ("auc", "balanced_accuracy", "nll")
 
 

@@ -18,7 +18,7 @@ from trainer.metrics import weighted_auc
 from trainer.scored import Scored
 from utils.config_training import Gate as Settings
 
-REPLICATES = 2000
+REPLICATES = 1000
 CEILING = 0.99  # an AUC that cannot be beaten: a tie with such a probe says that the data are too easy
 NAMES = {
     "metadata_probe": "file properties after the wash",

@@ -147,8 +147,9 @@ def _roc(weights: Floats, targets: Ints, scores: Floats) -> tuple[Floats, Floats
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
     ordered = weights[:, order]
     positive = targets[order] == 1
-    hits = np.cumsum(np.add.reduceat(ordered * positive, starts, axis=1), axis=1)
-    false_alarms = np.cumsum(np.add.reduceat(ordered * ~positive, starts, axis=1), axis=1)
+    ends = np.append(starts[1:], len(scores)) - 1  # pictures of one score are called together
+    hits = np.cumsum(ordered * positive, axis=1)[:, ends]
+    false_alarms = np.cumsum(ordered * ~positive, axis=1)[:, ends]
     called = hits + false_alarms
     precision = np.where(called > 0, hits / called, 0.0)
     zero = np.zeros((len(weights), 1))
