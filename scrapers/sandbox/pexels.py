@@ -44,10 +44,13 @@ def photo_id(picture: Picture) -> int:
     return FIRST_ID + picture.seconds - EPOCH_SECONDS
 
 
+def image_name(picture: Picture) -> str:
+    return str(photo_id(picture))
+
+
 def build_catalogue(pictures: Sequence[Picture], settings: SandboxSettings) -> Catalogue:
     odd = ("huge",) if settings.pexels.huge_original_bytes else ()
-    name = lambda picture: str(photo_id(picture))  # noqa: E731
-    return Catalogue(with_oddities(pictures, odd, "real"), name, name)
+    return Catalogue(with_oddities(pictures, odd, "real"), image_name, image_name)
 
 
 def routes(sandbox: Sandbox) -> list[Route]:

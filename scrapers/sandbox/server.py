@@ -83,9 +83,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """A body that is cut on purpose is no error."""
+    return "without completing response" not in record.getMessage()
+
+
 def _config(app: Starlette) -> uvicorn.Config:
-    """Quiet: cut connections are the sandbox's purpose and not an error."""
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server_log = logging.getLogger("uvicorn.error")
+    server_log.setLevel(logging.WARNING)
+    server_log.addFilter(_is_unexpected)
     return uvicorn.Config(
         app,
         log_config=None,

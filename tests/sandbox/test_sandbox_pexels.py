@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 
 import httpx
 import pytest
+from PIL import Image
 
 Call = Callable[..., httpx.Response]
 KEY = {"authorization": "sandbox"}
@@ -107,10 +109,6 @@ def test_a_huge_original(call: Call, http: httpx.Client, set_sandbox: Callable[.
 
 
 def test_variants_have_the_sizes_that_their_names_promise(call: Call, http: httpx.Client) -> None:
-    import io
-
-    from PIL import Image
-
     source = call("pexels", "/v1/curated", per_page=1).json()["photos"][0]["src"]
     sizes = {}
     for name in ("large", "tiny", "portrait"):
