@@ -9,6 +9,7 @@ import typer
 
 from daemon.cli_options import ConfigOption, read_config
 from utils.errors import OperatorError
+from utils.metadata import LABELS
 
 
 def register(app: typer.Typer) -> None:
@@ -24,9 +25,10 @@ def label(
     """Say what a picture is; your word stands over its folder and its source."""
     from handlers.labels import set_label
 
-    if value not in ("real", "ai_generated", "none"):
-        raise OperatorError(f"label is {value!r}, allowed are real, ai_generated and none")
-    labelled = set_label(read_config(config), sample, None if value == "none" else value)
+    chosen = next((known for known in LABELS if known == value), None)
+    if chosen is None and value != "none":
+        raise OperatorError(f"label is {value!r}, allowed are {', '.join(LABELS)} and none")
+    labelled = set_label(read_config(config), sample, chosen)
     typer.echo(f"{labelled.path}: {value}")
 
 
@@ -42,9 +44,8 @@ def problems(config: ConfigOption = None) -> None:
 
 def reindex(config: ConfigOption = None) -> None:
     """Forget the index and read every file again (the files are the truth; nothing is lost)."""
-    from handlers.labels import reindex as rebuild
-
     from daemon.lock import StateLock
+    from handlers.labels import reindex as rebuild
 
     settings = read_config(config)
     lock = StateLock(settings.storage.state_path)

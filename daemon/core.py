@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from handlers.dataset import Counts, Dataset
-
 from daemon.deadlines import Timekeeper
 from daemon.disk import DiskFloor
 from daemon.exposition import metrics_snapshot
@@ -27,6 +25,7 @@ from daemon.prometheus import Metrics
 from daemon.runner import Runner
 from daemon.store import Run, Store
 from exposr_api.events import EventHub
+from handlers.dataset import Counts, Dataset
 from scrapers.status import SourceState, source_states
 from utils.clock import Clock
 from utils.config_loader import Config

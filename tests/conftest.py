@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_clock import FakeClock
 
+from fake_clock import FakeClock
 from utils.config_loader import Config, load_config
 
 
