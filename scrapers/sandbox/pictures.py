@@ -100,7 +100,7 @@ def collect_pictures(folder: Path, settings: SandboxSettings) -> dict[SourceName
         source: SourceName = "civitai" if label == "ai_generated" else photo_sources[index // 2 % len(photo_sources)]
         by_source[source].append(drawn_picture(f"synthetic-{index}", label, created))
     if not any(by_source.values()):
-        raise OperatorError(f"{folder}: no picture in {folder}/real or {folder}/ai_generated, and synthetic is 0")
+        raise OperatorError(f"no picture (JPEG, PNG, WebP, AVIF) in {folder}/real or {folder}/ai_generated")
     return {name: _newest_first(pictures) for name, pictures in by_source.items()}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,19 @@ def js_modules() -> Path:
             pytest.skip(f"{program} is not installed; the official JavaScript clients cannot run")
     lock = (HERE / "package-lock.json").read_bytes()
     folder = CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if (folder / "installed").is_file():
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if not folder.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            _install(Path(scratch) / "clients")
+            # by rename, so that a run beside this one sees nothing or everything
+            with contextlib.suppress(OSError):
+                (Path(scratch) / "clients").rename(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
+    """`npm ci` from the lock file; a skip, with the reason, where no registry answers."""
+    folder.mkdir()
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder / name)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
@@ -42,8 +53,6 @@ def js_modules() -> Path:
         pytest.skip(f"npm ci took more than {INSTALL_SECONDS} s; is a package registry reachable?")
     if done.returncode != 0:
         pytest.skip(f"npm ci failed; is a package registry reachable? {done.stderr.strip()[-400:]}")
-    (folder / "installed").touch()
-    return folder
 
 
 @pytest.fixture(scope="session")
