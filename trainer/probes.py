@@ -26,7 +26,7 @@ THUMBNAIL_COMPONENTS = 32
 
 def forest(seed: int) -> Any:
     """For tables of file properties: no scaling, no shape assumed."""
-    return RandomForestClassifier(100, min_samples_leaf=3, class_weight="balanced", n_jobs=1, random_state=seed)
+    return RandomForestClassifier(50, min_samples_leaf=3, class_weight="balanced", n_jobs=1, random_state=seed)
 
 
 def single_tree(seed: int) -> Any:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from trainer.scored import Scored
 from trainer.snapshot import Sample
@@ -76,42 +74,3 @@ def noisy_scorer(members: Sequence[GroupedSample], strength: float, seed: int) -
 
 def silent(done: int, total: int, message: str, metrics: dict[str, float] | None = None) -> None:
     """Progress that nobody reads."""
-
-
-def plain_picture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Smooth blobs with grain: pictures of one kind, whatever label they will be given."""
-    blobs = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    grain = rng.normal(0, 6, (height, width, 3))
-    return Image.fromarray(np.clip(np.asarray(blobs) + grain, 0, 255).astype(np.uint8))
-
-
-def save_sample(
-    folder: Path,
-    name: str,
-    target: int,
-    image: Image.Image,
-    codec: str = "JPEG",
-    quality: int = 85,
-    exif: bool = False,
-    **facts: object,
-) -> Sample:
-    """Save the picture as a file and describe it as the index would."""
-    path = folder / f"{name}.{codec.lower()}"
-    tags = Image.Exif()
-    tags[271] = "Camera"
-    image.save(path, codec, quality=quality, **({"exif": tags} if exif else {}))
-    data = path.read_bytes()
-    return make_sample(
-        name,
-        target,
-        path=path.name,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
-        format=codec.lower(),
-        width=image.width,
-        height=image.height,
-        has_exif=exif,
-        **facts,
-    )
