@@ -62,7 +62,7 @@ async def _answer(endpoint: Endpoint, request: Request) -> Response:
 def _check_key(request: Request) -> None:
     keys: Keys = request.app.state.keys
     token = bearer_token(request.scope)
-    if keys.accepts(token or b"") and token:
+    if token is not None and keys.accepts(token):
         return
     how = "send the header `Authorization: Bearer KEY`"
     if token is None:

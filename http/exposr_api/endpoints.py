@@ -17,7 +17,7 @@ from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.negotiation import prefers_prometheus
 from exposr_api.openapi import openapi_document
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
-from exposr_api.responses import encode_json, json_response, plain_response, revalidated_response
+from exposr_api.responses import encode_json, header_list, json_response, plain_response, revalidated_response
 from exposr_api.streams import EVENT_STREAM, ServerSentEvents
 
 Handler: TypeAlias = Callable[[Request, Service], Awaitable[Response]]
@@ -46,7 +46,7 @@ async def get_health(request: Request, service: Service) -> Response:
 
 
 async def get_metrics(request: Request, service: Service) -> Response:
-    if prefers_prometheus(", ".join(request.headers.getlist("accept"))):
+    if prefers_prometheus(header_list(request, "accept")):
         body, media_type = service.prometheus()
         return plain_response(body, media_type, headers={"vary": "accept"})
     return json_response(service.metrics(), headers={"vary": "accept"})
@@ -122,8 +122,8 @@ async def get_run(request: Request, service: Service) -> Response:
 async def get_events(request: Request, service: Service) -> Response:
     if request.method == "HEAD":
         return plain_response(b"", EVENT_STREAM)
-    stream = service.subscribe()
-    return ServerSentEvents(stream, ("status", service.status()), request.app.state.open_streams)
+    first = ("status", service.status())
+    return ServerSentEvents(service.subscribe(), first, request.app.state.open_streams)
 
 
 async def get_openapi(request: Request, service: Service) -> Response:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from exposr_api.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
 from exposr_api.errors import ApiError
 from exposr_api.protocols import ModelStore, PublishedFile
-from exposr_api.responses import SAFE_HEADERS, not_modified, wait_for_disconnect
+from exposr_api.responses import SAFE_HEADERS, header_list, not_modified, wait_for_disconnect
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -48,9 +48,9 @@ async def serve_published_file(request: Request, models: ModelStore) -> Response
         "cache-control": IMMUTABLE,
         "accept-ranges": "bytes",
     }
-    if not matches_strongly(request.headers.get("if-match"), etag):
+    if not matches_strongly(header_list(request, "if-match"), etag):
         raise ApiError("precondition_failed", f"the file is {etag}; take the version's own ETag")
-    if matches_any(request.headers.get("if-none-match"), etag):
+    if matches_any(header_list(request, "if-none-match"), etag):
         return not_modified({name: headers[name] for name in ("etag", "cache-control")})
     size = published.size_bytes
     try:

@@ -43,9 +43,14 @@ def revalidated_response(request: Request, body: bytes, media_type: str = JSON) 
     """A body that may change at any time: 304 when the caller has these very bytes already."""
     etag = f'"{hashlib.sha256(body).hexdigest()}"'
     headers = {**REVALIDATE, "etag": etag}
-    if matches_any(request.headers.get("if-none-match"), etag):
+    if matches_any(header_list(request, "if-none-match"), etag):
         return not_modified(headers)
     return plain_response(body, media_type, headers=headers)
+
+
+def header_list(request: Request, name: str) -> str | None:
+    """A header whose value is a list, which may be spread over several lines; None without it."""
+    return ", ".join(request.headers.getlist(name)) if name in request.headers else None
 
 
 def not_modified(headers: Mapping[str, str]) -> Response:

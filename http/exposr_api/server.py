@@ -1,9 +1,11 @@
 """The API's server: uvicorn in a thread of the daemon, on a socket that was bound before.
 
-server = ApiServer(create_app(service, keys), "127.0.0.1", 8001)   # a busy port fails here
-server.start()
-...
-server.stop()
+    server = ApiServer(create_app(service, keys), "127.0.0.1", 8001)
+    server.start()
+    ...
+    server.stop()
+
+A port that is taken fails in the first line, before the daemon has started anything or said that it is ready.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class SmallService:
         return self.hub.subscribe()
 
 
-def exchange(server: ApiServer, request: bytes, timeout: float = 10.0) -> bytes:
+def exchange(server: ApiServer, request: bytes, timeout: float = 30.0) -> bytes:
     """Send raw bytes, return all that comes back until the server closes. The request should ask it to."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as connection:
         connection.sendall(request)

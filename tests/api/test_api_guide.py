@@ -73,7 +73,7 @@ curl -X POST http://localhost:8001/train -H "Authorization: Bearer test_api_key"
 def run_python(server: ApiServer, code: str) -> str:
     environment = {**os.environ, "EXPOSR_TRAINER_URL": server.address, "EXPOSR_TRAINER_API_KEY": KEY}
     finished = subprocess.run(
-        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
@@ -96,7 +96,7 @@ def test_the_curl_lines_get_the_guides_answers(server: ApiServer) -> None:
     answers = []
     for line in CURLS.strip().splitlines():
         command = shlex.split(line.replace("http://localhost:8001", server.address))
-        finished = subprocess.run([*command, "-sS"], capture_output=True, timeout=30, check=True)
+        finished = subprocess.run([*command, "-sS"], capture_output=True, timeout=60, check=True)
         answers.append(json.loads(finished.stdout))
     assert set(answers[0]["dataset_counts"]) >= {"total", "real", "ai_generated", "unlabeled"}
     assert answers[1]["total_images"] == 51

@@ -24,7 +24,7 @@ class Reader:
     """Reads an event stream line by line from a raw socket."""
 
     def __init__(self, server: ApiServer) -> None:
-        self.peer = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.peer = socket.create_connection(("127.0.0.1", server.port), timeout=30)
         self.peer.sendall(f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
         self.stream = self.peer.makefile("rb")
         self.status = int(self.stream.readline().split()[1])
@@ -56,7 +56,7 @@ def reader(server: ApiServer) -> Iterator[Reader]:
 
 
 def wait_for_clients(service: SmallService, count: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while service.hub.clients != count:
         assert time.monotonic() < deadline, service.hub.clients
         time.sleep(0.005)
@@ -127,6 +127,12 @@ def test_a_silent_stream_carries_heartbeats(server: ApiServer, monkeypatch: pyte
     while beats < 3:
         beats += reader.stream.readline().startswith(b":")
     reader.close()
+
+
+def test_a_fault_before_the_stream_begins_leaves_no_listener(client: TestClient, service: SmallService) -> None:
+    service.fault = ValueError("status failed")
+    assert client.get("/events", headers=AUTH).status_code == 500
+    assert service.hub.clients == 0
 
 
 def test_head_opens_no_stream(client: TestClient, service: SmallService) -> None:

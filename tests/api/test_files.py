@@ -99,6 +99,11 @@ def test_known_bytes_are_not_sent_again(client: TestClient, known: str) -> None:
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", ETAG)
 
 
+def test_a_list_of_tags_may_be_spread_over_several_headers(client: TestClient) -> None:
+    tags = [("If-None-Match", '"other"'), ("If-None-Match", ETAG), *AUTH.items()]
+    assert client.get(PATH, headers=tags).status_code == 304  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("known", ['"other"', SHA256, f'"{SHA256}', "", '"*"', f'"x{SHA256}"'])
 def test_other_tags_get_the_bytes(client: TestClient, known: str) -> None:
     assert client.get(PATH, headers=AUTH | {"If-None-Match": known}).status_code == 200

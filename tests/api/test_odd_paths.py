@@ -137,7 +137,7 @@ def test_over_sockets_where_no_client_tidies_the_path(planted: SmallService, ser
     for _ in range(OVER_SOCKETS):
         path = odd_path(chance)
         raw = path.encode("utf-8", "surrogatepass")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as peer:
             peer.sendall(b"GET " + raw + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
             peer.sendall(f"Authorization: Bearer {KEY}\r\n\r\n".encode())
             received = bytearray()

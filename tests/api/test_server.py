@@ -72,7 +72,7 @@ def test_a_body_too_large_is_answered_while_it_is_still_being_sent(server: ApiSe
 def test_a_body_without_end_is_cut_off(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER_BYTES", 1 << 20)
     chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as peer:
         peer.sendall(b"POST /train HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + AUTH_LINE + b"\r\n")
         with pytest.raises(OSError):  # reset, or a broken pipe
             for _ in range(10_000):
@@ -81,7 +81,7 @@ def test_a_body_without_end_is_cut_off(server: ApiServer, monkeypatch: pytest.Mo
 
 def test_too_many_connections_are_refused_politely(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 5)
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(5)]
+    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(5)]
     for peer in idle:  # an answer on each proves that the server has taken it
         peer.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
         assert peer.recv(65536).startswith(b"HTTP/1.1 200")
@@ -89,7 +89,7 @@ def test_too_many_connections_are_refused_politely(server: ApiServer, monkeypatc
     assert (status, headers["retry-after"], error_code(body)) == (503, "5", "busy")
     for peer in idle:
         peer.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while head_of(exchange(server, b"GET /status HTTP/1.1\r\n" + CLOSE + b"\r\n"))[0] != 200:
         assert time.monotonic() < deadline
 
@@ -99,7 +99,7 @@ def test_a_connection_that_never_finishes_its_request_is_closed(
 ) -> None:
     monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
     address = ("127.0.0.1", server.port)
-    with socket.create_connection(address, timeout=10) as silent, socket.create_connection(address, timeout=10) as slow:
+    with socket.create_connection(address, timeout=30) as silent, socket.create_connection(address, timeout=30) as slow:
         slow.sendall(b"GET /status HTTP/1.1\r\nX-Slow: ")
         assert silent.recv(1) == b""
         assert slow.recv(1) == b""
@@ -151,23 +151,20 @@ def test_start_and_stop_leave_the_port_free(app: Starlette) -> None:
 
 def test_the_heartbeat_moves_while_the_server_lives(server: ApiServer) -> None:
     before = server.heartbeat()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while server.heartbeat() == before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_a_server_that_dies_says_so(app: Starlette, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_dies_says_so(app: Starlette) -> None:
     server = ApiServer(app, "127.0.0.1", 0)
-    server.start()
     server._server.config.callback_notify = _die  # what uvicorn awaits in its own loop
-    server._server.last_notified = 0
-    deadline = time.monotonic() + 5
-    while server.is_alive():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    server.start()
+    server._thread.join(30)
+    assert not server.is_alive()
     assert "out of luck" in server.failure
-    server.stop()
+    assert server.stop()
 
 
 async def _die() -> None:
@@ -178,7 +175,7 @@ def test_stop_ends_event_streams_and_does_not_wait_for_a_stuck_reader(app: Starl
     service.models.publish(b"w" * 30_000_000)
     server = ApiServer(app, "127.0.0.1", 0)
     server.start()
-    peers = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(2)]
+    peers = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(2)]
     for peer, path in zip(peers, (b"/events", b"/models/vit/v1/weights.pt"), strict=True):
         peer.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + AUTH_LINE + b"\r\n")
         assert peer.recv(12) == b"HTTP/1.1 200"
@@ -190,7 +187,7 @@ def test_stop_ends_event_streams_and_does_not_wait_for_a_stuck_reader(app: Starl
 
 
 def start_download(server: ApiServer) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=30)
     peer.sendall(b"GET /models/vit/v1/weights.pt HTTP/1.1\r\nHost: x\r\n" + AUTH_LINE + b"\r\n")
     assert peer.recv(12) == b"HTTP/1.1 200"
     return peer
@@ -198,7 +195,7 @@ def start_download(server: ApiServer) -> socket.socket:
 
 def wait_until_closed(file: Path) -> None:
     """Until this process has the file open no more."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while is_open(file):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -222,7 +219,7 @@ def test_a_reader_that_takes_nothing_is_cut_off(
 
 def test_garbage_behind_a_request_cannot_get_into_its_answer(server: ApiServer, service: SmallService) -> None:
     service.models.publish(b"w" * 3_000_000)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as peer:
         request = b"GET /models/vit/v1/weights.pt HTTP/1.1\r\nHost: x\r\n" + AUTH_LINE
         peer.sendall(request + b"Transfer-Encoding: chunked\r\n\r\n")
         received = bytearray(peer.recv(65536))
