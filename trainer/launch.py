@@ -55,7 +55,7 @@ def torchrun_command(settings: Settings, folder: Path) -> list[str] | None:
 
 def run_ranks(command: list[str]) -> int:
     """Run torchrun to its end; SIGTERM and SIGINT reach every rank, which saves its state and leaves."""
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # ranks set their own number of threads
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # torchrun would say so; ranks set their own number of threads
     process = subprocess.Popen(command, env=environment)
     stopping = False
 

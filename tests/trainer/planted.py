@@ -14,7 +14,7 @@ from PIL import Image
 from trainer.snapshot import Sample
 from utils.metadata import LABELS, Label
 
-MASTER = 384  # side of the pictures before anything is planted (pixels)
+MASTER = 256  # side of the pictures before anything is planted (pixels)
 CAMERA_TAGS = {271: "Maker", 272: "Model X", 306: "2026:01:01 12:00:00", 36867: "2026:01:01 12:00:00"}
 
 
@@ -33,7 +33,7 @@ def _resized(image: Image.Image, side: int) -> bytes:
 VARIANTS: dict[str, tuple[Callable[[Image.Image, int], bytes], Callable[[Image.Image, int], bytes]]] = {
     "format": (lambda image, _: encoded(image, quality=90), lambda image, _: encoded(image, "PNG")),
     "jpeg_quality": (lambda image, _: encoded(image, quality=95), lambda image, _: encoded(image, quality=60)),
-    "size": (lambda image, _: _resized(image, 360), lambda image, _: _resized(image, 288)),
+    "size": (lambda image, _: _resized(image, 240), lambda image, _: _resized(image, 176)),
     "exif": (_with_exif, lambda image, _: encoded(image, quality=90)),
 }
 

@@ -39,7 +39,7 @@ class Probed:
         return self.scorer.logits([GroupedSample(sample, sample.sha256, "test") for sample in samples])
 
 
-def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, washed: bool = True, size: int = 128) -> Probed:
+def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, washed: bool = True, size: int = 96) -> Probed:
     """Train a head on the train part of `samples`."""
     torch.set_num_threads(1)
     settings = Model(image_size=size, short_side_max=2 * size, architecture="mobilenetv2_100")

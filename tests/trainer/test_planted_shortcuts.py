@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from trainer.audit import run_audit
 from utils.config_training import Audit
 
-TRAINED, TESTED = 40, 80
-TOLERANCE = 0.12  # three standard errors of an AUC over 80 pictures; bench/planted_shortcuts.py asks for 0.05
+TRAINED, TESTED = 24, 60
+TOLERANCE = 0.15  # two standard errors of an AUC over 60 pictures; bench/planted_shortcuts.py asks for 0.05
 AUDITED_AS = {"format": "format", "jpeg_quality": "quality", "size": "", "exif": "exif"}
 
 

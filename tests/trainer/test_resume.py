@@ -25,14 +25,15 @@ FROZEN = {"mode": "frozen", "epochs": 4, "threads": 1}
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM), str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=(folder / "log.txt").open("a"),
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
+    with (folder / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", str(PROGRAM), str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
 
 
 def run(folder: Path, phase: str = "", lines: int = 0, number: signal.Signals = signal.SIGKILL) -> int:

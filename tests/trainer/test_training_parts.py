@@ -1,0 +1,131 @@
+"""Sampling, ladder, cache, snapshot, launch: the decisions and stores of a training."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.embedding_cache import EmbeddingCache
+from trainer.ladder import first_rung, next_rung
+from trainer.launch import torchrun_command
+from trainer.sampling import BatchOrder, epoch_order, sampling_weights
+from trainer.snapshot import Sample, read_snapshot, write_snapshot
+from trainer.types import GroupedSample
+from utils.config_training import Training
+from utils.errors import StopRunError
+
+
+def grouped(number: int, label: str, generator: str | None = None) -> GroupedSample:
+    name = f"{number:064x}"
+    sample = Sample(name, name, name, 1, label, "manual", "jpeg", 8, 8, False, generator=generator)  # type: ignore[arg-type]
+    return GroupedSample(sample, name, "train")
+
+
+def test_labels_are_drawn_equally_and_prolific_generators_by_the_root() -> None:
+    samples = [grouped(n, "real") for n in range(10)]
+    samples += [grouped(100 + n, "ai_generated", "a" if n < 64 else "b") for n in range(80)]
+    weights = sampling_weights(samples)
+    assert weights[:10].sum() == pytest.approx(0.5)
+    assert weights[10:74].sum() == pytest.approx(2 * weights[74:].sum())
+    drawn = np.concatenate([epoch_order(weights, 0, epoch) for epoch in range(20)])
+    assert (drawn < 10).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    count=st.integers(2, 60), batch=st.integers(1, 9), ranks=st.integers(1, 4), epochs=st.integers(1, 3), data=st.data()
+)
+def test_ranks_share_one_order_and_resume_in_the_middle(
+    count: int, batch: int, ranks: int, epochs: int, data: st.DataObject
+) -> None:
+    weights = np.full(count, 1 / count)
+
+    def batches(rank: int, of: int, size: int, first_step: int = 0) -> list[list[tuple[int, int, int]]]:
+        order = BatchOrder(weights, seed=3, epochs=epochs, batch=size, rank=rank, ranks=of, first_step=first_step)
+        drawn = [[(draw.index, draw.epoch, draw.number) for draw in batch] for batch in order]
+        assert len(drawn) == len(order)
+        return drawn
+
+    alone = batches(0, 1, batch * ranks)
+    together = [sorted(chain(*parts)) for parts in zip(*(batches(r, ranks, batch) for r in range(ranks)), strict=True)]
+    assert together == [sorted(step) for step in alone]
+    first_step = data.draw(st.integers(0, len(alone)))
+    assert batches(0, 1, batch * ranks, first_step) == alone[first_step:]
+    for epoch in range(epochs):
+        numbers = {number for step in alone for _, of, number in step if of == epoch}
+        assert numbers == set(range(len(numbers)))  # each draw once
+
+
+def test_the_ladder_begins_low_and_climbs_only_when_the_head_does_not_satisfy() -> None:
+    facts = {"train": 200, "pretrained": True, "on_gpu": False, "small": True}
+    auto = Training()
+    assert first_rung(auto, scarcer=30, **facts).mode == "frozen"
+    assert first_rung(auto, scarcer=5_000, **facts).mode == "full"
+    assert first_rung(auto, scarcer=5_000, **{**facts, "small": False}).mode == "lora"
+    assert first_rung(auto, scarcer=50_000, **{**facts, "on_gpu": True, "small": False}).mode == "full"
+    assert first_rung(auto, scarcer=5_000, **{**facts, "pretrained": False}).mode == "frozen"
+    assert first_rung(Training(mode="lora"), scarcer=1, **facts).mode == "lora"
+    assert first_rung(Training(epochs=7), scarcer=30, **facts).epochs == 7
+    assert next_rung(auto, 0.95, scarcer=100, **facts) is None
+    assert next_rung(auto, 0.7, scarcer=30, **facts) is None
+    assert next_rung(Training(mode="frozen"), 0.7, scarcer=100, **facts) is None
+    higher = next_rung(auto, 0.7, scarcer=100, **facts)
+    assert higher is not None
+    assert (higher.mode, "0.70" in higher.reason) == ("full", True)
+
+
+def test_the_cache_gives_back_what_was_put_in_and_forgets_the_oldest(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path / "cache.sqlite", max_bytes=10_000)
+    rows = {f"{n:064x}": np.random.default_rng(n).normal(size=(2, 100)).astype(np.float32) for n in range(8)}
+    cache.add("old", rows)
+    cache.add("new", {name: row + 1 for name, row in rows.items()})
+    found = cache.find("old", [*rows, "unknown"])
+    assert found.keys() == rows.keys()
+    assert all(np.array_equal(found[name], row) for name, row in rows.items())
+    cache.add("old", {name: row * 0 for name, row in rows.items()})
+    assert np.array_equal(cache.find("old", list(rows))[f"{0:064x}"], rows[f"{0:064x}"])
+    assert cache.shrink() == 1
+    assert cache.find("new", list(rows)) == {}
+    assert len(cache.find("old", list(rows))) == 8
+
+
+def test_a_snapshot_reads_back_and_its_fingerprint_knows_labels_not_paths(tmp_path: Path) -> None:
+    samples = [grouped(n, "real").sample for n in (3, 1, 2)]
+    written = write_snapshot(tmp_path / "snapshot.jsonl", [*samples, samples[0]])
+    assert read_snapshot(tmp_path / "snapshot.jsonl") == written
+    assert [sample.id[-1] for sample in written.samples] == ["1", "2", "3"]
+    moved = write_snapshot(tmp_path / "moved.jsonl", [replace(sample, path="x/" + sample.path) for sample in samples])
+    turned = write_snapshot(tmp_path / "turned.jsonl", [replace(sample, label="ai_generated") for sample in samples])
+    assert moved.fingerprint == written.fingerprint != turned.fingerprint
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"id": "x"}', '{"label": "maybe"}'])
+def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "snapshot.jsonl"
+    write_snapshot(file, [grouped(1, "real").sample])
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(StopRunError, match="line 2"):
+        read_snapshot(file)
+
+
+def test_ranks_are_started_only_where_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert torchrun_command(Training(), tmp_path) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert torchrun_command(Training(launch="single"), tmp_path) is None
+    assert torchrun_command(Training(devices=1), tmp_path) is None
+    command = torchrun_command(Training(), tmp_path)
+    assert command is not None
+    assert command[command.index("--nproc-per-node") + 1] == "2"
+    assert command[-5:] == [sys.executable, "-P", "-m", "trainer", "--job", str(tmp_path)][-5:]
+    several = torchrun_command(Training(nodes=2, rendezvous_endpoint="host:29400"), tmp_path)
+    assert several is not None
+    assert "--standalone" not in several
+    assert several[several.index("--rdzv-endpoint") + 1] == "host:29400"
