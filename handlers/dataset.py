@@ -8,7 +8,6 @@ events may have been lost, and every `scheduler.reconcile_interval_seconds`.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,7 +16,7 @@ from handlers.guard import WatchGuard
 from handlers.marks import Marks
 from handlers.reconcile import Reconciler
 from handlers.rows import Counts, Problem, SampleRow
-from handlers.schema import INDEX_FILE, connect_reader
+from handlers.schema import INDEX_FILE, connect_reader, is_broken
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.health import PartHealth
@@ -141,13 +140,16 @@ class Dataset:
             seconds, folders = reconciler.compare_all()
             self._guard.expect_watches(folders)
             self._rest(seconds)
+            self._publish(reconciler.count())  # with what is pending now, before anybody is told that we are ready
             self._ready = True
         elif self._marks_are_due(now):
             self._rest(reconciler.compare(*self._marks.take()))
         reconciler.advance()
         if reconciler.confirm_after is not None:
             self._next_whole = min(self._next_whole, reconciler.confirm_after)
-        self._publish(reconciler)
+        counts = reconciler.fresh_counts()
+        if counts is not None:
+            self._publish(counts)
 
     def _marks_are_due(self, now: float) -> bool:
         """A burst is given a moment to grow, and scans a rest in proportion to what they cost."""
@@ -161,6 +163,10 @@ class Dataset:
         return True
 
     def _open(self) -> Reconciler:
+        if self._reconciler is not None and not self._reconciler.is_index_there():
+            log.warning("index_deleted", file=str(self._index_file))
+            self._reconciler.close()
+            self._reconciler = None
         if self._reconciler is None:
             self._reconciler = Reconciler(self._config, self._clock, self._wake.set)
             self._next_whole = 0.0
@@ -188,11 +194,10 @@ class Dataset:
         reconciler, self._reconciler = self._reconciler, None
         if reconciler is not None:
             with contextlib.suppress(Exception):
-                reconciler.close(broken=_is_corruption(error))
+                reconciler.close(broken=is_broken(error))
 
-    def _publish(self, reconciler: Reconciler) -> None:
-        counts = reconciler.fresh_counts()
-        if counts is None or counts == self._counts:
+    def _publish(self, counts: Counts) -> None:
+        if counts == self._counts:
             return
         self._counts = counts
         try:
@@ -209,9 +214,3 @@ class Dataset:
         if self._marked_at is not None:
             due.append(max(self._marked_at + DEBOUNCE_SECONDS, self._rest_until))
         return max(0.0, min(due) - now)
-
-
-def _is_corruption(error: Exception) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
-    )

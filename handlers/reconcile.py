@@ -40,6 +40,7 @@ class Reconciler:
         self._file = config.storage.state_path / INDEX_FILE
         self._limits = CheckLimits.from_settings(intake)
         self._index = Index(self._file)
+        self._inode = self._file.stat().st_ino
         self._is_pool_lent = lent_pool is not None
         self._pool = lent_pool or CheckPool(
             intake.workers, self._limits, intake.check_timeout_seconds, intake.check_memory_mb
@@ -62,6 +63,13 @@ class Reconciler:
             if broken:
                 log.warning("index_set_aside", kept_as=str(set_aside(self._file)))
                 remove_side_files(self._file)
+
+    def is_index_there(self) -> bool:
+        """Whether the file that is open is still the one at its place: it may be deleted at any time."""
+        try:
+            return self._file.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def compare_all(self) -> tuple[float, int]:
         """Scan everything; seconds it took, and the number of folders."""

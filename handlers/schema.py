@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from utils.errors import SkipItemError
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -60,18 +61,40 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 """
 
 
+class ForeignIndexError(SkipItemError):
+    """A database, but not one that this version made."""
+
+
+# what passes, or what an operator has to end; any other error means that the file is not what we made
+PASSING = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT),
+    }
+)
+
+
+def is_broken(error: Exception) -> bool:
+    """Whether the index has to be made anew. Full disks, locks and permissions are no reason."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.DatabaseError) and code is not None and code & 0xFF not in PASSING
+
+
 def open_index(file: Path) -> sqlite3.Connection:
     """A usable index at `file`: the one that is there, or a new one after setting aside what cannot be used."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        _create(file)
     try:
         return _connect(file)
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise  # another process holds it; it is not broken
+    except ForeignIndexError as error:
         reason = str(error)
     except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise
         reason = str(error)
     log.warning("index_set_aside", file=str(file), reason=reason, kept_as=str(set_aside(file)))
+    _create(file)
     return _connect(file)
 
 
@@ -103,17 +126,20 @@ def _connect(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, never consistency
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
-            _create(connection)
-        elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError(f"not our index, or of another version ({application:#x}, {version})")
+        if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+            raise ForeignIndexError(f"not our index, or of another version ({application:#x}, {version})")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _create(file: Path) -> None:
+    """Beside its place, then renamed: a reader never sees an index without tables."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    remove_side_files(file)
     header = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-    connection.executescript("BEGIN;" + TABLES + header + "COMMIT;")
+    with contextlib.closing(sqlite3.connect(new)) as connection:
+        connection.executescript("BEGIN;" + TABLES + header + "COMMIT;")
+    new.replace(file)

@@ -1,0 +1,241 @@
+"""The data set as the daemon runs it: a thread, a watcher and real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from dataset_kit import Folder, draw, wait_for
+
+from handlers.dataset import Dataset
+from handlers.rows import Counts
+from handlers.schema import INDEX_FILE
+from utils.clock import SystemClock
+
+WATCH = """
+import json, pathlib, sys, time
+from handlers.dataset import Dataset
+from utils.clock import SystemClock
+from utils.config_loader import config_from_job
+
+config = config_from_job(json.loads(pathlib.Path(sys.argv[1]).read_text()))
+dataset = Dataset(config, SystemClock(), lambda counts: print(counts.total, flush=True))
+dataset.start()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of twelve pictures outside the data folder."""
+    tree = tmp_path / "tree"
+    for number in range(12):
+        folder = tree / f"{number % 3}" / "deep"
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(100 + number).save(folder / f"{number}.{('png', 'jpg', 'webp')[number % 3]}")
+    return tree
+
+
+def copy(tree: Path, target: Path) -> None:
+    subprocess.run(["cp", "-r", tree, target], check=True)
+
+
+def move(tree: Path, target: Path) -> None:
+    subprocess.run(["mv", tree, target], check=True)
+
+
+def link(tree: Path, target: Path) -> None:
+    subprocess.run(["cp", "-rl", tree, target], check=True)
+
+
+def extract(tree: Path, target: Path) -> None:
+    target.mkdir()
+    subprocess.run(f"tar c -C {tree} . | tar x -C {target}", shell=True, check=True)
+
+
+@pytest.mark.parametrize("bring", [copy, move, link, extract])
+def test_a_tree_counts_however_it_comes_and_goes(dataset: Dataset, folder: Folder, tree: Path, bring: object) -> None:
+    wait_for(dataset.ready)
+    target = folder.root / "ai_generated"
+    bring(tree, target)  # type: ignore[operator]
+    wait_for(lambda: dataset.counts() == Counts(total=12, ai_generated=12))
+    assert len(list(dataset.labelled_samples())) == 12
+    shutil.rmtree(target)
+    wait_for(lambda: dataset.counts() == Counts())
+    wait_for(lambda: not folder.metadata_files())
+
+
+def test_counts_come_from_the_index_at_once_and_nothing_blocks(folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    first = Dataset(folder.config, SystemClock())
+    first.start()
+    wait_for(lambda: first.counts().real == 1)
+    first.stop()
+    second = Dataset(folder.config, SystemClock())
+    second.start()
+    assert second.counts() == Counts(total=1, real=1)
+    second.stop()
+    assert not second.health().ok
+
+
+def test_a_metadata_edit_changes_the_counts(dataset: Dataset, folder: Folder) -> None:
+    folder.picture("inbox/a.png", 1)
+    wait_for(lambda: dataset.counts().unlabeled == 1)
+    wait_for(lambda: bool(folder.metadata_files()))
+    (metadata,) = folder.metadata_files()
+    metadata.write_text(metadata.read_text().replace('"label": null', '"label": "real"'))
+    wait_for(lambda: dataset.counts() == Counts(total=1, real=1))
+
+
+def test_a_file_that_arrives_slowly_counts_when_it_is_whole(dataset: Dataset, folder: Folder) -> None:
+    whole = folder.picture("outside.png", 1).read_bytes()
+    (folder.root / "outside.png").unlink()
+    wait_for(lambda: dataset.counts() == Counts())
+    with (folder.root / "slow.png").open("wb") as stream:
+        stream.write(whole[: len(whole) // 2])
+        stream.flush()
+        wait_for(lambda: dataset.counts().rejected == 1)  # longer than it may settle
+        stream.write(whole[len(whole) // 2 :])
+    wait_for(lambda: dataset.counts() == Counts(total=1, unlabeled=1))
+
+
+def test_the_data_folder_may_go_and_come_back(dataset: Dataset, folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    shutil.rmtree(folder.root)
+    wait_for(lambda: dataset.counts() == Counts())
+    wait_for(folder.root.is_dir)
+    folder.picture("real/b.png", 2)
+    wait_for(lambda: dataset.counts().real == 1)
+    aside = folder.base / "aside"
+    folder.root.rename(aside)
+    wait_for(lambda: dataset.counts() == Counts())
+    shutil.rmtree(folder.root)
+    aside.rename(folder.root)
+    wait_for(lambda: dataset.counts().real == 1)
+    folder.picture("real/c.png", 3)
+    wait_for(lambda: dataset.counts().real == 2)
+
+
+def test_a_dead_watcher_is_noticed_and_replaced(dataset: Dataset, folder: Folder) -> None:
+    wait_for(lambda: dataset.ready() and dataset._guard._watcher is not None)
+    watcher = dataset._guard._watcher
+    assert watcher is not None and watcher._observer is not None
+    watcher._observer.stop()  # as an exception in one of its threads would
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    assert dataset._guard.restarts == 1
+
+
+def test_an_index_broken_while_running_is_made_anew(dataset: Dataset, folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    reconciler = dataset._reconciler
+    assert reconciler is not None
+    reconciler._index._db.execute("DROP TABLE samples")
+    folder.picture("real/b.png", 2)
+    dataset.request_reconcile()
+    wait_for(lambda: dataset.counts() == Counts(total=2, real=2))
+    wait_for(lambda: dataset.health().ok)
+
+
+def test_an_index_deleted_while_running_is_made_anew(dataset: Dataset, folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    for file in (folder.base / "state").iterdir():
+        file.unlink()
+    wait_for((folder.base / "state" / INDEX_FILE).exists)
+    wait_for(lambda: [sample.path for sample in dataset.labelled_samples()] == ["real/a.png"])
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b""])
+def test_a_foreign_index_file_is_set_aside(folder: Folder, content: bytes) -> None:
+    state = folder.base / "state"
+    state.mkdir()
+    (state / INDEX_FILE).write_bytes(content)
+    folder.picture("real/a.png", 1)
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: dataset.counts().real == 1)
+    dataset.stop()
+    assert (state / f"{INDEX_FILE}.set-aside").read_bytes().startswith(content[:100])
+
+
+def test_another_programs_database_is_set_aside(folder: Folder) -> None:
+    state = folder.base / "state"
+    state.mkdir()
+    with sqlite3.connect(state / INDEX_FILE) as db:
+        db.execute("CREATE TABLE theirs (a)")
+    db.close()
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(dataset.ready)
+    dataset.stop()
+    assert (state / f"{INDEX_FILE}.set-aside").exists()
+
+
+def test_polling_does_without_events_and_says_so(folder: Folder) -> None:
+    intake = folder.config.intake.model_copy(update={"watcher": "polling"})
+    dataset = Dataset(folder.config.model_copy(update={"intake": intake}), SystemClock())
+    dataset.start()
+    wait_for(dataset.ready)
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    health = dataset.health()
+    assert health.ok and "polling" in health.reason
+    dataset.stop()
+
+
+def test_a_listener_that_fails_stops_nothing(folder: Folder) -> None:
+    def fail(counts: Counts) -> None:
+        raise RuntimeError("listener")
+
+    dataset = Dataset(folder.config, SystemClock(), fail)
+    dataset.start()
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts().real == 1)
+    folder.picture("real/b.png", 2)
+    wait_for(lambda: dataset.counts().real == 2)
+    assert dataset.health().ok
+    dataset.stop()
+
+
+def test_the_heartbeat_goes_on(dataset: Dataset) -> None:
+    before = dataset.heartbeat()
+    wait_for(lambda: dataset.heartbeat() > before)
+
+
+def test_counts_equal_the_files_after_a_kill_at_any_moment(folder: Folder, tree: Path) -> None:
+    settings = folder.base / "settings.json"
+    settings.write_text(folder.config.model_dump_json())
+    command = [sys.executable, "-P", "-c", WATCH, str(settings)]
+    for kills, target in enumerate(("real", "ai_generated", "inbox")):
+        copy(tree, folder.root / target)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(1 + kills):
+                process.stdout.readline()
+            children = psutil.Process(process.pid).children()
+            os.kill(process.pid, signal.SIGKILL)
+        psutil.wait_procs(children, timeout=10)
+    shutil.rmtree(folder.root / "inbox" / "0")
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: dataset.ready() and dataset.counts().pending == 0)
+    assert dataset.counts() == Counts(total=0, conflicts=12, duplicates=12 + 8)
+    shutil.rmtree(folder.root / "ai_generated")
+    wait_for(lambda: dataset.counts() == Counts(total=12, real=12, duplicates=8))
+    dataset.stop()
+
+
+def test_the_data_set_imports_no_imaging_library() -> None:
+    program = "import sys, handlers.dataset; print([m for m in ('PIL', 'numpy', 'torch') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
