@@ -15,6 +15,7 @@ import typer
 from daemon import cli_data, cli_models, cli_upkeep
 from daemon.cli_options import ConfigOption, JsonOption, as_json, read_config
 from utils.errors import ConfigError, ExposrError, RetryLaterError
+from utils.logs import configure_logging
 from utils.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,12 +31,10 @@ app = typer.Typer(
     help="Keeps Exposr's detector of AI-generated pictures fresh: collects, watches, trains, publishes, serves.",
     epilog="Start with: exposr-trainer demo. Every setting is explained in config.example.toml.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.add_typer(cli_models.app, name="models")
-cli_data.register(app)
-cli_upkeep.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -50,7 +49,7 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    configure_logging("warning")  # what a command has to say is its output; serve logs more
 
 
 @app.command()
@@ -94,9 +93,8 @@ def sandbox(
 ) -> None:
     """Serve a local stand-in of the sources' APIs over a folder of pictures; its key is "sandbox"."""
     from scrapers.sandbox.server import run_sandbox
-    from utils.logs import configure_logging
 
-    configure_logging()
+    configure_logging("info")
     run_sandbox(host, port, pictures)
 
 
@@ -171,12 +169,15 @@ def doctor(config: ConfigOption = None) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
+app.add_typer(cli_models.app, name="models")
+cli_data.register(app)
+cli_upkeep.register(app)
+
+
 def _run_and_show(kind: RunKind, config: Path | None, chosen: dict[str, Any]) -> Any:
     from daemon.foreground import run_now
     from daemon.progress_view import ProgressView
-    from utils.logs import configure_logging
 
-    configure_logging("warning")
     with ProgressView() as view:
         return run_now(read_config(config), kind, chosen, view)
 

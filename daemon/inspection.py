@@ -43,6 +43,8 @@ def render_status(status: Mapping[str, Any]) -> str:
         f"last training {status['last_train'] or 'never'}",
     ]
     for kind, plan in status.get("plan", {}).items():
+        if plan["code"] == "starting":
+            continue
         when = f" (due {plan['at']})" if plan.get("at") else ""
         lines.append(f"next {kind:<8} {plan['reason']}{when}")
     for kind, run in status.get("running", {}).items():
