@@ -34,7 +34,7 @@ BACKLOG = 512
 KEEP_ALIVE_SECONDS = 30
 GRACE_SECONDS = 1.0  # for answers in flight at a stop; what takes longer is a download, and that can be resumed
 CANCEL_SECONDS: Final = 3  # after which even an answer whose connection is gone is given up
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 # Process-wide. A thread of the daemon that computes (a large reconcile) keeps the interpreter this long when the API
 # wants it: beside one, /status took 27 ms in the median at Python's own 5 ms, and 13 ms at 1 ms.
 SWITCH_SECONDS = 0.001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from api_double import AUTH, KEY, SmallService, exchange, head_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -83,6 +83,7 @@ def test_each_of_several_keys_works(service: SmallService) -> None:
         assert client.get("/metrics", headers={"Authorization": "Bearer fourth"}).status_code == 401
 
 
+@settings(deadline=None)
 @given(key=st.text(min_size=1).filter(str.strip), token=st.binary())
 def test_a_token_is_accepted_exactly_when_it_is_the_key(key: str, token: bytes) -> None:
     keys = Keys([key.encode("utf-8", "replace")])

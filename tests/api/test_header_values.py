@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exposr_api.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
@@ -15,6 +15,7 @@ RANGE_LIKE = st.from_regex(r"\A(bytes|Bytes|lines)= ?[0-9]{0,6}-?[0-9]{0,6}(,[0-
 NUMBERS = st.integers(0, 200)
 
 
+@settings(deadline=None)
 @given(header=HEADERS | RANGE_LIKE, size=NUMBERS)
 def test_a_range_is_inside_the_file_or_none_or_refused(header: str, size: int) -> None:
     try:
@@ -24,6 +25,7 @@ def test_a_range_is_inside_the_file_or_none_or_refused(header: str, size: int) -
     assert found is None or 0 <= found.start < found.stop <= size
 
 
+@settings(deadline=None)
 @given(first=NUMBERS, last=NUMBERS, size=st.integers(1, 200))
 def test_first_and_last_are_both_included(first: int, last: int, size: int) -> None:
     header = f"bytes={first}-{last}"
@@ -38,6 +40,7 @@ def test_first_and_last_are_both_included(first: int, last: int, size: int) -> N
         assert bytes(range(size))[found.start : found.stop] == bytes(range(first, min(last + 1, size)))
 
 
+@settings(deadline=None)
 @given(count=st.integers(1, 300), size=st.integers(1, 200))
 def test_a_suffix_is_the_end_of_the_file(count: int, size: int) -> None:
     found = requested_range(f"bytes=-{count}", None, TAG, size)
@@ -45,12 +48,14 @@ def test_a_suffix_is_the_end_of_the_file(count: int, size: int) -> None:
     assert bytes(range(size))[found.start : found.stop] == bytes(range(size))[-count:]
 
 
+@settings(deadline=None)
 @given(if_range=HEADERS)
 def test_a_resume_of_anything_but_these_bytes_starts_again(if_range: str) -> None:
     found = requested_range("bytes=1-", if_range, TAG, 10)
     assert (found is not None) == (if_range.strip() == TAG)
 
 
+@settings(deadline=None)
 @given(header=HEADERS)
 def test_tags_match_only_when_they_are_named(header: str) -> None:
     if matches_any(header, TAG):
@@ -101,6 +106,7 @@ def test_everybody_else_gets_json(accept: str | None) -> None:
     assert not prefers_prometheus(accept)
 
 
+@settings(deadline=None)
 @given(accept=HEADERS)
 def test_no_accept_header_is_too_odd(accept: str) -> None:
     prefers_prometheus(accept)
