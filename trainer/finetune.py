@@ -129,12 +129,12 @@ def fine_tune(
     autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
     saved = reported = time.monotonic()
     with place.interrupts.deferred() as interrupts:
-        for pixels, targets in _batches(dataset, order, recipe.workers, place.on_gpu):
+        for pixels, targets in batches(dataset, order, recipe.workers, place.on_gpu):
             torch.manual_seed(recipe.seed * 1_000_003 + done * ranks.count + ranks.number)  # dropout and drop path
             _set_rates(optimizer, _rate(done, steps))
-            _train_mode(model)
+            train_mode(model)
             with autocast:
-                logits = model(_normalized(pixels.to(device, non_blocking=True), wash)).flatten()
+                logits = model(normalized(pixels.to(device, non_blocking=True), wash)).flatten()
             loss = binary_cross_entropy_with_logits(logits.float(), targets.to(device, torch.float32))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -175,7 +175,7 @@ def fine_tune(
     return history
 
 
-def _batches(dataset: WashedViews, order: BatchOrder, workers: int, on_gpu: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(dataset: WashedViews, order: BatchOrder, workers: int, on_gpu: bool) -> Iterator[tuple[Tensor, Tensor]]:
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=order,
@@ -193,7 +193,7 @@ def _quiet_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _normalized(pixels: Tensor, wash: Wash) -> Tensor:
+def normalized(pixels: Tensor, wash: Wash) -> Tensor:
     view = wash.preprocessing
     mean = torch.tensor(view.mean, device=pixels.device).view(3, 1, 1)
     deviation = torch.tensor(view.std, device=pixels.device).view(3, 1, 1)
@@ -232,7 +232,7 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = group["peak"] * rate
 
 
-def _train_mode(model: nn.Module) -> None:
+def train_mode(model: nn.Module) -> None:
     """Training, with the statistics of batch norms as they were: batches are small, and ranks must agree."""
     model.train()
     for module in model.modules():

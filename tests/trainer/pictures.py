@@ -48,12 +48,12 @@ def stored(data: Path, name: str, content: bytes, label: Label, **facts: Any) ->
     )
 
 
-def small_set(data: Path, count: int = 30) -> list[Sample]:
+def small_set(data: Path, count: int = 30, side: int = 96) -> list[Sample]:
     """`count` pictures of each label; the generated ones carry a faint grid, which a network can learn."""
     samples = []
     for number in range(count):
-        samples.append(stored(data, f"real/{number}.jpg", encoded(scene(number), quality=92), "real"))
-        marked = np.asarray(scene(1000 + number)).astype(np.int64)
+        samples.append(stored(data, f"real/{number}.jpg", encoded(scene(number, side, side), quality=92), "real"))
+        marked = np.asarray(scene(100_000 + number, side, side)).astype(np.int64)
         marked[::2, ::2] += 24
         image = Image.fromarray(np.clip(marked, 0, 255).astype(np.uint8))
         samples.append(
