@@ -74,7 +74,9 @@ class Budget:
         limits: dict[WindowName, int | None] = {"hour": self._hourly(), "day": self._settings.requests_per_day}
         for window, limit in limits.items():
             if limit:
-                waits.append((self._window_wait(WINDOW_SECONDS[window], usable(limit)), f"its {limit} calls of one {window}"))
+                waits.append(
+                    (self._window_wait(WINDOW_SECONDS[window], usable(limit)), f"its {limit} calls of one {window}")
+                )
         for row in self._ledger.read("SELECT * FROM quotas WHERE source = ?", self._source):
             if row["remaining"] is None or row["resets"] is None:
                 continue

@@ -34,6 +34,14 @@ EXHAUSTION_JITTER_SECONDS = 30.0  # after a quota's window ends, so that not eve
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful API answer. `payload` None: not modified since the ETag that was sent along."""
+
+    payload: Any
+    etag: str | None
+
+
 @dataclass(slots=True)
 class Client:
     """One source's way out. Nothing else in this folder sends a request."""
@@ -70,9 +78,9 @@ class Client:
         )
         self._retries = RetryBudget(self.clock)
 
-    async def page(self, query: str, cursor: str | None) -> Any:
-        """One page of a walk, as parsed JSON."""
-        return await self._api(self.module.page_url(self.settings, query, cursor))
+    async def page(self, query: str, cursor: str | None, etag: str | None = None) -> Reply:
+        """One page of a walk; with `etag` only if it has changed since."""
+        return await self._api(self.module.page_url(self.settings, query, cursor), etag)
 
     async def report_use(self, url: str) -> None:
         """Tell the source that an image is used (Unsplash's download tracking); counts like any call."""
@@ -91,10 +99,10 @@ class Client:
         self.allowed.check_image(variant.url)
         return await self._persist("image", variant.url, attempt)
 
-    async def _api(self, url: str) -> Any:
-        headers = self.module.headers(self.key)
+    async def _api(self, url: str, etag: str | None = None) -> Reply:
+        headers = {**self.module.headers(self.key), **({"If-None-Match": etag} if etag else {})}
 
-        async def attempt() -> Any:
+        async def attempt() -> Reply:
             async with self._api_turns.turn():
                 await self._wait_for_budget()
                 self.budget.spend()
@@ -107,8 +115,10 @@ class Client:
                 parked = self.budget.exhausted(error.window)
                 jitter = timedelta(seconds=self.dice.uniform(0, EXHAUSTION_JITTER_SECONDS))
                 raise ParkedError(parked.until + jitter, parked.reason) from error
+            if etag and answer.status == 304:
+                return Reply(None, etag)
             judge_status(answer)
-            return answer.json()
+            return Reply(answer.json(), answer.headers.get("etag"))
 
         self.allowed.check_api(url)
         return await self._persist("api", url, attempt)

@@ -24,6 +24,8 @@ from utils.config_sources import Source, is_loopback_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEFAULT_PORTS = {"https": 443, "http": 80}
+LANE_CONNECTIONS = 2  # an API's host and an image host
+KEEPALIVE_SECONDS = 15.0
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -156,19 +158,40 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 class GuardedTransport(httpx.AsyncBaseTransport):
     """httpx over connections that `CheckedBackend` has checked; no proxy, no redirects, no retries of its own."""
 
-    def __init__(
-        self, backend: httpcore.AsyncNetworkBackend, connections: int, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or ssl.create_default_context(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=15.0,
-            network_backend=backend,
-        )
+    def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None = None) -> None:
+        self._backend = backend
+        self._tls = tls or ssl.create_default_context()
+        self._lanes: list[httpcore.AsyncConnectionPool] = []
+        self._free: list[httpcore.AsyncConnectionPool] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._pool.handle_async_request(
+        lane = self._free.pop() if self._free else self._new_lane()
+        try:
+            response = await self._send(lane, request)
+        except BaseException:
+            self._free.append(lane)
+            raise
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Stream(response.stream, lambda: self._free.append(lane)),
+            extensions=response.extensions,
+        )
+
+    def _new_lane(self) -> httpcore.AsyncConnectionPool:
+        """A pool for one request at a time. A request's cost in a pool grows with the connections it holds (measured:
+        a quarter of all CPU time at 32), so each request has one to itself; the caller limits how many there are."""
+        lane = httpcore.AsyncConnectionPool(
+            ssl_context=self._tls,
+            max_connections=LANE_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=self._backend,
+        )
+        self._lanes.append(lane)
+        return lane
+
+    async def _send(self, lane: httpcore.AsyncConnectionPool, request: httpx.Request) -> httpcore.Response:
+        return await lane.handle_async_request(
             httpcore.Request(
                 method=request.method,
                 url=httpcore.URL(
@@ -182,24 +205,27 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 extensions=request.extensions,
             )
         )
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_Stream(response.stream),
-            extensions=response.extensions,
-        )
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        for lane in self._lanes:
+            await lane.aclose()
 
 
 class _Stream(httpx.AsyncByteStream):
-    def __init__(self, stream: Any) -> None:
+    """A body whose end frees its lane, once."""
+
+    def __init__(self, stream: Any, free: Callable[[], None]) -> None:
         self._stream = stream
+        self._free: Callable[[], None] | None = free
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
             yield chunk
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            free, self._free = self._free, None
+            if free is not None:
+                free()

@@ -38,7 +38,6 @@ log = get_logger(__name__)
 
 LOCK_FILE = "scrape.lock"
 REPORT_SECONDS = 0.5  # between two progress lines of a source
-SPARE_CONNECTIONS = 2  # for the API and redirects, beside the downloads
 
 ReportProgress = Callable[[str, int, int, Mapping[str, int]], None]
 
@@ -75,6 +74,7 @@ class Harvest:
     clock: Clock = field(default_factory=SystemClock)
     sleep: Sleep = asyncio.sleep
     dice: random.Random = field(default_factory=random.Random)
+    checks: CheckPool | None = None  # None: a pool of its own, by the settings
     _reported: dict[str, tuple[float, Mapping[str, int]]] = field(init=False, default_factory=dict)
 
     async def run(self) -> list[SourceOutcome]:
@@ -90,13 +90,7 @@ class Harvest:
                 repaired = shelf.repair()
                 if any(repaired.values()):
                     log.info("interrupted_store_repaired", **repaired)
-                checks = CheckPool(
-                    self.config.harvest.check_workers,
-                    CheckLimits.from_settings(self.config.intake),
-                    self.config.intake.check_timeout_seconds,
-                    self.config.intake.check_memory_mb,
-                )
-                stack.callback(checks.close)
+                checks = self.checks or stack.enter_context(make_check_pool(self.config))
                 return await self._run_sources(stack, ledger, shelf, checks)
 
     async def _run_sources(
@@ -139,7 +133,7 @@ class Harvest:
     ) -> SourceRun:
         settings, module = settings_of(self.config, name), SOURCES[name]
         backend = CheckedBackend(AllowList.of(settings).loopback())
-        transport = GuardedTransport(backend, settings.image_connections + SPARE_CONNECTIONS)
+        transport = GuardedTransport(backend)
         stack.push_async_callback(transport.aclose)
         client = Client(
             module=module,
@@ -182,6 +176,12 @@ class Harvest:
         if final or (counts != told and now - told_at >= REPORT_SECONDS):
             self._reported[run.name] = (now, counts)
             self.report(run.name, run.tally.total("stored"), run.planned, counts)
+
+
+def make_check_pool(config: Config) -> CheckPool:
+    """Decoding of what was downloaded, with the limits that hold for every image of the data folder."""
+    limits, intake = CheckLimits.from_settings(config.intake), config.intake
+    return CheckPool(config.harvest.check_workers, limits, intake.check_timeout_seconds, intake.check_memory_mb)
 
 
 def user_agent(contact: str) -> str:

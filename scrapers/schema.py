@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS walks (
     pages INTEGER NOT NULL DEFAULT 0,
     patience INTEGER NOT NULL DEFAULT 0,    -- idle pages that are expected: what a restarted walk has seen before
     restarts INTEGER NOT NULL DEFAULT 0,
+    etag TEXT,                     -- of the newest page, on the head walk's row
     updated REAL NOT NULL,
     PRIMARY KEY (source, query, kind)
 ) STRICT;

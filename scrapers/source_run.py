@@ -101,7 +101,8 @@ class SourceRun:
         self._ends_at = clock.monotonic() + max_seconds
         self._report = report
         self._walks = Walks(ledger, clock, self._module.name, self._settings.head_interval_seconds)
-        self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(BATCH)
+        # short, so that the next page is asked for only when this one is almost used up
+        self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(self._settings.image_connections)
         self._settled = asyncio.Event()
         self._queries: tuple[str, ...] = self._settings.queries or ("",)
         self._stored: Counter[str] = Counter()
@@ -229,8 +230,11 @@ class SourceRun:
 
     async def _fetch_page(self, walk: Walk) -> Step:
         try:
-            payload = await self._client.page(walk.query, walk.cursor)
-            page = self._module.read_page(payload, self._settings, walk.cursor)
+            reply = await self._client.page(walk.query, walk.cursor, walk.etag)
+            if reply.payload is None and walk.etag is not None:
+                self._walks.unchanged(walk)
+                return Step.MORE
+            page = self._module.read_page(reply.payload, self._settings, walk.cursor)
         except CursorError as error:
             log.info("walk_restarted", source=self.name, query=walk.query, reason=str(error))
             return Step.MORE if self._walks.restart(walk) else Step.DONE
@@ -245,7 +249,7 @@ class SourceRun:
         except (ParkedError, BlockedError) as error:
             self._no_pages = error  # what is queued already may still be fetched
             return Step.MORE
-        for state, why in self._walks.record(walk, page):
+        for state, why in self._walks.record(walk, page, reply.etag):
             self.tally.add(state, why)
         self._report(self)
         return Step.MORE

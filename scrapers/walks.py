@@ -34,6 +34,7 @@ class Walk:
     pages: int = 0
     patience: int = 0
     restarts: int = 0
+    etag: str | None = None  # of the newest page when it was last seen; for a head walk's first request
 
 
 class Walks:
@@ -74,16 +75,22 @@ class Walks:
         due = head is None or now - head["updated"] >= self._head_interval
         if due and query not in self._looked:
             self._looked.add(query)
-            self._begin(query, "head")
-            return Walk(self._source, query, "head", None)
+            etag = head["etag"] if head is not None else None
+            self._begin(query, "head", etag)
+            return Walk(self._source, query, "head", None, etag=etag)
         return _walk(backfill) if backfill["active"] else None
 
-    def record(self, walk: Walk, page: Page) -> list[tuple[State, str]]:
+    def record(self, walk: Walk, page: Page, etag: str | None = None) -> list[tuple[State, str]]:
         """Remember a page's items and the walk's new position, together. Returns what was decided at once."""
         with self._ledger.transaction() as db:
             new, decided = self._ledger.add_items(db, walk.source, walk.query, page.items)
             idle_pages = 0 if new else walk.idle_pages + 1
             self._move(db, walk, page.next_cursor, idle_pages, self._end(db, walk, page, new, idle_pages))
+            if walk.cursor is None:
+                db.execute(
+                    "UPDATE walks SET etag = ? WHERE source = ? AND query = ? AND kind = 'head'",
+                    (etag, walk.source, walk.query),
+                )
         return decided
 
     def _end(self, db: sqlite3.Connection, walk: Walk, page: Page, new: int, idle_pages: int) -> str:
@@ -134,6 +141,11 @@ class Walks:
             )
         return not hopeless
 
+    def unchanged(self, walk: Walk) -> None:
+        """The newest page is the one that is known: a head walk that ends with its first request."""
+        with self._ledger.transaction() as db:
+            self._move(db, walk, None, 0, "unchanged")
+
     def give_up(self, query: str) -> None:
         """The source will not answer this query, now or later."""
         with self._ledger.transaction() as db:
@@ -142,13 +154,13 @@ class Walks:
                 (FOR_GOOD, self._clock.now().timestamp(), self._source, query),
             )
 
-    def _begin(self, query: str, kind: Kind) -> None:
+    def _begin(self, query: str, kind: Kind, etag: str | None = None) -> None:
         with self._ledger.transaction() as db:
             db.execute("DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?", (self._source, query, kind))
             db.execute(
-                "INSERT OR REPLACE INTO walks (source, query, kind, cursor, active, updated)"
-                " VALUES (?, ?, ?, NULL, 1, ?)",
-                (self._source, query, kind, self._clock.now().timestamp()),
+                "INSERT OR REPLACE INTO walks (source, query, kind, cursor, active, etag, updated)"
+                " VALUES (?, ?, ?, NULL, 1, ?, ?)",
+                (self._source, query, kind, etag, self._clock.now().timestamp()),
             )
 
     def _mark_head(self, query: str) -> None:

@@ -11,14 +11,16 @@ import pytest
 from lifted import lifted_config
 from PIL import Image
 
-from scrapers.harvest import Harvest, SourceOutcome
+from scrapers.harvest import Harvest, SourceOutcome, make_check_pool
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
+from utils.check_pool import CheckPool
 from utils.config_loader import Config
 
 
 @pytest.fixture(scope="session")
 def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 photos and 12 generated pictures, noise that is no near-duplicate of other noise."""
     folder = tmp_path_factory.mktemp("few_pictures")
     for label, count in (("real", 30), ("ai_generated", 12)):
         (folder / label / "Model A").mkdir(parents=True)
@@ -43,24 +45,39 @@ def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxServer]:
     sandbox_server.sandbox.configure(SandboxSettings())
 
 
-Configure = Callable[..., Config]
-Collect = Callable[..., dict[str, SourceOutcome]]
+@pytest.fixture
+def misbehave(sandbox: SandboxServer) -> Callable[..., None]:
+    """Change the sandbox's settings."""
+
+    def change(**settings: Any) -> None:
+        sandbox.sandbox.configure(SandboxSettings.model_validate(settings))
+
+    return change
 
 
 @pytest.fixture
-def configure(tmp_path: Path, sandbox: SandboxServer) -> Configure:
+def configure(tmp_path: Path, sandbox: SandboxServer) -> Callable[..., Config]:
+    """A configuration for collecting from the sandbox; keywords as for `lifted_config`."""
+
     def make(**changes: Any) -> Config:
         return lifted_config(tmp_path, sandbox.url, **changes)
 
     return make
 
 
+@pytest.fixture(scope="session")
+def checks() -> Iterator[CheckPool]:
+    """One pool for all tests: starting a checker takes longer than most of them."""
+    with make_check_pool(Config()) as pool:
+        yield pool
+
+
 @pytest.fixture
-def collect() -> Collect:
+def collect(checks: CheckPool) -> Callable[..., dict[str, SourceOutcome]]:
     """Run a harvest to its end; sleeping takes no time."""
 
     def run(config: Config, run_id: str = "run-1", **changes: Any) -> dict[str, SourceOutcome]:
-        harvest = Harvest(config, run_id, **{"sleep": lambda seconds: asyncio.sleep(0), **changes})
+        harvest = Harvest(config, run_id, **{"sleep": lambda seconds: asyncio.sleep(0), "checks": checks, **changes})
         return {outcome.name: outcome for outcome in asyncio.run(harvest.run())}
 
     return run
