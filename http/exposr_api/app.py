@@ -15,10 +15,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exposr_api.auth import Keys, bearer_token
+from exposr_api.auth import Keys, Refusals, bearer_token
 from exposr_api.endpoints import ENDPOINTS, Endpoint
 from exposr_api.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
 from exposr_api.protocols import EventStream, Service
+from utils.clock import Clock, SystemClock
 from utils.errors import ExposrError
 
 MAX_BODY_BYTES = 64 * 1024  # bodies are read and ignored; none has a meaning
@@ -26,7 +27,7 @@ MAX_DISCARDED_BYTES = 32 << 20  # of a body that is too large: who is still send
 BODY_SECONDS = 20.0
 
 
-def create_app(service: Service, keys: Keys) -> Starlette:
+def create_app(service: Service, keys: Keys, clock: Clock | None = None) -> Starlette:
     """The whole API over `service`, protected by `keys`."""
     app = Starlette(
         routes=[_route(endpoint) for endpoint in ENDPOINTS],
@@ -40,6 +41,7 @@ def create_app(service: Service, keys: Keys) -> Starlette:
     app.router.redirect_slashes = False  # a redirect would repeat the Host header that the caller sent
     app.state.service = service
     app.state.keys = keys
+    app.state.refusals = Refusals(clock or SystemClock())
     open_streams: set[EventStream] = set()
     app.state.open_streams = open_streams
     return app
@@ -69,6 +71,7 @@ def _check_key(request: Request) -> None:
         raise ApiError(
             "unauthorized", f"this needs an API key: {how}", {"www-authenticate": 'Bearer realm="exposr-trainer"'}
         )
+    request.app.state.refusals.note(request.scope)
     raise ApiError(
         "unauthorized",
         f"this is not a key of this service: {how} with the key the operator gave you",

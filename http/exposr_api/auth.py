@@ -9,7 +9,13 @@ from collections.abc import Iterable
 
 from starlette.types import Scope
 
+from utils.clock import Clock
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
 DIGEST_BYTES = 32
+REPORT_SECONDS = 60.0
 SCHEME = b"bearer"
 
 
@@ -40,6 +46,25 @@ class Keys:
     def _digest(self, token: bytes) -> bytes:
         # keyed, so that what is compared cannot be computed, and so steered, from outside
         return hashlib.blake2b(token, key=self._salt, digest_size=DIGEST_BYTES).digest()
+
+
+class Refusals:
+    """Tells the log of refused keys, once a minute at most: who has a wrong key is rarely the one who notices."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told_at: float | None = None
+        self._untold = 0
+
+    def note(self, scope: Scope) -> None:
+        """Called on the event loop only."""
+        self._untold += 1
+        now = self._clock.monotonic()
+        if self._told_at is not None and now - self._told_at < REPORT_SECONDS:
+            return
+        client = scope.get("client")
+        log.warning("api_key_refused", times=self._untold, client=client[0] if client else "", path=scope["path"][:100])
+        self._told_at, self._untold = now, 0
 
 
 def bearer_token(scope: Scope) -> bytes | None:

@@ -7,11 +7,13 @@ from api_double import AUTH, KEY, SmallService, exchange, head_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
 from exposr_api.endpoints import ENDPOINTS
 from exposr_api.server import ApiServer
+from fake_clock import FakeClock
 
 PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.needs_key]
 OPEN = {"/status", "/health", "/openapi.json"}
@@ -93,3 +95,18 @@ def test_a_token_is_accepted_exactly_when_it_is_the_key(key: str, token: bytes) 
 
 def test_keys_never_show_themselves() -> None:
     assert KEY not in repr(Keys([KEY])) + str(vars(type(Keys([KEY]))))
+
+
+def test_refused_keys_are_told_once_a_minute_with_their_number_and_never_shown(
+    service: SmallService, fake_clock: FakeClock
+) -> None:
+    app = create_app(service, Keys([KEY]), fake_clock)
+    with capture_logs() as logged, TestClient(app) as client:
+        for _ in range(5):
+            client.get("/metrics", headers={"Authorization": "Bearer wrong-key"})
+        client.get("/metrics")  # no key at all is no news
+        fake_clock.pass_time(61)
+        client.get("/runs", headers={"Authorization": "Bearer wrong-key"})
+    told = [line for line in logged if line["event"] == "api_key_refused"]
+    assert [(line["times"], line["path"]) for line in told] == [(1, "/metrics"), (5, "/runs")]
+    assert "wrong-key" not in str(logged)
