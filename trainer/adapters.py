@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021): low-rank additions to the linear layers of a transformer, folded into them afterwards."""
+"""LoRA (Hu et al. 2021): low-rank additions to linear layers and 1 x 1 convolutions, folded into them afterwards."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        rows, columns = weight.shape
+        rows, columns = len(weight), weight[0].numel()
         self.down = nn.Parameter(torch.empty(RANK, columns))
         self.up = nn.Parameter(torch.zeros(rows, RANK))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + SCALE * (self.up @ self.down)
+        return weight + SCALE * (self.up @ self.down).view_as(weight)
 
 
 def add_adapters(model: nn.Module) -> int:
-    """Freeze everything but the head and the norms' scales, add an adapter to each other linear layer; how many."""
+    """Freeze everything but the head and the norms, add an adapter to each other such layer; returns how many."""
     head = classifier_of(model)
     adapted = 0
     for parameter in model.parameters():
@@ -37,12 +37,16 @@ def add_adapters(model: nn.Module) -> int:
     for module in list(model.modules()):
         if module is head:
             module.requires_grad_(True)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) or _is_pointwise(module):
             parametrize.register_parametrization(module, "weight", LowRank(module.weight))
             adapted += 1
         elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
             module.requires_grad_(True)
     return adapted
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
 
 
 def fold_adapters(model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """What the network makes of samples before its final linear layer: from the cache where it is known, else computed.
 
-Each sample is one batch of its own, whatever else is asked for, so that the numbers are the same bit for bit in any
-order, after any interruption, and next to any other samples.
+On a CPU each sample is one batch of its own, whatever else is asked for, so that the numbers are the same bit for bit
+in any order, after any interruption, and next to any other samples.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from trainer.weights import digest_of
 SERVING_VIEW = "serving view"  # the recipe of what `Preprocessing.view` makes
 LOADERS = min(8, len(os.sched_getaffinity(0)))  # threads that decode
 LOOK_AHEAD = 2 * LOADERS  # pictures in memory
+GPU_SAMPLES = 8  # samples of one batch on a GPU, which promises no bits
 SAVE_SECONDS = 1.0  # how much work an interruption may cost; also how often progress is reported
 
 MakeViews = Callable[[Sample, Image.Image], list[Image.Image]]  # RGB pictures of the network's input size
@@ -48,6 +49,7 @@ class Embedder:
         self.preprocessing, self.images, self.device = preprocessing, images, device
         self._model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._cache = cache
+        self._together = 1 if device.type == "cpu" else GPU_SAMPLES
         self._network = space_name(architecture["name"], architecture["kwargs"], digest_of(backbone_state(model)))
 
     def embed(
@@ -95,8 +97,10 @@ class Embedder:
                     ahead.append((sample, pool.submit(load, sample)))
                 if not ahead:
                     return
-                sample, batch = ahead.popleft()
-                yield sample, self.features(batch.result())
+                taken = [ahead.popleft() for _ in range(min(self._together, len(ahead)))]
+                batches = [batch.result() for _, batch in taken]
+                rows = np.split(self.features(torch.cat(batches)), np.cumsum([len(batch) for batch in batches])[:-1])
+                yield from zip((sample for sample, _ in taken), rows, strict=True)
 
     @torch.inference_mode()
     def features(self, batch: torch.Tensor) -> Embedding:

@@ -57,15 +57,6 @@ class Wash:
                 region = self._recoded(region, rng)
         return self._flipped(_random_crop(_at_least(region, size), size, rng), rng)
 
-    def whole(self, shrunk: Image.Image, rng: np.random.Generator) -> Image.Image:
-        """The whole picture rescaled and re-encoded: what the shortcut audit measures files of."""
-        factor = self._factor(min(shrunk.size), rng)
-        image = shrunk.resize(
-            (max(1, round(shrunk.width * factor)), max(1, round(shrunk.height * factor))),
-            KERNELS[rng.integers(len(KERNELS))],
-        )
-        return self._recoded(image, rng)
-
     def _factor(self, short: int, rng: np.random.Generator) -> float:
         """To a short side that is drawn without regard to the picture's own, as far as that enlarges little."""
         if rng.random() >= self.settings.rescale_share:
