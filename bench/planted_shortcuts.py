@@ -62,21 +62,17 @@ def main() -> None:
             variants = [number % 2 for number in range(len(tested))]
             chance = auc(probed, tested)
             failed |= not (CHANCE[0] <= chance <= CHANCE[1] and named)
-            print(
-                f"{kind:13} counter-balanced AUC {chance:.3f}; tells the variants apart"
-                f" {auc(probed, tested, variants):.3f}, without the wash {auc(raw, tested, variants):.3f}; the audit names {', '.join(named) or 'NOTHING'}",
-                flush=True,
-            )
+            told, told_raw = auc(probed, tested, variants), auc(raw, tested, variants)
+            print(f"{kind}: counter-balanced AUC {chance:.3f}; the audit names {', '.join(named) or 'NOTHING'}")
+            print(f"    tells the variants apart: AUC {told:.3f}, without the wash {told_raw:.3f}", flush=True)
         copies, creators = with_copies(data, given.train), by_creators(data, given.train // 4, 4)
         for kind, samples, forgotten in (("duplicates", copies, "phash"), ("creators", creators, "creator")):
             honest = probe(data, samples, data / f"{kind}.sqlite", size=given.size)
             plain = [replace(sample, **{forgotten: None}) for sample in samples]
             naive = probe(data, plain, data / f"{kind}-naive.sqlite", size=given.size)
-            print(
-                f"{kind:13} test AUC {auc(honest, test_part(honest)):.3f} by groups,"
-                f" {auc(naive, test_part(naive)):.3f} by single images; the split says {honest.split.report['would_leak']}",
-                flush=True,
-            )
+            grouped, single = auc(honest, test_part(honest)), auc(naive, test_part(naive))
+            print(f"{kind}: test AUC {grouped:.3f} split by groups, {single:.3f} by single images")
+            print(f"    the split says {honest.split.report['would_leak']}", flush=True)
     sys.exit(1 if failed else 0)
 
 
