@@ -38,7 +38,7 @@ async def get_status(request: Request, service: Service) -> Response:
 
 
 async def get_health(request: Request, service: Service) -> Response:
-    health = service.health()
+    health = await run_in_threadpool(service.health)
     ready = health.status in ("ok", "degraded")
     parts = [{"name": part.name, "ok": part.ok, "reason": part.reason} for part in health.parts]
     body = {"status": health.status, "live": True, "ready": ready, "parts": parts}
@@ -47,7 +47,7 @@ async def get_health(request: Request, service: Service) -> Response:
 
 async def get_metrics(request: Request, service: Service) -> Response:
     if prefers_prometheus(header_list(request, "accept")):
-        body, media_type = service.prometheus()
+        body, media_type = await run_in_threadpool(service.prometheus)
         return plain_response(body, media_type, headers={"vary": "accept"})
     return json_response(service.metrics(), headers={"vary": "accept"})
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Json = Mapping[str, Any]
-RunKind = Literal["scrape", "train"]
 HealthStatus = Literal["ok", "starting", "degraded", "failing"]
 
 STARTED = "started"
@@ -113,10 +112,9 @@ class Service(Protocol):
         """The guide's four keys. In memory."""
 
     def prometheus(self) -> tuple[bytes, str]:
-        """The exposition and its content type. In memory."""
+        """The exposition and its content type."""
 
-    def health(self) -> Health:
-        """In memory."""
+    def health(self) -> Health: ...
 
     def start_scrape(self) -> Decision: ...
 
