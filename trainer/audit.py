@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from trainer.audit_words import content_words, control_words, metadata_words, permuted_words
 from trainer.file_facts import Properties, file_properties, view_properties
 from trainer.intervals import Measured, missing
 from trainer.leave_one_out import logistic_head
+from trainer.near_duplicates import close_pairs
 from trainer.probes import auc_of, cross_predicted, forest, permuted_auc, single_tree, thumbnail_head
 from trainer.scored import Ints, choose, group_codes
 from trainer.types import Floats, GroupedSample, Report, Scorer
@@ -110,9 +112,9 @@ def run_audit(
     card = {
         "n": len(asked.samples),
         "metadata_probe": _metadata_card(measured),
-        "content_probe": _probe_card(measured["content"], _content_words(measured["content"])),
-        "control_probe": _probe_card(measured["control"], _control_words(measured["control"], sources)),
-        "permuted": _probe_card(measured["permuted"], _permuted_words(measured["permuted"])),
+        "content_probe": _probe_card(measured["content"], content_words(measured["content"])),
+        "control_probe": _probe_card(measured["control"], control_words(measured["control"], sources)),
+        "permuted": _probe_card(measured["permuted"], permuted_words(measured["permuted"])),
         "shortcuts": shortcuts,
         "duplicates": duplicates,
         "creators": creators,
@@ -187,17 +189,12 @@ def _control(embeddings: Floats, asked: _Asked, settings: Settings, seed: int) -
 
 def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:
     """Near-duplicate pairs (perceptual hash) and how many of them lie in different parts: none, if the split holds."""
-    hashed = [(int(member.sample.phash, 16), member) for member in samples if member.sample.phash]
-    values = np.array([value for value, _ in hashed], dtype=np.uint64)
     pairs, across, examples = 0, 0, []
-    for index, (_, member) in enumerate(hashed[:-1]):
-        distances = np.bitwise_count(values[index + 1 :] ^ values[index])
-        for other in np.flatnonzero(distances <= NEAR_DUPLICATE_BITS):
-            pairs += 1
-            twin = hashed[index + 1 + int(other)][1]
-            if twin.part != member.part:
-                across += 1
-                examples.append([member.sample.path, twin.sample.path])
+    for first, second in close_pairs([member.sample.phash for member in samples], NEAR_DUPLICATE_BITS):
+        pairs += 1
+        if samples[first].part != samples[second].part:
+            across += 1
+            examples.append([samples[first].sample.path, samples[second].sample.path])
     if across:
         words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the test part's numbers are too good"
     else:
@@ -272,46 +269,5 @@ def _metadata_card(measured: dict[str, Measured]) -> dict[str, Any]:
         "before": before,
         "after": after,
         "after_content_free": measured["after_content_free"].to_card(),
-        "meaning": _metadata_words(measured["before"], measured["after"]),
+        "meaning": metadata_words(measured["before"], measured["after"]),
     }
-
-
-def _metadata_words(before: Measured, after: Measured) -> str:
-    if before.value is None or after.value is None:
-        return f"could not be asked: {before.why or after.why}"
-    return (
-        f"format, size, quality and EXIF alone tell the labels apart {_strength(before)} (AUC {before.value:.2f}) in "
-        f"the files as they lie, and {_strength(after)} (AUC {after.value:.2f}) in what the model is shown"
-    )
-
-
-def _content_words(measured: Measured) -> str:
-    if measured.value is None:
-        return f"could not be asked: {measured.why}"
-    return (
-        f"32-pixel thumbnails alone tell the labels apart {_strength(measured)} (AUC {measured.value:.2f}): what the "
-        "model scores above this, it does not owe to subject and colour"
-    )
-
-
-def _control_words(measured: Measured, sources: list[str]) -> str:
-    if measured.value is None:
-        return f"could not be asked: {measured.why}"
-    return (
-        f"the model's features tell {sources[0]} from {sources[1]}, both real, {_strength(measured)} "
-        f"(AUC {measured.value:.2f}): so much may be due to where pictures come from"
-    )
-
-
-def _permuted_words(measured: Measured) -> str:
-    if measured.value is None:
-        return f"could not be asked: {measured.why}"
-    return f"with labels dealt at random the same features score AUC {measured.value:.2f}; 0.5 is as it should be"
-
-
-def _strength(measured: Measured) -> str:
-    if measured.low is not None and measured.low <= 0.5:
-        return "no better than chance"
-    return (
-        "weakly" if (measured.value or 0) < 0.65 else "clearly" if (measured.value or 0) < 0.9 else "almost perfectly"
-    )

@@ -69,6 +69,7 @@ def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, sett
     verdict: Verdict = "first"
     if champion is None:
         objections, remarks = judge_first(evaluation, audit, settings, measured)
+        objections += _calibration_objections(evaluation, None, settings)
     else:
         verdict, objections, remarks = _judge_against(champion, evaluation, settings, measured)
     objections += [f"audit: {problem}" for problem in audit.problems]
@@ -188,12 +189,12 @@ def _slice_differences(candidate: Scored, rival: Scored, settings: Settings) -> 
     return found
 
 
-def _calibration_objections(evaluation: Evaluation, rival: Scored, settings: Settings) -> list[str]:
+def _calibration_objections(evaluation: Evaluation, rival: Scored | None, settings: Settings) -> list[str]:
     """The calibration error is only judged where there are enough pictures to measure it."""
     error = evaluation.test["ece"]
     if error.value is None or error.low is None or error.n < settings.calibration_images:
         return []
-    before = expected_calibration_error(rival.targets, rival.probabilities)
+    before = expected_calibration_error(rival.targets, rival.probabilities) if rival else 0.0
     if error.low <= settings.max_calibration_error or error.value <= before:
         return []
     return [

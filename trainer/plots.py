@@ -14,6 +14,7 @@ INK, SOFT, ACCENT, WARM = "#1d2430", "#9aa3b0", "#2a5db0", "#c2571a"
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "exposr",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of generators are no formulas
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,

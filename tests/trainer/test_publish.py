@@ -1,0 +1,284 @@
+"""A version from the model in memory to its files: published whole, loaded by a fresh process, verified again."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from judging import silent
+from pictures import small_set
+
+from trainer.audit import run_audit
+from trainer.calibration import calibrate
+from trainer.card import CARD_KEYS, Judgement, make_card, make_entry
+from trainer.evaluation import evaluate
+from trainer.gate import Champion, decide
+from trainer.images import ImageFolder
+from trainer.load_check import problems_of
+from trainer.preprocessing import Preprocessing
+from trainer.publish import check_loads, publish
+from trainer.registry import Registry
+from trainer.report import render_report, worth_in_words
+from trainer.scored import CachedScorer
+from trainer.scoring import ModelScorer
+from trainer.snapshot import Snapshot, write_snapshot
+from trainer.types import PARTS, Candidate, GroupedSample, PartsOfSplit
+from trainer.verify import VerifyReport, verify_version
+from trainer.wash import Wash
+from utils.config_loader import Config, load_config
+from utils.errors import StopRunError
+from utils.files import sha256_of_file
+
+pytestmark = pytest.mark.timeout(300)  # each publishing starts a process that imports torch
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GUIDE_FIELDS = {
+    "model", "version", "timestamp", "dataset_size", "train_size", "val_size", "epochs", "val_acc", "val_auc",
+    "val_loss", "precision", "recall", "f1_score", "notes",
+}  # fmt: skip
+
+
+@dataclass
+class Desk:
+    """Forty pictures, a small network with random weights, and what was found out about it."""
+
+    config: Config
+    candidate: Candidate
+    snapshot: Snapshot
+    parts: PartsOfSplit
+    registry: Registry
+
+    def judge(self, champion: Champion | None = None) -> Judgement:
+        images = ImageFolder(self.config.storage.local_path)
+        view = self.candidate.preprocessing
+        scorer = CachedScorer(ModelScorer(self.candidate.model, self.candidate.architecture, view, images))
+        calibration = calibrate(scorer, self.parts, self.config.evaluation)
+        evaluation = evaluate(scorer, self.parts, calibration, self.config.evaluation, silent)
+        members = [member for part in PARTS for member in self.parts[part]]
+        wash = Wash(self.config.training.wash, view)
+        audit = run_audit(members, scorer, wash, images.folder, self.config.audit, silent)
+        return Judgement(calibration, evaluation, audit, decide(evaluation, audit, champion, self.config.gate))
+
+    def publish(self, judgement: Judgement) -> dict:
+        return publish(
+            self.registry, "vit", self.candidate, judgement, self.snapshot, self.parts, {}, self.config, NOW, silent
+        )
+
+    def champion(self) -> Champion:
+        folder = self.registry.version_folder("vit", "v1")
+        card = json.loads((folder / "model.json").read_text())
+        images = ImageFolder(self.config.storage.local_path)
+        return Champion("vit/v1", ModelScorer.from_version(folder, images), card["calibration"]["temperature"])
+
+    def verify(self, version: str = "v1") -> VerifyReport:
+        return verify_version(self.config, "vit", version)
+
+
+def make_desk(root: Path) -> Desk:
+    torch.set_num_threads(1)
+    config = load_config(
+        environ={
+            "EXPOSR_STORAGE__LOCAL_PATH": str(root / "data"),
+            "EXPOSR_STORAGE__MODELS_PATH": str(root / "models"),
+            "EXPOSR_EVALUATION__BOOTSTRAP_SAMPLES": "100",
+        }
+    )
+    samples = [
+        replace(sample, source=("pexels", "unsplash")[index // 2 % 2] if sample.label == "real" else "civitai")
+        for index, sample in enumerate(small_set(root / "data", 20))
+    ]
+    parts = {part: [] for part in PARTS}
+    for index, sample in enumerate(samples):
+        part = PARTS[index // 2 % 4]
+        parts[part].append(GroupedSample(sample, f"g{index}", part))
+    torch.manual_seed(0)
+    arguments = {"num_classes": 1, "img_size": 64}
+    model = timm.create_model("test_vit", pretrained=False, **arguments).eval()
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    architecture = {"library": "timm", "name": "test_vit", "kwargs": arguments}
+    candidate = Candidate(
+        model,
+        architecture,
+        Preprocessing(64, 96, (0.5,) * 3, (0.5,) * 3),
+        "frozen",
+        3,
+        [{"loss": 0.5}],
+        {"source": "random", "note": "random weights"},
+        [],
+    )
+    snapshot = write_snapshot(root / "snapshot.jsonl", samples)
+    return Desk(config, candidate, snapshot, parts, Registry(root / "models"))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Judgement, dict]:
+    desk = make_desk(tmp_path_factory.mktemp("published"))
+    judgement = desk.judge()
+    return desk, judgement, desk.publish(judgement)
+
+
+def test_the_entry_has_the_guides_fields_and_what_was_measured(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, judgement, entry = published
+    assert entry.keys() >= GUIDE_FIELDS | {"sha256", "size_bytes", "gate"}
+    assert (entry["model"], entry["version"], entry["timestamp"]) == ("vit", "v1", "2026-03-01T12:00:00Z")
+    assert (entry["dataset_size"], entry["train_size"], entry["val_size"]) == (40, 10, 10)
+    assert entry["val_acc"] == judgement.evaluation.validation["accuracy"].value
+    assert "random weights" in entry["notes"]
+    assert desk.registry.entries() == [entry]
+
+
+def test_the_published_files_are_what_they_say(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, entry = published
+    folder = desk.registry.version_folder("vit", "v1")
+    card = json.loads((folder / "model.json").read_text())
+    assert tuple(card) == CARD_KEYS
+    for name, facts in card["files"].items():
+        assert sha256_of_file(folder / name) == facts["sha256"] == entry["files"][name]["sha256"]
+    assert set(card["files"]) == {"weights.pt", "report.html", "snapshot.jsonl", "split.jsonl"}
+    assert set(entry["files"]) == {*card["files"], "model.json"}
+    state = torch.load(folder / "weights.pt", weights_only=True)
+    model = timm.create_model(card["architecture"]["name"], pretrained=False, **card["architecture"]["kwargs"])
+    model.load_state_dict(state, strict=True)
+    assert type(state) is dict
+
+
+def test_the_audits_numbers_are_at_their_agreed_places(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, _ = published
+    audit = json.loads((desk.registry.version_folder("vit", "v1") / "model.json").read_text())["audit"]
+    for value in (
+        audit["metadata_probe"]["auc_before"],
+        audit["metadata_probe"]["auc_after"],
+        audit["content_probe"]["auc"],
+        audit["control_probe"]["auc"],
+        audit["permuted"]["auc"],
+    ):
+        assert value is None or 0 <= value <= 1
+
+
+def test_every_number_can_be_computed_again(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, _ = published
+    report = desk.verify()
+    assert report.ok
+    assert {check.finding for check in report.checks} == {"same"}
+    names = {check.name for check in report.checks}
+    assert {"val_acc", "val_auc", "val_loss", "f1_score", "test_auc", "weights.pt", "gate.verdict"} <= names
+    assert "0 different" in report.render()
+
+
+def test_weights_that_do_not_load_never_become_visible(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    broken = replace(desk.candidate, architecture={**desk.candidate.architecture, "name": "test_vit2"})
+    with pytest.raises(StopRunError, match="not published"):
+        replace(desk, candidate=broken).publish(desk.judge())
+    assert desk.registry.entries() == []
+    assert not desk.registry.version_folder("vit", "v1").exists()
+
+
+def test_a_second_version_is_verified_against_its_champion_and_deleted_pictures_are_named(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    first = desk.judge()
+    desk.publish(first)
+    second = desk.judge(desk.champion())
+    assert second.decision.verdict == "not_worse"
+    desk.publish(second)
+    assert desk.verify("v2").ok
+
+    gone = desk.parts["test"][0].sample
+    (desk.config.storage.local_path / gone.path).unlink()
+    report = desk.verify("v2")
+    assert report.ok
+    cannot = {check.name: check.words for check in report.checks if check.finding == "cannot"}
+    assert "1 of 10 test pictures are gone" in cannot["test_auc"]
+    assert "val_auc" not in cannot
+
+    registry_file = desk.config.storage.models_path / "registry.json"
+    entries = json.loads(registry_file.read_text())
+    entries[0]["val_acc"] += 0.1
+    registry_file.write_text(json.dumps(entries))
+    report = desk.verify("v1")
+    assert not report.ok
+    assert [check.name for check in report.checks if check.finding == "different"] == ["val_acc"]
+
+    weights = desk.registry.version_folder("vit", "v2") / "weights.pt"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    report = desk.verify("v2")
+    assert [check.name for check in report.checks if check.finding == "different"] == [
+        "weights.pt",
+        "loads and answers",
+    ]
+
+
+def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Judgement, dict], tmp_path: Path) -> None:
+    desk, _, _ = published
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in desk.registry.version_folder("vit", "v1").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    assert problems_of(folder) == []
+    card = json.loads((folder / "model.json").read_text())
+    for damage, words in (
+        (lambda card: card["preprocessing"]["golden"][0].update(logit=9.0), "logit"),
+        (lambda card: card["preprocessing"].update(mean=[0.1, 0.1, 0.1]), "tensor differs"),
+        (lambda card: card["preprocessing"].update(steps=["something else"]), "does not know"),
+        (lambda card: card["files"].update(extra={"sha256": "", "size_bytes": 0}), "extra is missing"),
+        (lambda card: card["files"].pop("weights.pt"), "not named"),
+        (lambda card: card.pop("preprocessing"), "cannot be read"),
+    ):
+        damaged = json.loads(json.dumps(card))
+        damage(damaged)
+        (folder / "model.json").write_text(json.dumps(damaged))
+        assert any(words in problem for problem in problems_of(folder)), words
+    with pytest.raises(StopRunError, match="not published"):
+        check_loads(folder)
+
+
+def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, entry = published
+    folder = desk.registry.version_folder("vit", "v1")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    card = json.loads((folder / "model.json").read_text())
+    assert page.count("<svg") >= 3
+    assert not re.search(r"""(src|href)=["'](?!#)""", page)
+    assert "@import" not in page
+    assert page.index("Published as the first version") < page.index("What this is worth") < page.index("<table")
+    assert "of 10 test pictures" not in page
+    assert "Of 10 test pictures" in page
+    assert render_report(entry, card) == render_report(entry, card)
+    for heading in ("Robustness", "Shortcut audit", "By generator and source", "Verdicts as shipped"):
+        assert heading in page
+
+
+def test_the_reports_words_follow_the_interval() -> None:
+    def words(low: float, n: int) -> str:
+        auc = {"value": 0.8, "low": low, "high": 0.95, "n": n, "groups": n}
+        test = {"auc": auc, "accuracy": {"value": 0.75}, "n": n, "real": n // 2, "ai_generated": n // 2}
+        return " ".join(worth_in_words({"evaluation": {"test": test}}))
+
+    assert "a coin could have done the same" in words(0.45, 20)
+    assert "So few pictures" in words(0.6, 20)
+    assert "The true figure lies between 0.70" in words(0.7, 500)
+
+
+def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, entry = published
+    card = json.loads((desk.registry.version_folder("vit", "v1") / "model.json").read_text())
+    slices = card["evaluation"]["per_generator"]
+    slices["<script>alert(1)</script> $\\frac & 写真"] = next(iter(slices.values()))
+    page = render_report(entry, card)
+    assert "<script>" not in page
+
+
+def test_make_card_and_entry_are_plain_json(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, judgement, _ = published
+    from trainer.card import Identity
+
+    identity = Identity("vit", "v9", NOW)
+    card = make_card(identity, desk.candidate, judgement, desk.snapshot, desk.parts, {}, desk.config, {})
+    json.dumps(card, allow_nan=False)
+    json.dumps(make_entry(identity, desk.candidate, judgement, desk.snapshot, desk.parts), allow_nan=False)

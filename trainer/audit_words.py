@@ -1,0 +1,48 @@
+"""What the probes of the shortcut audit mean, for people."""
+
+from __future__ import annotations
+
+from trainer.intervals import Measured
+
+WEAK, CLEAR = 0.65, 0.90  # AUC below which a probe tells labels apart weakly, and from which almost perfectly
+
+
+def metadata_words(before: Measured, after: Measured) -> str:
+    if before.value is None or after.value is None:
+        return f"could not be asked: {before.why or after.why}"
+    return (
+        f"format, size, quality and EXIF alone tell the labels apart {_strength(before)} (AUC {before.value:.2f}) in "
+        f"the files as they lie, and {_strength(after)} (AUC {after.value:.2f}) in what the model is shown"
+    )
+
+
+def content_words(measured: Measured) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return (
+        f"32-pixel thumbnails alone tell the labels apart {_strength(measured)} (AUC {measured.value:.2f}): what the "
+        "model scores above this, it does not owe to subject and colour"
+    )
+
+
+def control_words(measured: Measured, sources: list[str]) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return (
+        f"the model's features tell {sources[0]} from {sources[1]}, both real, {_strength(measured)} "
+        f"(AUC {measured.value:.2f}): so much may be due to where pictures come from"
+    )
+
+
+def permuted_words(measured: Measured) -> str:
+    if measured.value is None:
+        return f"could not be asked: {measured.why}"
+    return f"with labels dealt at random the same features score AUC {measured.value:.2f}; 0.5 is as it should be"
+
+
+def _strength(measured: Measured) -> str:
+    if measured.low is not None and measured.low <= 0.5:
+        return "no better than chance"
+    return (
+        "weakly" if (measured.value or 0) < 0.65 else "clearly" if (measured.value or 0) < 0.9 else "almost perfectly"
+    )
