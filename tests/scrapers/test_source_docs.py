@@ -1,0 +1,25 @@
+"""docs/sources.md names every source, every setting and every key variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scrapers.sources import SOURCES
+from scrapers.status import KEYS
+from utils.config_sources import Harvest, Source
+
+TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_has_its_row_and_its_terms(name: str) -> None:
+    assert f"\n| `{name}` |" in TEXT
+    key = KEYS[name]
+    assert key is None or f"`{key[1]}`" in TEXT
+
+
+@pytest.mark.parametrize("key", [*Source.model_fields, *Harvest.model_fields])
+def test_every_setting_is_documented(key: str) -> None:
+    assert f"`{key}`" in TEXT
