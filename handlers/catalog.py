@@ -28,12 +28,21 @@ METADATA_WAIT_SECONDS = 10.0  # a scraper writes the image first; an editor may 
 class Catalog:
     """Applies changes inside the caller's transaction. `pend` is told of every file that has to be checked."""
 
-    def __init__(self, root: Path, index: Index, clock: Clock, distance: int, pend: Callable[[Found], None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        index: Index,
+        clock: Clock,
+        distance: int,
+        pend: Callable[[Found], None],
+        pulse: Callable[[], None],
+    ) -> None:
         self._root = root
         self._index = index
         self._clock = clock
         self._distance = distance
         self._pend = pend
+        self._pulse = pulse
         self.files = MetaFiles(root, index, clock)
         self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
         self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
@@ -49,6 +58,7 @@ class Catalog:
         for folder, device in changes.moved_device:
             self._index.set_device(folder, device)
         for found in changes.metadata:
+            self._pulse()
             self._metadata_appeared(found)
         for found, reason in changes.special:
             self.reject(found, reason, retryable=False)
@@ -58,6 +68,7 @@ class Catalog:
             if row is not None and row.sample is not None:
                 self._refresh(row.sample)
         for found in changes.appeared:
+            self._pulse()
             if found.path in self._waiting and self._waiting[found.path][1].stamp == found.stamp:
                 continue
             twin = self._index.same_inode(found.stamp)
@@ -67,6 +78,7 @@ class Catalog:
             else:
                 self._join(found, sample.id)
         for path, there in changes.vanished:
+            self._pulse()
             self._vanished(path, now if there else HELD)
 
     def accept(self, found: Found, facts: ImageFacts) -> None:
@@ -128,6 +140,7 @@ class Catalog:
                     own for own in self._index.metadata_named(stem(row.path)) if own.stem != row.sample
                 )
         for sample_id in orphans:
+            self._pulse()
             sample = self._index.sample(sample_id)
             if sample is not None:
                 self._delete_metadata(self._index.metadata_of(sample.id, sample.sha256, None))

@@ -8,6 +8,7 @@ events may have been lost, and every `scheduler.reconcile_interval_seconds`.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,7 @@ from handlers.rows import Counts, Problem, SampleRow
 from handlers.schema import INDEX_FILE, connect_reader, is_broken
 from utils.clock import Clock
 from utils.config_loader import Config
+from utils.errors import OperatorError, StopRunError
 from utils.health import PartHealth
 from utils.logs import get_logger
 
@@ -31,6 +33,7 @@ IDLE_SECONDS = 1.0  # the data folder itself is looked at this often
 BATCH_SECONDS = 0.05  # results of checks are taken over this often, not one by one
 SCAN_REST = 4.0  # a scan may take this share of the time at most: it rests so many times as long as it took
 POLLING_REST = 20.0
+DOUBT_SECONDS = 5.0  # before folders that seem not to be watched are counted again
 STOP_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
@@ -61,8 +64,12 @@ class Dataset:
 
     def start(self) -> None:
         """Open the index, which gives the counts of the last run at once; everything else happens in the thread."""
-        self._reconciler = Reconciler(self._config, self._clock, self._wake.set)
-        self._counts = self._reconciler.count()
+        try:
+            self._reconciler = Reconciler(self._config, self._clock, self._wake.set, self._pulse)
+            self._counts = self._reconciler.count()
+        except (sqlite3.Error, OSError) as error:
+            reason = f"cannot be opened: {error}; storage.state_path must be a folder that can be written"
+            raise OperatorError(f"{self._index_file}: {reason}") from error
         self._beat = self._clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="dataset", daemon=True)
         self._thread.start()
@@ -101,8 +108,10 @@ class Dataset:
             yield from queries.labelled_samples(db)
 
     def problems(self, limit: int = 100) -> list[Problem]:
+        reconciler = self._reconciler
+        folders = reconciler.unreadable_folders() if reconciler is not None else []
         with contextlib.closing(connect_reader(self._index_file)) as db:
-            return queries.list_problems(db, limit)
+            return (folders + queries.list_problems(db, limit))[:limit]
 
     def request_reconcile(self) -> None:
         """Have the whole folder compared soon."""
@@ -116,6 +125,8 @@ class Dataset:
             try:
                 self._turn()
                 self._fault, backoff = "", FIRST_BACKOFF_SECONDS
+            except StopRunError:
+                break
             except Exception as error:
                 self._recover(error)
                 self._stopping.wait(backoff)
@@ -128,6 +139,12 @@ class Dataset:
         if self._reconciler is not None:
             self._reconciler.close()
 
+    def _pulse(self) -> None:
+        """Called again and again in long work: shows that the thread lives, and ends the work when it is to stop."""
+        self._beat = self._clock.monotonic()
+        if self._stopping.is_set():
+            raise StopRunError("the data set stops")
+
     def _turn(self) -> None:
         reconciler = self._open()
         self._provide_folder()
@@ -138,8 +155,9 @@ class Dataset:
             self._marks.take()
             self._marked_at = None
             seconds, folders = reconciler.compare_all()
-            self._guard.expect_watches(folders)
             self._rest(seconds)
+            if not self._guard.expect_watches(folders):
+                self._next_whole = min(self._next_whole, now + DOUBT_SECONDS)
             self._publish(reconciler.count())  # with what is pending now, before anybody is told that we are ready
             self._ready = True
         elif self._marks_are_due(now):
@@ -168,7 +186,7 @@ class Dataset:
             self._reconciler.close()
             self._reconciler = None
         if self._reconciler is None:
-            self._reconciler = Reconciler(self._config, self._clock, self._wake.set)
+            self._reconciler = Reconciler(self._config, self._clock, self._wake.set, self._pulse)
             self._next_whole = 0.0
         return self._reconciler
 

@@ -35,6 +35,7 @@ class WatchGuard:
         self._next_cookie = 0.0
         self._next_try = 0.0
         self._eaten = False
+        self._is_short = False
         self.polling = ""
         self.restarts = 0
         self.proof = monotonic()
@@ -54,18 +55,22 @@ class WatchGuard:
         self._start(now)
         return replaced or self._watcher is not None
 
-    def expect_watches(self, folders: int) -> None:
-        """After a whole scan: the kernel must watch about as many folders as there are."""
+    def expect_watches(self, folders: int) -> bool:
+        """After a whole scan: the kernel must watch as many folders as there are. False: in doubt, scan again soon."""
         watches = self._watcher.watches() if self._watcher is not None else None
         if watches is None:
-            return
-        if watches < folders:
+            return True
+        was_short, self._is_short = self._is_short, watches < folders
+        if self._is_short and not was_short:
+            return False  # a tree may be arriving this moment
+        if self._is_short:
             limit = _watch_limit()
             self.polling = (
                 f"only {watches} of {folders} folders can be watched (fs.inotify.max_user_watches is {limit})"
             )
         elif self.polling.startswith("only "):
             self.polling = ""
+        return True
 
     def stop(self) -> None:
         if self._watcher is not None:

@@ -39,14 +39,12 @@ def interpret(read: Statement, folder: Label | None, before: Statement | None) -
     A label that nobody but a person can have put there becomes the person's: one that differs from the label of the
     folder it claims to come from (`folder`, of the path it names), and one that was changed after the source wrote it.
     """
-    if read.label_source == "person":
-        return read
-    if read.label_source is None and read.label is not None:
-        return replace(read, label_source="person" if read.source in ("", MANUAL) else "source")
+    if read.label_source is None and read.label is not None:  # the guide's form does not say where a label is from
+        read = replace(read, label_source="person" if read.source in ("", MANUAL) else "source")
     if read.label_source == "folder" and read.label != folder:
         return replace(read, label_source="person")
     was_sourced = before is not None and before.source == read.source and before.label_source == "source"
-    if before is not None and was_sourced and before.label != read.label:
+    if before is not None and was_sourced and before.label != read.label and read.label_source in ("source", None):
         return replace(read, label_source="person")
     return read
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from handlers import queries
 from handlers.labelling import MANUAL
+from handlers.paths import is_scraped_place
 from handlers.reconcile import Reconciler, remove_index
 from handlers.rows import Counts, Problem
 from handlers.schema import INDEX_FILE, connect_reader
@@ -86,8 +87,9 @@ def _metadata_file(config: Config, text: str, image: Path | None) -> Path | None
     """By the index; where that knows nothing, by the name that scraped pictures share with their metadata."""
     root = config.storage.local_path
     sample_id = _sample_id(config, image) if image is not None else text
-    names = [name for name in (sample_id, image.stem if image is not None else None) if name]
-    for name in names:
+    is_scraped = image is not None and is_scraped_place(os.fsencode(image.relative_to(root.resolve())))
+    names = [sample_id, image.stem if image is not None and is_scraped else None]
+    for name in filter(None, names):
         found = sorted((root / META_FOLDER).glob(f"*/*/*/{_literal(name)}.json"))
         if found:
             return found[-1]

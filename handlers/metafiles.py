@@ -56,7 +56,7 @@ class MetaFiles:
                 *(folder, name, stem(found.path), metadata.sha256.lower(), said),
                 *(_text(metadata.api_data, key) for key in ("creator", "post", "generator")),
             )
-            if said.label_source != metadata.label_source and self._change(row, found):
+            if said.label_source == "person" != metadata.label_source and self._change(row, found):
                 return row
         self._index.put_file(found, "metadata", now)
         self._index.put_metadata(row)

@@ -11,7 +11,7 @@ from handlers import queries
 from handlers.catalog import Catalog
 from handlers.index import Index
 from handlers.intake import Intake
-from handlers.rows import HELD, Counts
+from handlers.rows import HELD, Counts, Problem
 from handlers.scan import Changes, Scan
 from handlers.schema import INDEX_FILE, remove_side_files, set_aside
 from utils.check_pool import CheckPool
@@ -29,10 +29,18 @@ COUNT_REST = 10.0  # counting rests so many times as long as it took
 
 
 class Reconciler:
-    """Owns index, intake and, unless a pool is lent, checkers. Not thread-safe; `wake` is called from other threads."""
+    """Owns index, intake and, unless a pool is lent, checkers. Not thread-safe.
+
+    `wake` is called from other threads when there is news, `pulse` in long work; what it raises ends the work.
+    """
 
     def __init__(
-        self, config: Config, clock: Clock, wake: Callable[[], None], lent_pool: CheckPool | None = None
+        self,
+        config: Config,
+        clock: Clock,
+        wake: Callable[[], None],
+        pulse: Callable[[], None] = lambda: None,
+        lent_pool: CheckPool | None = None,
     ) -> None:
         intake = config.intake
         self._root = config.storage.local_path
@@ -46,13 +54,15 @@ class Reconciler:
             intake.workers, self._limits, intake.check_timeout_seconds, intake.check_memory_mb
         )
         self._intake = Intake(self._root, self._pool, intake.settle_seconds, intake.workers, clock.monotonic, wake)
-        self._catalog = Catalog(self._root, self._index, clock, intake.near_duplicate_distance, self._intake.pend)
+        self._pulse = pulse
+        distance = intake.near_duplicate_distance
+        self._catalog = Catalog(self._root, self._index, clock, distance, self._intake.pend, pulse)
         self._unreadable: dict[bytes, str] = {}
         self._held = 0
         self._dirty = True
         self._count_after = 0.0
         self.confirm_after: float | None = None  # monotonic: a whole scan is wanted, for something went missing
-        self._adopt_settings(intake.near_duplicate_distance)
+        self._adopt_settings(distance)
 
     def close(self, *, broken: bool = False) -> None:
         if not self._is_pool_lent:
@@ -75,7 +85,7 @@ class Reconciler:
         """Scan everything; seconds it took, and the number of folders."""
         started = self._clock.monotonic()
         wall = self._clock.now().timestamp()
-        changes = Scan(self._root, self._index, retry=True).whole()
+        changes = Scan(self._root, self._index, self._pulse, retry=True).whole()
         with self._index.transaction():
             self._catalog.apply(changes)
             self._catalog.complete_metadata()
@@ -94,7 +104,7 @@ class Reconciler:
         if b"" in trees:
             return self.compare_all()[0]
         started = self._clock.monotonic()
-        scan = Scan(self._root, self._index)
+        scan = Scan(self._root, self._index, self._pulse)
         for tree in trees:
             scan.tree(tree)
         for folder, some in names.items():
@@ -150,11 +160,15 @@ class Reconciler:
         """Whether every file that was seen has been judged."""
         return not len(self._intake) and not self._catalog.waiting
 
+    def unreadable_folders(self) -> list[Problem]:
+        """As of the last whole scan; what is known of the files in them stays as it is."""
+        found = sorted(self._unreadable.items())
+        return [Problem(os.fsdecode(folder) or ".", "unreadable", f"folder {reason}") for folder, reason in found]
+
     def troubles(self) -> list[str]:
         """What an operator should know, in words; the work goes on."""
         found = [self._catalog.files.problem]
-        for folder, reason in sorted(self._unreadable.items())[:3]:
-            found.append(f"folder {os.fsdecode(folder) or '.'!r} {reason}")
+        found += [f"{problem.path!r}: {problem.reason}" for problem in self.unreadable_folders()[:3]]
         if self._held:
             found.append(
                 f"{self._held} files went away with their file system and are remembered until it is back"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,9 +42,12 @@ class Changes:
 class Scan:
     """One comparison. `retry` looks again at files that could not be read before, and at metadata likewise."""
 
-    def __init__(self, root: Path, index: Index, *, retry: bool = False) -> None:
+    def __init__(
+        self, root: Path, index: Index, pulse: Callable[[], None] = lambda: None, *, retry: bool = False
+    ) -> None:
         self._root = os.fsencode(root)
         self._index = index
+        self._pulse = pulse
         self._retry = retry
         self._devices: dict[bytes, int] = {}
         self._looked: set[bytes] = set()
@@ -136,6 +139,7 @@ class Scan:
         children: list[bytes] = []
         self._devices[folder] = device
         self._looked.add(folder)
+        self._pulse()
         self.changes.folders += 1
         self.changes.files += len(known)
         with os.scandir(join(self._root, folder) if folder else self._root) as entries:

@@ -46,9 +46,8 @@ class Watcher:
     """One observer on the data folder. `start` raises OSError when inotify cannot be had."""
 
     def __init__(self, root: Path, marks: Marks, cookie_seen: Callable[[], None]) -> None:
-        self._root = root
-        self._marks = marks
-        self._handler = _Handler(os.fsencode(root), marks, cookie_seen)
+        self._root = root.resolve()  # watchdog would watch a link instead of what it leads to
+        self._handler = _Handler(os.fsencode(self._root), marks, cookie_seen)
         self._overflow = _OverflowListener(marks)
         self._observer: InotifyObserver | None = None
         self._inotify: set[str] = set()

@@ -68,11 +68,11 @@ class Runner:
         self.pool: CheckPool | None = pool
         self.clock = FakeClock()
         self.clock.wall = datetime.now(UTC)  # compared with the times of real files
-        self.reconciler = Reconciler(folder.config, self.clock, lambda: None, pool)
+        self.reconciler = Reconciler(folder.config, self.clock, lambda: None, lent_pool=pool)
 
     def restart(self) -> None:
         self.reconciler.close()
-        self.reconciler = Reconciler(self.folder.config, self.clock, lambda: None, self.pool)
+        self.reconciler = Reconciler(self.folder.config, self.clock, lambda: None, lent_pool=self.pool)
 
     def settle(self, seconds: float = 1.0) -> Counts:
         """Scan, let `seconds` pass, and go on until nothing waits for a checker."""

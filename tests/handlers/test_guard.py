@@ -59,9 +59,10 @@ def test_another_folder_at_the_same_place_is_watched(guard: WatchGuard, tmp_path
 
 
 def test_folders_that_the_kernel_does_not_watch_are_told(guard: WatchGuard, tmp_path: Path) -> None:
-    guard.expect_watches(1)
+    assert guard.expect_watches(1)
+    assert not guard.expect_watches(50)
     assert guard.polling == ""
-    guard.expect_watches(50)
+    assert guard.expect_watches(50)
     assert guard.polling.startswith("only 1 of 50 folders")
     guard.expect_watches(1)
     assert guard.polling == ""
@@ -81,8 +82,7 @@ def test_events_become_marks_by_name_and_by_tree(guard: WatchGuard, marks: Marks
     wait_for(lambda: bool(marks))
     assert marks.take() == ({b"": {b"a.png"}}, set())
     (tmp_path / "folder").mkdir()
-    wait_for(lambda: bool(marks))
-    assert marks.take() == ({}, {b"folder"})
+    wait_for(lambda: b"folder" in marks.take()[1])
 
 
 def test_a_failing_handler_does_not_end_the_watch(guard: WatchGuard, marks: Marks, tmp_path: Path) -> None:
