@@ -37,7 +37,7 @@ def add_adapters(model: nn.Module) -> int:
     for module in list(model.modules()):
         if module is head:
             module.requires_grad_(True)
-        elif isinstance(module, nn.Linear) or _is_pointwise(module):
+        elif isinstance(module, nn.Linear | nn.Conv2d) and _is_dense(module):
             parametrize.register_parametrization(module, "weight", LowRank(module.weight))
             adapted += 1
         elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
@@ -45,8 +45,9 @@ def add_adapters(model: nn.Module) -> int:
     return adapted
 
 
-def _is_pointwise(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
+def _is_dense(module: nn.Linear | nn.Conv2d) -> bool:
+    """A matrix over channels: every linear layer, and the 1 x 1 convolutions that are not grouped."""
+    return isinstance(module, nn.Linear) or (module.kernel_size == (1, 1) and module.groups == 1)
 
 
 def fold_adapters(model: nn.Module) -> None:
