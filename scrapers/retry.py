@@ -20,6 +20,7 @@ BREAK_AFTER = 5  # failures in a row
 BREAK_SECONDS = 60.0
 BREAK_CAP_SECONDS = 1800.0
 RETRY_WINDOW_SECONDS = 600.0
+RETRY_SLICE_SECONDS = 10.0  # counted in slices, so that memory does not grow with the rate
 RETRY_SHARE = 0.25  # retries in the window, of its requests; 10 % of faults must not stop a run
 RETRY_FLOOR = 20
 
@@ -52,26 +53,27 @@ class RetryBudget:
     """At most a share of the last ten minutes' requests may be retries, so that trouble is not multiplied."""
 
     clock: Clock
-    _requests: deque[float] = field(default_factory=deque)
-    _retries: deque[float] = field(default_factory=deque)
+    _slices: deque[list[int]] = field(default_factory=deque)  # [slice number, requests, retries], oldest first
 
     def note_request(self) -> None:
-        self._requests.append(self.clock.monotonic())
-        self._forget(self._requests)
+        self._current()[1] += 1
 
     def take(self) -> bool:
         """Whether one more retry is affordable; counts it when it is."""
-        self._forget(self._requests)
-        self._forget(self._retries)
-        if len(self._retries) >= max(RETRY_FLOOR, RETRY_SHARE * len(self._requests)):
+        current = self._current()
+        requests, retries = sum(entry[1] for entry in self._slices), sum(entry[2] for entry in self._slices)
+        if retries >= max(RETRY_FLOOR, RETRY_SHARE * requests):
             return False
-        self._retries.append(self.clock.monotonic())
+        current[2] += 1
         return True
 
-    def _forget(self, times: deque[float]) -> None:
-        limit = self.clock.monotonic() - RETRY_WINDOW_SECONDS
-        while times and times[0] < limit:
-            times.popleft()
+    def _current(self) -> list[int]:
+        number = int(self.clock.monotonic() // RETRY_SLICE_SECONDS)
+        if not self._slices or self._slices[-1][0] != number:
+            self._slices.append([number, 0, 0])
+        while self._slices[0][0] <= number - RETRY_WINDOW_SECONDS // RETRY_SLICE_SECONDS:
+            self._slices.popleft()
+        return self._slices[-1]
 
 
 @dataclass(slots=True)
