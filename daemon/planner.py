@@ -69,21 +69,20 @@ class Planner:
         """Whether the scheduler starts a scrape now."""
         if is_running:
             return Verdict(False, "running", "a scrape is running")
+        interval = config.scheduler.scrape_interval_hours * HOUR_SECONDS
+        since = self._since(SCRAPE_END)
+        if since is not None and since < interval:
+            reason = f"{since / HOUR_SECONDS:.1f} h of {interval / HOUR_SECONDS:g} h"
+            return Verdict(False, "not_due", reason, interval - since)
         uptime = self._time.seconds_since(self._started)
         if uptime < START_GRACE_SECONDS:
             return Verdict(False, "starting", "the service has just started", START_GRACE_SECONDS - uptime)
         attempt = self._since(SCRAPE_ATTEMPT)
         if attempt is not None and attempt < SCRAPE_RETRY_SECONDS:
             return Verdict(False, "cooldown", "a scrape was started a short time ago", SCRAPE_RETRY_SECONDS - attempt)
-        interval = config.scheduler.scrape_interval_hours * HOUR_SECONDS
-        since = self._since(SCRAPE_END)
         if since is None:
             return Verdict(True, "first", "nothing was collected yet")
-        if since >= interval:
-            return Verdict(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
-        return Verdict(
-            False, "not_due", f"{since / HOUR_SECONDS:.1f} h of {interval / HOUR_SECONDS:g} h", interval - since
-        )
+        return Verdict(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
 
     def training_verdict(self, config: Config, amounts: Amounts, *, is_running: bool, is_scraping: bool) -> Verdict:
         return decide_training(self.training_facts(amounts, is_running, is_scraping), training_rules(config))
