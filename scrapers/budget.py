@@ -57,9 +57,11 @@ class Budget:
             db.execute("DELETE FROM calls WHERE at < ?", (self._now() - WINDOW_SECONDS["day"],))
 
     def interval_seconds(self) -> float:
-        """The least time between two calls: as set, else the hourly quota spread evenly."""
+        """The least time between two calls: as set, else the hourly quota spread evenly; at once to a sandbox."""
         if self._settings.min_interval_seconds is not None:
             return self._settings.min_interval_seconds
+        if self._settings.on_loopback:
+            return 0.0
         hourly = self._hourly()
         return 3600.0 / usable(hourly) if hourly else 0.0
 

@@ -100,7 +100,7 @@ class SourceRun:
         self._limit = limit
         self._ends_at = clock.monotonic() + max_seconds
         self._report = report
-        self._walks = Walks(ledger, clock, self._module.name, self._settings.head_interval_seconds)
+        self._walks = Walks(ledger, clock, self._module.name, self._settings.head_interval())
         # short, so that the next page is asked for only when this one is almost used up
         self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(self._settings.image_connections)
         self._settled = asyncio.Event()

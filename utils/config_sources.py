@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from utils.config_sections import Section
 
+LEAST_HEAD_INTERVAL_SECONDS = 300.0
 LEAST_INTERVAL_SECONDS = 0.5  # between API calls to a real host, whatever its quota would allow
 MOST_IMAGE_CONNECTIONS = 4  # to a real image host
 LEAST_IMAGE_INTERVAL_SECONDS = 0.05
@@ -47,14 +48,16 @@ class Source(Section):
         None,
         ge=0,
         le=86_400,
-        description="Seconds between two API calls, at least; none: the hourly quota spread evenly.",
+        description="Seconds between two API calls, at least; none: the hourly quota spread evenly, and 0 on loopback.",
     )
     requests_per_hour: int | None = Field(
         None, ge=0, description="API calls in an hour, at most; none: as the API says; 0: no limit (loopback only)."
     )
     requests_per_day: int | None = Field(None, ge=0, description="The same for a day.")
-    head_interval_seconds: float = Field(
-        300.0, ge=0, description="Seconds between two looks at the newest results of one query, at least."
+    head_interval_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds between two looks at the newest results of one query, at least; none: 300, and 0 on loopback.",
     )
     image_connections: int = Field(2, ge=1, le=256, description="Downloads at a time; real hosts get 4 at most.")
     image_interval_seconds: float = Field(0.1, ge=0, le=3600, description="Seconds between two downloads, at least.")
@@ -66,6 +69,12 @@ class Source(Section):
     max_gb: float = Field(
         0.0, ge=0, description="Collecting from this source stops at this size of its images (GB); 0: no limit."
     )
+
+    def head_interval(self) -> float:
+        """Seconds between two looks at the newest results of one query: answers are cached that long."""
+        if self.head_interval_seconds is not None:
+            return self.head_interval_seconds
+        return 0.0 if self.on_loopback else LEAST_HEAD_INTERVAL_SECONDS
 
     @property
     def on_loopback(self) -> bool:
@@ -87,8 +96,10 @@ class Source(Section):
             raise ValueError(
                 "requests_per_hour and requests_per_day cannot be lifted (0) unless base_url is on loopback"
             )
-        if self.head_interval_seconds < 300:
-            raise ValueError("head_interval_seconds must be 300 or more unless base_url is on loopback")
+        if self.head_interval_seconds is not None and self.head_interval_seconds < LEAST_HEAD_INTERVAL_SECONDS:
+            raise ValueError(
+                f"head_interval_seconds must be {LEAST_HEAD_INTERVAL_SECONDS:g} or more unless base_url is on loopback"
+            )
         if self.image_connections > MOST_IMAGE_CONNECTIONS:
             raise ValueError(
                 f"image_connections must be {MOST_IMAGE_CONNECTIONS} or fewer unless base_url is on loopback"

@@ -66,11 +66,17 @@ def test_no_sliding_hour_ever_holds_more_than_the_limit(ledger: Ledger, fake_clo
 
 
 def test_headers_raise_the_hourly_limit_and_set_the_interval(ledger: Ledger, fake_clock: FakeClock) -> None:
-    budget = make(ledger, fake_clock, hourly=50)
+    budget = make(ledger, fake_clock, hourly=50, base_url="https://api.example.org")
     assert budget.interval_seconds() == pytest.approx(3600 / 47)
     budget.learn(QuotaReading("hour", 5000, 4999))
     assert budget.interval_seconds() == pytest.approx(3600 / 4750)
     assert make(ledger, fake_clock, hourly=50, min_interval_seconds=5).interval_seconds() == 5
+
+
+def test_a_sandbox_is_asked_without_waiting_but_within_its_quota(ledger: Ledger, fake_clock: FakeClock) -> None:
+    budget = make(ledger, fake_clock, hourly=50)
+    assert budget.interval_seconds() == 0
+    assert spend_all(budget) == 47
 
 
 def test_it_stops_at_the_reserve_that_the_source_reports(ledger: Ledger, fake_clock: FakeClock) -> None:
