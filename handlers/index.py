@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers.labelling import Resolution, Statement
 from handlers.near import bands
-from handlers.paths import split
+from handlers.paths import printable, split
 from handlers.rows import FileRow, FileState, StoredMetadata, StoredSample
 from handlers.schema import open_index
 from handlers.stamps import Found, Stamp
@@ -96,7 +96,7 @@ class Index:
             " ON CONFLICT (folder, name) DO UPDATE SET device = excluded.device, size = excluded.size,"
             " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,"
             " state = excluded.state, reason = excluded.reason, sample = excluded.sample, gone = NULL",
-            (found.folder, found.name, found.device, *found.stamp, state, reason, sample, now),
+            (found.folder, found.name, found.device, *found.stamp, state, reason and printable(reason), sample, now),
         )
 
     def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:

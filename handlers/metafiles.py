@@ -11,7 +11,7 @@ from typing import Any
 
 from handlers.index import Index
 from handlers.labelling import MANUAL, Statement, follow, interpret
-from handlers.paths import folder_label, split, stem
+from handlers.paths import folder_label, printable, split, stem
 from handlers.rows import StoredMetadata, StoredSample
 from handlers.stamps import SIGNED_64, Found, Stamp
 from utils.clock import Clock, from_iso, to_iso
@@ -44,16 +44,16 @@ class MetaFiles:
         except SkipItemError as error:
             if not file.exists():
                 return None
-            reason = str(error).removeprefix(f"{file}: ")
+            reason = printable(str(error).removeprefix(f"{file}: "))
             log.warning("metadata_unreadable", path=os.fsdecode(found.path), reason=reason)
             row = before or StoredMetadata(folder, name, stem(found.path), "", Statement(None, None, MANUAL, b""))
             row = replace(row, problem=reason)
         else:
             image = _clean(metadata.path)
-            said = Statement(metadata.label, metadata.label_source, metadata.source, image)
+            said = Statement(metadata.label, metadata.label_source, printable(metadata.source), image)
             said = interpret(said, folder_label(image), before.statement if before is not None else None)
             row = StoredMetadata(
-                *(folder, name, stem(found.path), metadata.sha256.lower(), said),
+                *(folder, name, stem(found.path), _digest(metadata.sha256), said),
                 *(_text(metadata.api_data, key) for key in ("creator", "post", "generator")),
             )
             if said.label_source == "person" != metadata.label_source and self._change(row, found):
@@ -151,4 +151,10 @@ def _text(values: dict[str, Any], key: str) -> str | None:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         return None
-    return str(value).encode("utf-8", "replace").decode()
+    return printable(str(value))
+
+
+def _digest(text: str) -> str:
+    """A SHA-256 in lower-case hex, or nothing."""
+    text = text.strip().lower()
+    return text if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text) else ""

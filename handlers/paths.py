@@ -69,5 +69,11 @@ def folder_label(path: bytes) -> Label | None:
 
 
 def stem(path: bytes) -> str:
-    """The name without its last suffix: the id, for files under images/ and meta/."""
-    return os.path.splitext(os.fsdecode(split(path)[1]))[0]  # noqa: PTH122  names may hold anything
+    """The name without its last suffix: the id, for files under images/ and meta/. Always text that can be stored."""
+    return printable(os.path.splitext(split(path)[1])[0])  # noqa: PTH122  names may hold anything
+
+
+def printable(text: bytes | str) -> str:
+    """Text without the lone surrogates that neither SQLite nor UTF-8 takes; what is no UTF-8 is spelled out."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "backslashreplace")

@@ -65,13 +65,19 @@ def update_metadata(
     sha256: str | None = None,
     durable: bool = True,
 ) -> None:
-    """Change these fields of a metadata file and keep all others, known or not. `path`, `sha256`: None leaves them."""
+    """Change these fields of a metadata file and keep all others, known or not. `path`, `sha256`: None leaves them.
+
+    Raises SkipItemError when the file is broken, or holds what cannot be written again.
+    """
     read_metadata(file)  # what is broken is not ours to overwrite
     raw = _read_object(file)
     changes = {"label": label, "label_source": label_source, "path": path, "sha256": sha256}
     always = ("label", "label_source")
     raw.update({key: value for key, value in changes.items() if key in always or value is not None})
-    write_json_atomically(file, raw, durable=durable)
+    try:
+        write_json_atomically(file, raw, durable=durable)
+    except (ValueError, RecursionError) as error:
+        raise SkipItemError(f"{file}: cannot be written again: {error}") from error
 
 
 def read_metadata(file: Path) -> Metadata:
@@ -105,9 +111,13 @@ def _read_object(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_METADATA_BYTES:
             raise SkipItemError(f"{file}: larger than {MAX_METADATA_BYTES} bytes")
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise SkipItemError(f"{file}: cannot be read as JSON: {error}") from error
     if not isinstance(raw, dict):
         raise SkipItemError(f"{file}: is not a JSON object")
     return raw
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

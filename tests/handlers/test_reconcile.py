@@ -187,6 +187,34 @@ def test_a_broken_edit_is_reported_and_the_old_label_stays(folder: Folder, runne
     assert not runner.problems()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"id": "x", "source": "\\ud800", "label": "real", "timestamp": "t", "sha256": "\\udfff", "path": "\\ud812"}',
+        b'{"id": "x", "source": "s", "label": "real", "timestamp": "t", "path": "../../etc/passwd", "sha256": 7}',
+        b'{"id": "x", "source": "s", "label": "real", "timestamp": "t", "path": "/etc/passwd", "api_data": {"a": NaN}}',
+        b'{"id": "x", "source": "s", "label": ["real"], "timestamp": "t"}',
+        b'{"id": "x", "source": "s", "timestamp": "t", "api_data": {"creator": {"a": 1}, "post": 10e400}}',
+        b'{"id": "x", "source": "s", "timestamp": "t", "api_data": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}",
+        b"[" * 100_000,
+        b"\xff\xfe\x00",
+        b'{"id": "x", "source": "s", "timestamp": "t", "path": "a\\u0000b"}',
+    ],
+)
+@pytest.mark.parametrize("name", ["abc", "\udcff\udcfe"])
+def test_no_metadata_is_too_odd(folder: Folder, runner: Runner, content: bytes, name: str) -> None:
+    folder.picture(f"images/2025/10/28/{name}.jpg", 1)
+    folder.picture("real/a.png", 2)
+    folder.metadata(name, None).write_bytes(content)
+    counts = runner.settle(11)
+    assert (counts.total, counts.pending) == (2, 0)
+    folder.picture(f"images/2025/10/28/{name}.jpg", 3)
+    assert runner.settle(11).total == 2
+    (folder.root / "ai_generated").mkdir()
+    (folder.root / f"images/2025/10/28/{name}.jpg").rename(folder.root / "ai_generated/b.jpg")
+    assert runner.settle(11).total == 2
+
+
 def test_deleted_metadata_is_written_anew_from_where_the_picture_lies(folder: Folder, runner: Runner) -> None:
     folder.picture("real/a.png", 1)
     runner.settle()

@@ -1,0 +1,83 @@
+"""The metadata file: the guide's form, and edits that keep everything else."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.errors import SkipItemError
+from utils.metadata import Metadata, image_path, metadata_path, read_metadata, update_metadata, write_metadata
+
+GUIDE = {
+    "id": "abc",
+    "source": "pexels",
+    "label": "real",
+    "timestamp": "2025-10-28T20:00:00Z",
+    "attribution": {"platform": "Pexels", "photographer": "John Doe", "license": "Free to use"},
+    "api_data": {"id": 7},
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_the_guides_form_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "abc.json"
+    file.write_text(json.dumps(GUIDE))
+    metadata = read_metadata(file)
+    assert (metadata.id, metadata.label, metadata.label_source, metadata.path) == ("abc", "real", None, "")
+    assert metadata.attribution["photographer"] == "John Doe"
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    metadata = Metadata("abc", "manual", None, "2025-10-28T20:00:00Z", "real/ä\n.jpg", "0" * 64, "person", {"a": 1})
+    write_metadata(tmp_path / "deep/abc.json", metadata)
+    assert read_metadata(tmp_path / "deep/abc.json") == metadata
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
+def test_an_edit_keeps_every_other_key(tmp_path_factory: pytest.TempPathFactory, extra: dict[str, object]) -> None:
+    file = tmp_path_factory.mktemp("meta") / "abc.json"
+    before = {**extra, **GUIDE}
+    file.write_text(json.dumps(before))
+    update_metadata(file, label="ai_generated", label_source="person", path="real/a.jpg")
+    after = json.loads(file.read_text())
+    assert {**before, "label": "ai_generated", "label_source": "person", "path": "real/a.jpg"} == after
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"a": NaN}', "NaN is no JSON"),
+        (json.dumps(GUIDE | {"label": "photo"}), "label is 'photo'"),
+        (json.dumps(GUIDE | {"label_source": 1}), "label_source is 1"),
+        (json.dumps(GUIDE | {"id": ""}), "id is ''"),
+        (json.dumps(GUIDE | {"api_data": []}), "api_data is not an object"),
+        ("[" * 100_000, "cannot be read as JSON"),
+        (" " * (1 << 21), "larger than"),
+    ],
+)
+def test_what_is_no_metadata_is_named_and_not_overwritten(tmp_path: Path, content: str, reason: str) -> None:
+    file = tmp_path / "abc.json"
+    file.write_text(content)
+    with pytest.raises(SkipItemError, match=reason):
+        read_metadata(file)
+    with pytest.raises(SkipItemError):
+        update_metadata(file, label="real", label_source="person")
+    assert file.read_text() == content
+
+
+def test_places_are_by_day(tmp_path: Path) -> None:
+    day = datetime(2025, 1, 2, tzinfo=UTC)
+    assert image_path(tmp_path, "abc", day, ".jpg") == tmp_path / "images/2025/01/02/abc.jpg"
+    assert metadata_path(tmp_path, "abc", day) == tmp_path / "meta/2025/01/02/abc.json"
