@@ -57,7 +57,7 @@ class Source(Section):
     head_interval_seconds: float | None = Field(
         None,
         ge=0,
-        description="Seconds between two looks at the newest results of one query, at least; none: 300, and 0 on loopback.",
+        description="Seconds between two looks at a query's newest results, at least; none: 300, and 0 on loopback.",
     )
     image_connections: int = Field(2, ge=1, le=256, description="Downloads at a time; real hosts get 4 at most.")
     image_interval_seconds: float = Field(0.1, ge=0, le=3600, description="Seconds between two downloads, at least.")
