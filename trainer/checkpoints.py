@@ -23,6 +23,11 @@ def save_checkpoint(folder: Path, owner: str, state: dict[str, Any]) -> None:
     write_atomically(folder / CHECKPOINT_FILE, buffer.getvalue(), mode=0o600)
 
 
+def remove_checkpoint(folder: Path) -> None:
+    """When the training is over: its folder stays for the run's history, the state is of no more use."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
 def load_checkpoint(folder: Path, owner: str) -> dict[str, Any] | None:
     """The last state of the same training; None when there is none, or another training's."""
     file = folder / CHECKPOINT_FILE

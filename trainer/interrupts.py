@@ -36,6 +36,6 @@ class Interrupts:
             raise TrainingInterrupted
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        if not self._is_deferred:
+        is_first, self.requested = not self.requested, True
+        if is_first and not self._is_deferred:  # a second signal must not disturb the leaving
             raise TrainingInterrupted

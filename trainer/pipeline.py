@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer.backbones import Backbone, load_backbone
+from trainer.checkpoints import remove_checkpoint
 from trainer.embedding_cache import EmbeddingCache
 from trainer.images import ImageFolder
 from trainer.interrupts import Interrupts
@@ -60,7 +61,7 @@ class StartedJob:
 
 
 def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
-    """Run the job in `folder` to its end, on this rank. None on all ranks but the first."""
+    """Run the job in `folder` to its end, on this rank. None on all ranks but the main one."""
     with start_job(folder, data, interrupts) as job:
         place, prepared = job.place, job.prepared
         if prepared.outcome is not None:
@@ -71,6 +72,7 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
             return None
         outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
         place.cache.shrink()
+        remove_checkpoint(place.folder)
         return outcome
 
 
@@ -78,7 +80,7 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
 def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Iterator[StartedJob]:
     """Ranks on other machines have no folder: they are told the job, and find the images in `data`."""
     job = read_job(folder) if folder else None
-    ranks = Ranks.start(config_from_job(job["config"]).training if job else Training())
+    ranks = Ranks.start(config_from_job(job["config"]).training if job else Training(), has_job=job is not None)
     job = ranks.share(job)
     config = config_from_job(job["config"])
     configure_logging(config.logging.level)

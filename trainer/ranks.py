@@ -20,14 +20,15 @@ PATIENCE = timedelta(hours=12)  # the other ranks wait while the first one evalu
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """`number` of `count` processes that train together."""
+    """`number` of `count` processes that train together; `main` is the one that has the job and reports on it."""
 
     number: int
     count: int
+    main: int
     device: torch.device
 
     @classmethod
-    def start(cls, settings: Settings) -> Ranks:
+    def start(cls, settings: Settings, *, has_job: bool) -> Ranks:
         """Join the other ranks, if torchrun says there are any, and take this rank's device and threads."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         on_host = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -35,24 +36,27 @@ class Ranks:
         torch.set_num_threads(max(1, min(settings.threads or cores, cores) // on_host))
         on_cpu = settings.devices == 0 or not torch.cuda.is_available()
         if count == 1:
-            return cls(0, 1, torch.device("cpu" if on_cpu else "cuda"))
+            return cls(0, 1, 0, torch.device("cpu" if on_cpu else "cuda"))
         from accelerate import Accelerator  # a second to import, and only needed here
         from accelerate.utils import InitProcessGroupKwargs
 
         accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
-        return cls(accelerator.process_index, accelerator.num_processes, accelerator.device)
+        # a rendezvous gives out numbers as machines arrive, so the first rank need not be where the job is
+        jobs: list[bool] = [False] * count
+        torch.distributed.all_gather_object(jobs, has_job)
+        return cls(accelerator.process_index, count, jobs.index(True), accelerator.device)
 
     @property
     def is_main(self) -> bool:
-        return self.number == 0
+        return self.number == self.main
 
     def share(self, value: T | None) -> T:
-        """The first rank's `value`, on every rank."""
+        """The main rank's `value`, on every rank."""
         if self.count == 1:
             return cast("T", value)
         from accelerate.utils import broadcast_object_list
 
-        return cast("T", broadcast_object_list([value])[0])
+        return cast("T", broadcast_object_list([value], from_process=self.main)[0])
 
     def mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks, in one message."""

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from trainer.embedding_cache import EmbeddingCache
 from trainer.ladder import first_rung, next_rung
-from trainer.launch import torchrun_command
+from trainer.launch import launch_of
 from trainer.sampling import BatchOrder, epoch_order, sampling_weights
 from trainer.snapshot import Sample, read_snapshot, write_snapshot
 from trainer.types import GroupedSample
 from utils.config_training import Training
-from utils.errors import StopRunError
+from utils.errors import OperatorError, StopRunError
 
 
 def grouped(number: int, label: str, generator: str | None = None) -> GroupedSample:
@@ -115,17 +115,21 @@ def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str) -> None:
         read_snapshot(file)
 
 
-def test_ranks_are_started_only_where_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_are_started_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rank = ["--job", "folder"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert torchrun_command(Training(), tmp_path) is None
+    assert launch_of(Training(), rank) is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert torchrun_command(Training(launch="single"), tmp_path) is None
-    assert torchrun_command(Training(devices=1), tmp_path) is None
-    command = torchrun_command(Training(), tmp_path)
-    assert command is not None
-    assert command[command.index("--nproc-per-node") + 1] == "2"
-    assert command[-5:] == [sys.executable, "-P", "-m", "trainer", "--job", str(tmp_path)][-5:]
-    several = torchrun_command(Training(nodes=2, rendezvous_endpoint="host:29400"), tmp_path)
+    assert launch_of(Training(launch="single"), rank) is None
+    assert launch_of(Training(devices=1), rank) is None
+    alone = launch_of(Training(), rank)
+    assert alone is not None
+    assert alone.command[alone.command.index("--nproc-per-node") + 1] == "2"
+    assert alone.command[-6:] == [sys.executable, "-P", "-m", "trainer", "--job", "folder"]
+    several = launch_of(Training(nodes=2, rendezvous_endpoint="127.0.0.1:29400"), rank)
     assert several is not None
-    assert "--standalone" not in several
-    assert several[several.index("--rdzv-endpoint") + 1] == "host:29400"
+    assert "--standalone" not in several.command
+    assert several.command[several.command.index("--local-addr") + 1] == "127.0.0.1"
+    assert several.environment["GLOO_SOCKET_IFNAME"] == "lo"
+    with pytest.raises(OperatorError, match="rendezvous_endpoint"):
+        launch_of(Training(nodes=2), rank)
