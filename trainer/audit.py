@@ -163,8 +163,8 @@ def _shortcuts(
             continue
         left = _auc(_guess(single_tree(seed), after.columns[name], seen, settings, seed), seen)
         removed = left.value is not None and left.value < settings.shortcut_auc
-        words = f"{NAMES[name]} alone tells the labels apart (AUC {auc.value:.2f}); " + (
-            f"after the wash it does not (AUC {left.value:.2f})" if removed else "the wash does not remove it"
+        words = f"the label can be told from {NAMES[name]} alone (AUC {auc.value:.2f}); " + (
+            f"after the wash it cannot (AUC {left.value:.2f})" if removed else "the wash does not remove that"
         )
         found.append({"property": name, "auc_before": auc.to_card(), "auc_after": left.to_card(), "meaning": words})
     return sorted(found, key=lambda shortcut: -shortcut["auc_before"]["value"])
@@ -198,7 +198,7 @@ def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:
     if across:
         words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the test part's numbers are too good"
     else:
-        words = f"{pairs} near-duplicate pairs, none of them across the parts of the split"
+        words = f"{pairs or 'no'} near-duplicate pairs, none across the parts of the split"
     return {"pairs": pairs, "across_parts": across, "examples": examples[:10], "meaning": words}
 
 

@@ -28,9 +28,11 @@ def content_words(measured: Measured) -> str:
 def control_words(measured: Measured, sources: list[str]) -> str:
     if measured.value is None:
         return f"could not be asked: {measured.why}"
+    is_chance = measured.low is not None and measured.low <= 0.5
+    sense = "nothing says that it goes by where pictures come from" if is_chance else "so much may be due to the source"
     return (
         f"the model's features tell {sources[0]} from {sources[1]}, both real, {_strength(measured)} "
-        f"(AUC {measured.value:.2f}): so much may be due to where pictures come from"
+        f"(AUC {measured.value:.2f}): {sense}"
     )
 
 

@@ -101,7 +101,7 @@ def _slices(evaluation: dict[str, Any]) -> Plot | None:
         axes.plot([auc["value"]], [place], "o", color=color, markersize=5)
     axes.axvline(0.5, color=SOFT, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
-    axes.set(xlim=(-0.02, 1.02), xlabel="AUC against the other label")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4), xlabel="AUC against the other label")
     return Plot(
         _svg(figure), "By generator (blue) and real source (orange), weakest first from below, with 95 % intervals"
     )

@@ -140,6 +140,13 @@ def _number(measured: dict[str, Any] | None) -> str:
     return f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
 
 
+def _short_number(measured: dict[str, Any]) -> str:
+    """Two digits, for wide tables."""
+    if measured["value"] is None or measured["low"] is None:
+        return "–"
+    return f"{measured['value']:.2f} [{measured['low']:.2f}, {measured['high']:.2f}]"
+
+
 def _slice_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for key, label, correct, left_out in (
@@ -165,9 +172,9 @@ def _robustness_rows(evaluation: dict[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "what": entry["what"],
-            "auc": _number(entry["auc"]),
-            "recall": _number(entry["recall"]),
-            "specificity": _number(entry["specificity"]),
+            "auc": _short_number(entry["auc"]),
+            "recall": _short_number(entry["recall"]),
+            "specificity": _short_number(entry["specificity"]),
             "flips": f"{entry['flip_rate']['value']:.0%}",
             "changes": f"{entry['verdict_change_rate']['value']:.0%}",
         }
