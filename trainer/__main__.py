@@ -69,7 +69,7 @@ def _launch(given: argparse.Namespace) -> Launch | None:
         settings = config_from_job(read_job(given.job)["config"]).training
         return launch_of(settings, ["--job", str(given.job)])
     settings = Training(launch="torchrun", nodes=given.nodes, rendezvous_endpoint=given.join, devices=given.devices)
-    return launch_of(settings, ["--join", given.join, "--data", str(given.data)])
+    return launch_of(settings, ["--join", given.join, "--data", str(given.data)], has_job=False)
 
 
 if __name__ == "__main__":

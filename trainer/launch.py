@@ -52,8 +52,8 @@ def is_rank() -> bool:
     return "RANK" in os.environ
 
 
-def launch_of(settings: Settings, rank_arguments: Sequence[str]) -> Launch | None:
-    """None when one process without torchrun is enough."""
+def launch_of(settings: Settings, rank_arguments: Sequence[str], *, has_job: bool = True) -> Launch | None:
+    """None when one process without torchrun is enough. The machine that has the job holds the rendezvous."""
     gpus = gpu_count()
     processes = max(1, gpus if settings.devices is None else min(settings.devices, gpus))
     wanted = settings.launch == "torchrun" or (settings.launch == "auto" and (processes > 1 or settings.nodes > 1))
@@ -70,7 +70,8 @@ def launch_of(settings: Settings, rank_arguments: Sequence[str]) -> Launch | Non
     else:
         address, interface = way_to(settings.rendezvous_endpoint)
         command += ["--nnodes", str(settings.nodes), "--rdzv-backend", "c10d", "--rdzv-id", RENDEZVOUS_ID]
-        command += ["--rdzv-endpoint", settings.rendezvous_endpoint, "--rdzv-conf", f"join_timeout={JOIN_SECONDS}"]
+        patience = f"join_timeout={JOIN_SECONDS},read_timeout={JOIN_SECONDS},is_host={str(has_job).lower()}"
+        command += ["--rdzv-endpoint", settings.rendezvous_endpoint, "--rdzv-conf", patience]
         command += ["--local-addr", address]  # the host's name may lead others to its loopback
         environment |= dict.fromkeys(INTERFACE_VARIABLES, interface)
     rank = [sys.executable, "-P", "-m", "trainer", *rank_arguments]

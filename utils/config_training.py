@@ -22,7 +22,7 @@ class Wash(Section):
     enlarge_max: float = Field(1.3, ge=1, le=4, description="Largest factor by which rescaling enlarges.")
     recode_share: float = Field(0.85, ge=0, le=1, description="Share of those views that are re-encoded.")
     second_recode_share: float = Field(0.3, ge=0, le=1, description="Share that is re-encoded once more.")
-    quality_min: int = Field(50, ge=1, le=100, description="Lowest quality of a re-encoding.")
+    quality_min: int = Field(30, ge=1, le=100, description="Lowest quality of a re-encoding.")
     quality_max: int = Field(95, ge=1, le=100, description="Highest quality of a re-encoding.")
     webp_share: float = Field(0.25, ge=0, le=1, description="Share of re-encodings in WebP; the others are JPEG.")
 
