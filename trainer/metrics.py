@@ -14,7 +14,7 @@ from scipy.special import xlogy
 from sklearn import metrics as sk
 
 from trainer.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval, wilson
-from trainer.scored import Ints, Scored
+from trainer.scored import Bools, Ints, Scored
 from trainer.types import Floats
 
 BINS = 15  # of the expected calibration error, equally wide
@@ -24,7 +24,6 @@ DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "specificit
 PROBABILITIES = ("ece", "nll", "brier")
 METRICS = (*RANKING, *DECISIONS, *PROBABILITIES)
 SMALLEST_PROBABILITY = 1e-7  # of the log loss
-NEED_BOTH = frozenset((*RANKING, "balanced_accuracy"))
 
 Values = dict[str, float]
 
@@ -32,8 +31,7 @@ Values = dict[str, float]
 def measure(scored: Scored, threshold: float, replicates: int, seed: int = 0) -> dict[str, Measured]:
     """Every metric with its interval; `threshold` is that of the decisions (p >= threshold is ai_generated)."""
     targets, groups = scored.targets, scored.groups
-    n, group_count = len(scored), len(set(groups.tolist()))
-    if n == 0:
+    if not len(scored):
         return dict.fromkeys(METRICS, missing("there are no pictures in this part"))
     values = point_metrics(targets, scored.probabilities, threshold)
     blocks = [
@@ -43,8 +41,10 @@ def measure(scored: Scored, threshold: float, replicates: int, seed: int = 0) ->
     exact = _small_sample_intervals(values, targets, groups, scored.probabilities >= threshold)
     measured: dict[str, Measured] = {}
     for name in METRICS:
+        basis = _basis(name, targets)
+        n, group_count = int(basis.sum()), len(np.unique(groups[basis]))
         if not math.isfinite(values[name]):
-            measured[name] = missing(_why_missing(name, targets), n, group_count)
+            measured[name] = missing(_why_missing(targets), n, group_count)
             continue
         interval = hull(percentile_interval(np.concatenate([block[name] for block in blocks])), exact.get(name))
         low, high = interval if interval else (None, None)
@@ -173,9 +173,9 @@ def _equal_error_rate(false_rates: Floats, true_rates: Floats) -> Floats:
 
 
 def _small_sample_intervals(
-    values: Values, targets: Ints, groups: Ints, called: np.ndarray[Any, np.dtype[np.bool_]]
+    values: Values, targets: Ints, groups: Ints, called: Bools
 ) -> dict[str, tuple[float, float]]:
-    def count(chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> int:
+    def count(chosen: Bools) -> int:
         return len(np.unique(groups[chosen]))
 
     positives, negatives = count(targets == 1), count(targets == 0)
@@ -221,5 +221,12 @@ def _tpr_name(rate: float) -> str:
     return f"tpr_at_fpr_{round(100 * rate)}"
 
 
-def _why_missing(name: str, targets: Ints) -> str:
+def _basis(name: str, targets: Ints) -> Bools:
+    """The pictures that a metric is a share of."""
+    if name == "recall" or name.startswith("tpr_at"):
+        return np.asarray(targets == 1)
+    return np.asarray(targets == 0 if name == "specificity" else np.ones(len(targets), dtype=bool))
+
+
+def _why_missing(targets: Ints) -> str:
     return "there are no ai_generated pictures" if not targets.any() else "there are no real pictures"
