@@ -113,7 +113,7 @@ def _blocks(view: Image.Image) -> float:
     strengths = []
     for steps in (np.abs(np.diff(grey, axis=0)).mean(axis=1), np.abs(np.diff(grey, axis=1)).mean(axis=0)):
         by_phase = np.array([steps[phase::JPEG_BLOCK].mean() for phase in range(JPEG_BLOCK)])
-        strengths.append(by_phase.max() / (np.median(by_phase) + 1e-6))
+        strengths.append((by_phase.max() + 1e-6) / (np.median(by_phase) + 1e-6))  # a flat view has none: 1
     return float(np.log(np.mean(strengths)))
 
 
