@@ -1,6 +1,6 @@
 """Planted shortcuts, at full size: is the shortcut named, and is it learnt?
 
-    python bench/planted_shortcuts.py [--train 120] [--test 300] [--size 128]
+    python bench/planted_shortcuts.py [--train 120] [--test 800] [--size 128]
 
 For each of format, JPEG quality, size and EXIF: a model is trained on pictures whose label only that accident carries,
 and asked about new pictures that come in both variants under a label of chance. Demanded is an AUC of 0.45 to 0.55, and
@@ -47,7 +47,7 @@ def test_part(probed: Probed) -> list[Sample]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=int, default=120, help="pictures of each label to train on")
-    parser.add_argument("--test", type=int, default=300, help="new pictures to test on, each in both variants")
+    parser.add_argument("--test", type=int, default=800, help="new pictures to test on, each in both variants")
     parser.add_argument("--size", type=int, default=128, help="input size of the model")
     given = parser.parse_args()
     failed = False
