@@ -2,7 +2,7 @@
 
     .venv/bin/python -P bench/client_faults.py [--downloads 500] [--size 300000] [--seed 0]
 
-No wrong byte may ever get its final name: exits 1 when one did. Prints how the downloads ended and what was done to them.
+No wrong byte may ever get its final name: exits 1 when one did. Prints how the downloads ended, and what was done.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "client"))
@@ -34,7 +35,14 @@ def picture() -> bytes:
     return stream.getvalue()
 
 
-async def ask_all(core: ReferenceCore, requests: int) -> list[Answer]:
+@dataclass
+class Answered:
+    """How many answers have come, for the thread that publishes."""
+
+    count: int = 0
+
+
+async def ask_all(core: ReferenceCore, requests: int, answered: Answered) -> list[Answer]:
     limits = httpx.Limits(max_connections=requests)
     data = picture()
     async with httpx.AsyncClient(base_url=core.url, timeout=600, limits=limits) as client:
@@ -43,6 +51,7 @@ async def ask_all(core: ReferenceCore, requests: int) -> list[Answer]:
             started = time.monotonic()
             response = await client.post("/detect", files={"file": ("picture.jpg", data)})
             version = response.json().get("model_version", response.text)
+            answered.count += 1
             return response.status_code, version, time.monotonic() - started
 
         return list(await asyncio.gather(*(ask() for _ in range(requests))))
@@ -53,12 +62,16 @@ async def run(core: ReferenceCore, trainer: SmallTrainer, requests: int, reloads
     files = [make_files(version) for version in versions]
 
     def publish_all() -> None:
-        for version, content in zip(versions, files, strict=True):
+        """One version after each equal share of the answers, so that the reloads lie among the requests."""
+        for number, (version, content) in enumerate(zip(versions, files, strict=True)):
+            while answered.count < (number + 0.5) * requests / (reloads + 1):
+                time.sleep(0.01)
             trainer.publish(version, content)
             core.wait_for(version)
 
+    answered = Answered()
     started = time.monotonic()
-    asking = asyncio.create_task(ask_all(core, requests))
+    asking = asyncio.create_task(ask_all(core, requests, answered))
     await asyncio.to_thread(publish_all)
     last_reload = time.monotonic() - started
     return await asking, last_reload
@@ -80,7 +93,8 @@ def main() -> int:
     seconds = sorted(answer[2] for answer in answers)
     failed = [answer for answer in answers if answer[0] != 200]
     print(
-        f"{len(answers)} requests at once in {seconds[-1]:.1f} s; last of {given.reloads} reloads after {last_reload:.1f} s"
+        f"{len(answers)} requests at once in {seconds[-1]:.1f} s;"
+        f" the last of {given.reloads} reloads after {last_reload:.1f} s"
     )
     print(f"answered by {dict(sorted(Counter(answer[1] for answer in answers).items()))}")
     print(f"seconds: median {statistics.median(seconds):.2f}, 99th percentile {seconds[int(len(seconds) * 0.99)]:.2f}")

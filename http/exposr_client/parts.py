@@ -38,8 +38,11 @@ class Part:
         self.size = 0
         self._digest = hashlib.sha256()
         self._began, self._began_at = time.monotonic(), 0
-        self._stream = path.open("xb", buffering=0)
-        fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that its maker lives
+        # locked before it has the name that others look for: the lock tells them that its maker lives
+        unnamed = path.with_name(f"{uuid.uuid4().hex}{PART_SUFFIX}")
+        self._stream = unnamed.open("xb", buffering=0)
+        fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(path)
 
     @classmethod
     def create(cls, folder: Path, facts: FileFacts) -> Self:

@@ -96,7 +96,8 @@ def run(folder: Path, downloads: int, size: int, seed: int = 0, pause_seconds: f
             for _ in range(downloads):
                 cache = folder / f"cache{chance.randrange(3)}"
                 if chance.random() < 0.5:
-                    shutil.rmtree(cache / "installed", ignore_errors=True)
+                    for notes in cache.glob("*/installed"):
+                        shutil.rmtree(notes)
                     shutil.rmtree(cache / "versions", ignore_errors=True)
                 download(proxy.url, cache, pem, publisher, outcome)
         outcome.faults = proxy.faults

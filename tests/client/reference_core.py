@@ -62,7 +62,7 @@ class ReferenceCore:
 
     def wait_for(self, version: str) -> None:
         for _ in range(int(LOAD_SECONDS / 0.05)):
-            if httpx.get(f"{self.url}/health").json()["model_version"] == version:
+            if httpx.get(f"{self.url}/health", timeout=60).json()["model_version"] == version:
                 return
             threading.Event().wait(0.05)
         raise AssertionError(f"{version} was not served:\n{''.join(self.log)}")

@@ -275,6 +275,37 @@ def test_a_named_key_is_pinned(small_trainer: SmallTrainer, tmp_path: Path) -> N
         assert not (tmp_path / "b" / "trusted_key.pem").exists()
 
 
+def test_a_new_key_pinned_on_purpose_begins_anew(small_trainer: SmallTrainer, tmp_path: Path) -> None:
+    for version, files in (("v1", V1), ("v2", V2)):
+        small_trainer.publish(version, files)
+        with ModelFollower(small_trainer.url, API_KEY, tmp_path / "cache", events=False) as follower:
+            follower.download()
+    fresh = SmallTrainer(tmp_path)
+    small_trainer.key, small_trainer.serial = fresh.key, 0
+    small_trainer.publish("v1", V1)
+    pem = small_trainer.public_pem()
+    with ModelFollower(small_trainer.url, API_KEY, tmp_path / "cache", public_key=pem, events=False) as follower:
+        assert follower.current() is None
+        assert follower.download().read_bytes() == V1["weights.pt"]
+    with (
+        ModelFollower(small_trainer.url, API_KEY, tmp_path / "cache", events=False) as follower,
+        pytest.raises(KeyChangedError),
+    ):
+        follower.check()
+
+
+def test_a_damaged_note_of_the_last_serial_is_never_forgotten_silently(
+    follower: ModelFollower, small_trainer: SmallTrainer, tmp_path: Path
+) -> None:
+    small_trainer.publish("v1", V1)
+    weights = follower.download()
+    [note] = (tmp_path / "cache").glob("*/accepted/*.json")
+    note.write_text("{}")
+    with pytest.raises(SignatureError, match="damaged"):
+        follower.check()
+    assert follower.current() == weights
+
+
 def test_current_works_without_the_trainer_and_checks_every_byte(tmp_path: Path) -> None:
     with SmallTrainer(tmp_path / "published") as trainer:
         trainer.publish("v1", V1)
@@ -303,5 +334,6 @@ def test_only_the_last_versions_are_kept(small_trainer: SmallTrainer, tmp_path: 
             follower.download()
     names = sorted(path.name[:6] for path in (tmp_path / "cache" / "versions").iterdir())
     assert names == ["vit-v4", "vit-v5"]
-    assert len(list((tmp_path / "cache" / "installed").iterdir())) == 2
+    assert len(list((tmp_path / "cache").glob("*/installed/*.json"))) == 2
+    assert len(list((tmp_path / "cache").glob("*/accepted/*.json"))) == 1
     assert list((tmp_path / "cache" / "parts").iterdir()) == []
