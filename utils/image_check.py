@@ -162,4 +162,4 @@ def _perceptual(picture: Image.Image) -> tuple[str | None, str]:
     grey = picture.convert("L").resize((32, 32), Image.Resampling.LANCZOS)  # what phash looks at
     if ImageStat.Stat(grey).stddev[0] < MIN_DETAIL:
         return None, thumb
-    return str(imagehash.phash(picture)), thumb
+    return str(imagehash.phash(grey)), thumb  # the same hash as of `picture`, without a second resize
