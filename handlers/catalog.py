@@ -81,11 +81,11 @@ class Catalog:
             self._pulse()
             self._vanished(path, now if there else HELD)
 
-    def accept(self, found: Found, facts: ImageFacts) -> None:
-        """A file passed its check."""
+    def accept(self, found: Found, facts: ImageFacts, *, wait: bool = True) -> None:
+        """A file passed its check; with `wait`, one under images/ may wait for its metadata."""
         sample = self._index.sample_of_content(facts.sha256)
         if sample is None:
-            self._put_sample(found, facts)
+            self._put_sample(found, facts, wait=wait)
         else:
             self._join(found, sample.id)
 
@@ -94,11 +94,11 @@ class Catalog:
         before = self._index.file(found.path)
         if retryable and before is not None and before.state == "good":
             return  # what was known of it may still be true: the next whole scan tries again
+        self._waiting.pop(found.path, None)
         state: FileState = "unreadable" if retryable else "rejected"
         self._index.put_file(found, state, self._clock.now().timestamp(), reason=reason)
         log.info("file_rejected", path=os.fsdecode(found.path), reason=reason)
-        if before is not None and before.sample is not None:
-            self._refresh(before.sample)
+        self._refresh_others(found.path, before, None)
 
     def tick(self) -> None:
         """What becomes due by waiting: pictures without metadata, samples whose metadata went."""
@@ -106,7 +106,7 @@ class Catalog:
         for path, (since, found, facts) in list(self._waiting.items()):
             if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(stem(path)):
                 del self._waiting[path]
-                self._put_sample(found, facts, wait=False)
+                self.accept(found, facts, wait=False)
         for sample_id, since in list(self._bereft.items()):
             if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(sample_id):
                 del self._bereft[sample_id]
@@ -149,7 +149,7 @@ class Catalog:
 
     # files
 
-    def _put_sample(self, found: Found, facts: ImageFacts, *, wait: bool = True) -> None:
+    def _put_sample(self, found: Found, facts: ImageFacts, *, wait: bool) -> None:
         """Content that the index has not seen yet."""
         before = self._index.file(found.path)
         replaced = self._index.sample(before.sample) if before is not None and before.sample is not None else None
@@ -170,10 +170,15 @@ class Catalog:
         before = self._index.file(found.path)
         self._waiting.pop(found.path, None)
         self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
-        if before is not None and before.sample not in (None, sample_id):
-            assert before.sample is not None
-            self._refresh(before.sample)
+        self._refresh_others(found.path, before, sample_id)
         self._refresh(sample_id)
+
+    def _refresh_others(self, path: bytes, before: FileRow | None, sample_id: str | None) -> None:
+        """Samples that had this file, or whose metadata names it."""
+        others = {row.stem for row in self._index.metadata_about(path)}
+        others |= {before.sample} if before is not None and before.sample is not None else set()
+        for other in others - {sample_id}:
+            self._refresh(other)
 
     def _only_file(self, sample: StoredSample, path: bytes) -> bool:
         return [row.path for row in self._index.files_of(sample.id)] == [path]
@@ -261,28 +266,45 @@ class Catalog:
             self._index.set_conflicts(sample_id, [])
             return
         paths = [row.path for row in files]
-        primary = sample.path if sample.path in paths else paths[0]
-        if sample_id in self._bereft and not self._index.metadata_named(sample_id):
+        named = self._index.metadata_named(sample_id)
+        places = [row.statement.image for row in named] + [sample.path or b""]
+        primary = next((path for path in places if path in paths), paths[0])
+        if sample_id in self._bereft and not named:
             self._index.resolve_sample(sample_id, primary, Resolution(sample.label, sample.label_source, sample.clash))
             return  # its metadata may come back within seconds: the label stays until then
-        spoken = self._metadata_for(sample, primary)
+        spoken = self._metadata_for(sample, primary, paths)
         resolution = resolve([row.statement for row in spoken], [(path, folder_label(path)) for path in paths])
         self._index.resolve_sample(sample_id, primary, resolution)
         self._find_conflicts(replace(sample, label=resolution.label))
 
-    def _metadata_for(self, sample: StoredSample, primary: bytes) -> list[StoredMetadata]:
+    def _metadata_for(self, sample: StoredSample, primary: bytes, paths: list[bytes]) -> list[StoredMetadata]:
         """All that speaks of the sample, its own file first: made when missing, brought in line with where it lies."""
+        self._bind_by_name(sample, paths)
         spoken = self._index.metadata_of(sample.id, sample.sha256, primary)
         own = next((row for row in spoken if row.stem == sample.id), None)
         others = [self._bind(row, sample.sha256) for row in spoken if row.stem != sample.id]
         if own is None:
             return [self.files.create(sample, primary), *others]
+        if self._is_undecided(own.statement.image):
+            return [own, *others]
         said = follow(own.statement, primary, folder_label(primary))
         if own.problem is None and (said != own.statement or own.sha256 != sample.sha256):
             own = self.files.update(own, said, sample.sha256)
         else:
             own = replace(own, statement=said)
         return [own, *others]
+
+    def _is_undecided(self, path: bytes) -> bool:
+        """A file is there that was not looked at yet: the one that metadata names has not moved, as far as we know."""
+        row = self._index.file(path) if path else None
+        return bool(path) and (row is None or row.gone is not None) and os.path.lexists(self._root / os.fsdecode(path))
+
+    def _bind_by_name(self, sample: StoredSample, paths: list[bytes]) -> None:
+        """A collected copy has metadata of its own, by its name; from here on it is known by its content, too."""
+        for path in filter(is_scraped_place, paths):
+            for row in self._index.metadata_named(stem(path)):
+                if row.stem != sample.id and row.problem is None and row.sha256 != sample.sha256:
+                    self.files.update(row, replace(row.statement, image=path), sample.sha256)
 
     def _bind(self, row: StoredMetadata, sha256: str) -> StoredMetadata:
         """Metadata that knew its picture only by place now knows it by content, and stays with it when it moves."""
