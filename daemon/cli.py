@@ -102,7 +102,7 @@ def sandbox(
 def scrape(
     config: ConfigOption = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source (may be repeated).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="New images for one query, at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="New images of one source, at most.")] = None,
 ) -> None:
     """Collect now, and show a bar for each source."""
     chosen: dict[str, Any] = {"sources": source} if source else {}
