@@ -97,7 +97,7 @@ class Step:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
     def __call__(self, pixels: Tensor, targets: Tensor) -> None:
-        train_mode(self.model)
+        train_mode(self.model, keep_statistics=True)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(normalized(pixels.to(self.device, non_blocking=True), self.wash)).flatten()
         goal = targets.to(self.device, torch.float32)

@@ -45,7 +45,8 @@ EMA_DECAY = 0.999  # of the published average, once there were enough steps
 REPORT_SECONDS = 1.0
 VALIDATIONS = 8  # looks at the validation part, over the whole training
 WORKERS_MAX = 12
-LEARNING_RATE = {"lora": 5e-4, "full": 3e-4, "full transformer": 5e-5}
+LEARNING_RATE = {"lora": 5e-4, "full": 1e-4, "full transformer": 5e-5}
+FROM_RANDOM_FACTOR = 5.0  # faster where there is nothing to forget
 BATCH = {True: 64, False: 16}  # on a GPU or not
 
 
@@ -73,7 +74,8 @@ class Recipe:
             batch=min(settings.batch_size or BATCH[place.on_gpu], max(2, train // place.ranks.count)),
             # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
             crop=size if is_transformer or place.on_gpu else size // 2,
-            learning_rate=settings.learning_rate or LEARNING_RATE[kind],
+            learning_rate=settings.learning_rate
+            or LEARNING_RATE[kind] * (1.0 if backbone.is_pretrained else FROM_RANDOM_FACTOR),
             workers=settings.workers if settings.workers is not None else min(cores, WORKERS_MAX),
         )
 
@@ -91,7 +93,10 @@ def fine_tune(
         log.info("adapters_added", count=add_adapters(model))
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    average = [parameter.detach().clone() for parameter in weights]
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]  # of batch norms
+    counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
+    learnt = [*weights, *statistics]
+    average = [tensor.detach().clone() for tensor in learnt]
     optimizer = _optimizer(model, recipe.learning_rate)
     kept = place.folder / "prepared"
     images = PreparedImages(
@@ -114,7 +119,8 @@ def fine_tune(
     done = 0
     if state := ranks.share(load_checkpoint(place.folder, owner) if ranks.is_main else None):
         done, history, losses = state["step"], state["history"], state["losses"]
-        _copy_into(weights, state["weights"])
+        _copy_into(learnt, state["learnt"])
+        _copy_into(counters, state["counters"])
         _copy_into(average, state["average"])
         optimizer.load_state_dict(state["optimizer"])
         log.info("training_resumed", step=done, steps=steps)
@@ -122,7 +128,7 @@ def fine_tune(
 
     def save() -> None:
         if ranks.is_main:
-            states = {"weights": weights, "average": average, "optimizer": optimizer.state_dict()}
+            states = {"learnt": learnt, "counters": counters, "average": average, "optimizer": optimizer.state_dict()}
             save_checkpoint(place.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
     dataset = WashedViews(train, images, wash, size=recipe.crop, seed=recipe.seed)
@@ -132,18 +138,18 @@ def fine_tune(
         for pixels, targets in batches(dataset, order, recipe.workers, place.on_gpu):
             torch.manual_seed(recipe.seed * 1_000_003 + done * ranks.count + ranks.number)  # dropout and drop path
             _set_rates(optimizer, _rate(done, steps))
-            train_mode(model)
+            train_mode(model, keep_statistics=backbone.is_pretrained)
             with autocast:
                 logits = model(normalized(pixels.to(device, non_blocking=True), wash)).flatten()
             loss = binary_cross_entropy_with_logits(logits.float(), targets.to(device, torch.float32))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             stop = torch.tensor([float(interrupts.requested)], device=device)
-            ranks.mean([weight.grad for weight in weights if weight.grad is not None] + [stop])
+            ranks.mean([weight.grad for weight in weights if weight.grad is not None] + [*statistics, stop])
             nn.utils.clip_grad_norm_(weights, CLIP_NORM)
             optimizer.step()
             done += 1
-            _move_average(average, weights, done)
+            _move_average(average, learnt, done)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 raise StopRunError(f"the loss became {losses[-1]} in step {done}; lower training.learning_rate")
@@ -152,7 +158,7 @@ def fine_tune(
             if rest == 0:
                 entry = {"epoch": float(epoch), "loss": float(np.mean(losses)), "step": float(done)}
                 if epoch % validate_every == 0 or done == steps:
-                    entry |= _validated(place, model, weights, average, parts["validation"], images)
+                    entry |= _validated(place, model, learnt, average, parts["validation"], images)
                 history.append(entry)
             if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
                 reported = time.monotonic()
@@ -167,7 +173,7 @@ def fine_tune(
                 save()
                 saved = time.monotonic()
         save()
-    _copy_into(weights, average)
+    _copy_into(learnt, average)
     if rung.mode == "lora":
         fold_adapters(model)
     if ranks.is_main:
@@ -232,19 +238,22 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = group["peak"] * rate
 
 
-def train_mode(model: nn.Module) -> None:
-    """Training, with the statistics of batch norms as they were: batches are small, and ranks must agree."""
+def train_mode(model: nn.Module, *, keep_statistics: bool) -> None:
+    """Training; with the pretrained statistics of batch norms, since batches are small and ranks see different ones.
+
+    Re-estimated on batches of 16, they made the same fine-tuning start slower; random weights need their own.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if keep_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
 @torch.no_grad()
-def _move_average(average: list[Tensor], weights: Sequence[Tensor], step: int) -> None:
+def _move_average(average: Sequence[Tensor], learnt: Sequence[Tensor], step: int) -> None:
     decay = min(EMA_DECAY, (1 + step) / (10 + step))
-    for mean, weight in zip(average, weights, strict=True):
-        mean.lerp_(weight, 1 - decay)
+    for mean, tensor in zip(average, learnt, strict=True):
+        mean.lerp_(tensor, 1 - decay)
 
 
 @torch.no_grad()
@@ -256,7 +265,7 @@ def _copy_into(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 def _validated(
     place: Workplace,
     model: nn.Module,
-    weights: Sequence[Tensor],
+    learnt: Sequence[Tensor],
     average: Sequence[Tensor],
     samples: Sequence[GroupedSample],
     images: PreparedImages,
@@ -265,8 +274,8 @@ def _validated(
     targets = [grouped.sample.target for grouped in samples]
     if not place.ranks.is_main or len(set(targets)) < 2:
         return {}
-    current = [weight.detach().clone() for weight in weights]
-    _copy_into(weights, average)
+    current = [tensor.detach().clone() for tensor in learnt]
+    _copy_into(learnt, average)
     model.eval()
     logits = []
     with torch.inference_mode():
@@ -274,7 +283,7 @@ def _validated(
             view = images.preprocessing.cropped(images.open(grouped.sample))
             tensor = images.preprocessing.normalized(view).unsqueeze(0)
             logits.append(float(model(tensor.to(place.device, memory_format=torch.channels_last)).flatten()[0]))
-    _copy_into(weights, current)
+    _copy_into(learnt, current)
     probabilities: Floats = 1 / (1 + np.exp(-np.array(logits)))
     return {
         "val_auc": float(roc_auc_score(targets, probabilities)),
