@@ -241,7 +241,7 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def train_mode(model: nn.Module, *, keep_statistics: bool) -> None:
     """Training; with the pretrained statistics of batch norms, since batches are small and ranks see different ones.
 
-    Re-estimated on batches of 16, they made the same fine-tuning start slower; random weights need their own.
+    Random weights need their own, re-estimated as they change.
     """
     model.train()
     for module in model.modules():
