@@ -136,9 +136,9 @@ class Catalog:
         orphans = {row.sample for row in rows if row.sample is not None and not self._index.has_files(row.sample)}
         for row in rows:
             if row.sample is not None and row.sample not in orphans and is_scraped_place(row.path):
-                self._delete_metadata(
-                    own for own in self._index.metadata_named(stem(row.path)) if own.stem != row.sample
-                )
+                named = self._index.metadata_named(stem(row.path))
+                self._delete_metadata(own for own in named if not self._in_use(own))
+                self._refresh(row.sample)
         for sample_id in orphans:
             self._pulse()
             sample = self._index.sample(sample_id)
@@ -185,10 +185,14 @@ class Catalog:
 
     def _described(self, path: bytes, sha256: str) -> StoredMetadata | None:
         """Metadata that waits for this picture, and no other: by its name, by its content, or by its place."""
-        named = self._index.metadata_named(stem(path)) if is_scraped_place(path) else []
         about = [row for row in self._index.metadata_about(path) if row.sha256 in ("", sha256) or not self._in_use(row)]
-        rows = [*named, *self._index.metadata_with_content(sha256), *about]
+        rows = [*self._named_after(path, sha256), *self._index.metadata_with_content(sha256), *about]
         return next((row for row in rows if not self._in_use(row)), None)
+
+    def _named_after(self, path: bytes, sha256: str) -> list[StoredMetadata]:
+        """Metadata that shares its name with a picture under images/, unless it says that it is about another one."""
+        named = self._index.metadata_named(stem(path)) if is_scraped_place(path) else []
+        return [row for row in named if row.sha256 in ("", sha256) or row.statement.image in (b"", path)]
 
     def _in_use(self, row: StoredMetadata) -> bool:
         return self._index.sample(row.stem) is not None
@@ -301,9 +305,9 @@ class Catalog:
 
     def _bind_by_name(self, sample: StoredSample, paths: list[bytes]) -> None:
         """A collected copy has metadata of its own, by its name; from here on it is known by its content, too."""
-        for path in filter(is_scraped_place, paths):
-            for row in self._index.metadata_named(stem(path)):
-                if row.stem != sample.id and row.problem is None and row.sha256 != sample.sha256:
+        for path in paths:
+            for row in self._named_after(path, sample.sha256):
+                if not self._in_use(row) and row.problem is None and row.sha256 != sample.sha256:
                     self.files.update(row, replace(row.statement, image=path), sample.sha256)
 
     def _bind(self, row: StoredMetadata, sha256: str) -> StoredMetadata:
