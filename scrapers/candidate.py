@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -59,7 +59,6 @@ class Page:
 
     items: tuple[Candidate | Dropped, ...]
     next_cursor: str | None
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def canonical_url(url: str) -> str:

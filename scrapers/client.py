@@ -56,7 +56,6 @@ class Client:
     max_attempts: int
     dice: random.Random = field(default_factory=random.Random)
     allowed: AllowList = field(init=False)
-    requests: int = field(init=False, default=0)
     _api_turns: Turnstile = field(init=False)
     _image_turns: Turnstile = field(init=False)
     _breakers: dict[tuple[str, str], Breaker] = field(init=False, default_factory=dict)
@@ -107,7 +106,7 @@ class Client:
                 await self._wait_for_budget()
                 self.budget.spend()
                 answer = await self.fetcher.get(url, self.allowed.check_api, headers)
-            for reading in self.module.quota(answer, self.clock.now()):
+            for reading in self.module.quota(answer):
                 self.budget.learn(reading)
             try:
                 self.module.judge(answer)
@@ -135,7 +134,6 @@ class Client:
         breaker = self._breakers.setdefault((kind, urlsplit(url).netloc), Breaker(self.clock))
         for number in range(self.max_attempts):
             await self._wait_for_breaker(breaker, url)
-            self.requests += 1
             self._retries.note_request()
             try:
                 result = await attempt()

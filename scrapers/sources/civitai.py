@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from scrapers.answer import Answer
@@ -47,7 +46,7 @@ class Civitai:
         if answer.status in (400, 404):
             raise QueryError(f"refused by CivitAI (HTTP {answer.status}): {said}", for_good=answer.status == 400)
 
-    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         return ()
 
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from scrapers.answer import Answer
@@ -41,7 +40,7 @@ class Openverse:
         if answer.status in (400, 404, 422):
             raise QueryError(f"refused by Openverse (HTTP {answer.status}): {answer.shown()}")
 
-    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         return ()
 
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:

@@ -44,7 +44,7 @@ class Pexels:
         if answer.status in (400, 404):
             raise QueryError(f"refused by Pexels (HTTP {answer.status}): {answer.shown()}")
 
-    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         limit, remaining = answer.int_header("x-ratelimit-limit"), answer.int_header("x-ratelimit-remaining")
         resets = answer.int_header("x-ratelimit-reset")
         if limit is None or remaining is None or resets is None or not answer.is_fresh():

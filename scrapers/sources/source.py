@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -48,7 +47,7 @@ class SourceModule(Protocol):
     def judge(self, answer: Answer) -> None:
         """Raise what only this source means by an answer (quota, bad query, lost cursor); the rest is common."""
 
-    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         """What trustworthy headers say about the quota."""
 
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -48,7 +47,7 @@ class Unsplash:
         if answer.status in (400, 404, 422):
             raise QueryError(f"refused by Unsplash (HTTP {answer.status}): {answer.shown()}")
 
-    def quota(self, answer: Answer, now: datetime) -> Sequence[QuotaReading]:
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         limit, remaining = answer.int_header("x-ratelimit-limit"), answer.int_header("x-ratelimit-remaining")
         if limit is None or remaining is None or not answer.is_fresh():
             return ()
