@@ -53,8 +53,13 @@ class TrainingCgroup:
     @classmethod
     def for_machine(cls, memory_percent: float, root: Path = CGROUP_ROOT, proc: Path = PROC) -> TrainingCgroup:
         """Limit the training to a share of what this service may use: the machine's memory, or its control group's."""
-        own = own_cgroup(root, proc)
-        return cls(int(usable_memory(own, root, proc) * memory_percent / 100), root, proc)
+        return cls(_share(memory_percent, root, proc), root, proc)
+
+    def limit_to(self, memory_percent: float) -> None:
+        """Another share (after a reload), for the next training."""
+        self.memory_max_bytes = _share(memory_percent, self._root, self._proc)
+        if self._group is not None:
+            (self._group / "memory.max").write_text(str(self.memory_max_bytes))
 
     def available(self) -> bool:
         """Whether the kernel enforces the limit; `reason` says in words what is so, either way."""
@@ -137,6 +142,10 @@ def own_cgroup(root: Path, proc: Path) -> Path | None:
     path = next((line[3:] for line in lines if line.startswith("0::/")), None)
     group = None if path is None else root / path.lstrip("/")
     return group if group is not None and (group / "cgroup.procs").exists() else None
+
+
+def _share(memory_percent: float, root: Path, proc: Path) -> int:
+    return int(usable_memory(own_cgroup(root, proc), root, proc) * memory_percent / 100)
 
 
 def usable_memory(group: Path | None, root: Path, proc: Path) -> int:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from handlers.dataset import Dataset
-
 from daemon.cgroup import TrainingCgroup, confined
 from daemon.jobs import Event, JobEnd, JobProcess, job_command, job_environment
 from daemon.store import Run, Store
+from handlers.dataset import Dataset
 from trainer.snapshot import write_snapshot
 from utils.config_loader import Config
 from utils.job_protocol import write_job
@@ -46,6 +45,7 @@ class JobLauncher:
         if run.kind == "scrape":
             command = confined(job_command("scrapers", folder), nice=SCRAPE_NICE)
         else:
+            self.training_limits.limit_to(self._config().training.memory_percent)
             command = self.training_limits.command(job_command("trainer", folder))
         env = job_environment(self._config(), with_source_keys=run.kind == "scrape")
         return JobProcess(command, folder, env, on_progress)

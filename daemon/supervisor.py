@@ -36,6 +36,7 @@ LOOP_SECONDS = 1.0  # longest time between two looks at the jobs
 PLAN_SECONDS = 15  # between two decisions on what is due
 STATUS_SECONDS = 5  # between two STATUS= lines
 SILENCE_LIMIT_SECONDS = 45.0  # of one part, before the watchdog is no longer fed
+START_SECONDS = 120.0  # until READY, at most; usually under one, more after a crash that left things to repair
 CHECKPOINT_SECONDS = 6.0  # for a job to save its state at stop; with it a stop stays within 10 s
 CHECKPOINT_SECONDS_UNDER_SYSTEMD = 20.0  # TimeoutStopSec leaves more room there
 RELOADABLE_SECTIONS = ("scheduler", "triggers", "sources", "model", "training", "gate", "core", "logging")
@@ -59,6 +60,8 @@ class Supervisor:
     def run(self) -> None:
         """Serve until asked to stop. Raises OperatorError when the service cannot start."""
         config = self._config
+        self._notifier.status("starting: opening the state")
+        self._notifier.extend_timeout(START_SECONDS)
         lock = StateLock(config.storage.state_path)
         lock.acquire("exposr-trainer serve")
         try:

@@ -75,6 +75,15 @@ def test_only_kills_since_the_start_of_this_training_count(tmp_path: Path) -> No
     assert "training.batch_size" in verdict
 
 
+def test_another_share_counts_from_the_next_training_on(tmp_path: Path) -> None:
+    root, proc = make_hierarchy(tmp_path)
+    limits = TrainingCgroup.for_machine(50, root, proc)
+    limits.prepare()
+    limits.limit_to(25)
+    written = (root / "system.slice/exposr.service/training/memory.max").read_text()
+    assert int(written) == limits.memory_max_bytes == 16_000_000 * 1024 // 4
+
+
 @pytest.mark.parametrize(
     ("controllers", "delegated", "reason"),
     [("cpu pids", True, "memory controller"), ("cpu memory", False, "Delegate=yes")],
