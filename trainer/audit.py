@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from trainer.audit_words import content_words, control_words, metadata_words, permuted_words
+from trainer.embedding_cache import EmbeddingCache
 from trainer.file_facts import Properties, file_properties, view_properties
 from trainer.intervals import Measured, missing
 from trainer.leave_one_out import logistic_head
@@ -81,6 +82,7 @@ def run_audit(
     settings: Settings,
     report: Report,
     seed: int = 0,
+    cache: EmbeddingCache | None = None,
 ) -> Audit:
     """Audit the samples of all parts; `folder` is the data folder that their paths are relative to."""
     if not settings.enabled:
@@ -89,7 +91,7 @@ def run_audit(
     report(0, 4, "audit: file properties")
     rows = [member.sample for member in asked.samples]
     before = file_properties(rows, folder)
-    after, thumbnails, read = view_properties(rows, folder, wash, wash.preprocessing, seed)
+    after, thumbnails, read = view_properties(rows, folder, wash, wash.preprocessing, seed, cache)
     seen = _Asked.of([asked.samples[index] for index in read])
     report(1, 4, "audit: shortcuts")
     guesses_after = _guess(forest(seed), after.table(), seen, settings, seed)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trainer.embedding_cache import Embedding, EmbeddingCache, space_name
 from trainer.preprocessing import Preprocessing, open_image
 from trainer.snapshot import Sample
 from trainer.types import Floats
@@ -21,6 +22,8 @@ from trainer.wash import Wash
 FORMATS = ("jpeg", "png", "webp", "avif")
 UNKNOWN = -1.0  # trees split it off
 RESAVE_QUALITY = 90
+THUMBNAIL_VALUES = 32 * 32 * 3
+VIEW_RECIPE = "audit 1: size, bits per pixel, blocks, thumbnail of one washed view"
 JPEG_BLOCK = 8
 # the mean of the standard luminance table (ITU T.81, table K.1) that libjpeg scales by quality
 STANDARD_LUMINANCE_MEAN = 57.625
@@ -54,29 +57,35 @@ def file_properties(samples: list[Sample], folder: Path) -> Properties:
 
 
 def view_properties(
-    samples: list[Sample], folder: Path, wash: Wash, preprocessing: Preprocessing, seed: int
+    samples: list[Sample],
+    folder: Path,
+    wash: Wash,
+    preprocessing: Preprocessing,
+    seed: int,
+    cache: EmbeddingCache | None = None,
 ) -> tuple[Properties, Floats, list[int]]:
     """After the wash: the same properties of one training view each, its 32-pixel thumbnail [n, 3072], and the indices
-    of the samples whose files could be read."""
-    rows: list[list[float]] = []
-    thumbnails: list[Floats] = []
+    of the samples whose files could be read. With a cache, pictures that an earlier training met are not opened."""
+    space = space_name(VIEW_RECIPE, wash.key(), seed)
+    known = cache.find(space, [sample.sha256 for sample in samples]) if cache else {}
+    fresh: dict[str, Embedding] = {}
     read: list[int] = []
     for index, sample in enumerate(samples):
-        try:
-            shrunk = preprocessing.shrunk(open_image(folder / sample.path))
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
-            continue  # deleted or damaged since the snapshot: the audit looks at the others
-        rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
-        view = wash.view(shrunk, rng)
-        buffer = io.BytesIO()
-        view.save(buffer, "JPEG", quality=RESAVE_QUALITY)
-        rows.append(
-            [float(view.width), float(view.height), 8 * buffer.tell() / (view.width * view.height), _blocks(view)]
-        )
-        thumbnails.append(thumbnail(view))
+        if sample.sha256 not in known:
+            try:
+                shrunk = preprocessing.shrunk(open_image(folder / sample.path))
+            except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+                continue  # deleted or damaged since the snapshot: the audit looks at the others
+            rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
+            fresh[sample.sha256] = _described(wash.view(shrunk, rng))
         read.append(index)
-    table = np.array(rows).reshape(-1, 4)
-    constant = np.zeros((len(rows), 1))
+    if cache and fresh:
+        cache.add(space, fresh)
+    found = known | fresh
+    rows = np.array([found[samples[index].sha256][0] for index in read], dtype=np.float64)
+    rows = rows.reshape(len(read), 4 + THUMBNAIL_VALUES)
+    table, thumbnails = rows[:, :4], rows[:, 4:]
+    constant = np.zeros((len(read), 1))
     columns = {
         "format": constant,  # every view is saved the same way, without metadata
         "jpeg_quality": table[:, 3:4],
@@ -85,7 +94,16 @@ def view_properties(
         "exif": constant,
         "bits_per_pixel": table[:, 2:3],
     }
-    return Properties(columns), np.array(thumbnails).reshape(len(rows), -1), read
+    return Properties(columns), thumbnails, read
+
+
+def _described(view: Image.Image) -> Embedding:
+    """float32 [1, 4 + 3072]: width, height, bits per pixel when saved once more, blocks; then the thumbnail."""
+    buffer = io.BytesIO()
+    view.save(buffer, "JPEG", quality=RESAVE_QUALITY)
+    bits = 8 * buffer.tell() / (view.width * view.height)
+    row = np.concatenate([[view.width, view.height, bits, _blocks(view)], thumbnail(view)])
+    return row.astype(np.float32)[None, :]
 
 
 def jpeg_quality(path: Path) -> float:

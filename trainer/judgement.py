@@ -77,7 +77,14 @@ def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candid
         compared = compare_with_core(config.core, files, test.probabilities.tolist(), test.targets.tolist())
         evaluation = evaluation.with_core(compared)
     audit = run_audit(
-        split.samples(), scorer, wash, place.images.folder, config.audit, place.report("audit"), config.training.seed
+        split.samples(),
+        scorer,
+        wash,
+        place.images.folder,
+        config.audit,
+        place.report("audit"),
+        config.training.seed,
+        place.cache,
     )
     report = place.report("gate")
     report(0, 1, "champion and candidate on the same test part")
