@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from handlers.index import Index
 from handlers.labelling import Resolution, follow, resolve
+from handlers.links import Links
 from handlers.metafiles import MetaFiles
 from handlers.near import is_near
 from handlers.paths import folder_label, is_scraped_place, stem
@@ -44,6 +44,7 @@ class Catalog:
         self._pend = pend
         self._pulse = pulse
         self.files = MetaFiles(root, index, clock)
+        self._links = Links(index)
         self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
         self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
 
@@ -137,7 +138,7 @@ class Catalog:
         for row in rows:
             if row.sample is not None and row.sample not in orphans and is_scraped_place(row.path):
                 named = self._index.metadata_named(stem(row.path))
-                self._delete_metadata(own for own in named if not self._in_use(own))
+                self._delete_metadata(own for own in named if not self._links.is_in_use(own))
                 self._refresh(row.sample)
         for sample_id in orphans:
             self._pulse()
@@ -153,15 +154,15 @@ class Catalog:
         """Content that the index has not seen yet."""
         before = self._index.file(found.path)
         replaced = self._index.sample(before.sample) if before is not None and before.sample is not None else None
-        if replaced is not None and self._only_file(replaced, found.path):
+        if replaced is not None and self._links.is_only_file(replaced, found.path):
             sample_id = replaced.id  # edited in place: the same sample with other content
             self._index.forget_bands(replaced, self._distance)
         else:
-            described = self._described(found.path, facts.sha256)
+            described = self._links.description_of(found.path, facts.sha256)
             if described is None and wait and is_scraped_place(found.path) and self._just_arrived(found):
                 self._waiting[found.path] = (self._clock.monotonic(), found, facts)
                 return
-            sample_id = described.stem if described is not None else self._new_id(found.path)
+            sample_id = described.stem if described is not None else self._links.new_id(found.path)
         self._index.put_sample(sample_id, facts, to_iso(self._clock.now()), self._distance)
         self._join(found, sample_id)
 
@@ -175,33 +176,8 @@ class Catalog:
 
     def _refresh_others(self, path: bytes, before: FileRow | None, sample_id: str | None) -> None:
         """Samples that had this file, or whose metadata names it."""
-        others = {row.stem for row in self._index.metadata_about(path)}
-        others |= {before.sample} if before is not None and before.sample is not None else set()
-        for other in others - {sample_id}:
+        for other in self._links.samples_at(path, before) - {sample_id}:
             self._refresh(other)
-
-    def _only_file(self, sample: StoredSample, path: bytes) -> bool:
-        return [row.path for row in self._index.files_of(sample.id)] == [path]
-
-    def _described(self, path: bytes, sha256: str) -> StoredMetadata | None:
-        """Metadata that waits for this picture, and no other: by its name, by its content, or by its place."""
-        about = [row for row in self._index.metadata_about(path) if row.sha256 in ("", sha256) or not self._in_use(row)]
-        rows = [*self._named_after(path, sha256), *self._index.metadata_with_content(sha256), *about]
-        return next((row for row in rows if not self._in_use(row)), None)
-
-    def _named_after(self, path: bytes, sha256: str) -> list[StoredMetadata]:
-        """Metadata that shares its name with a picture under images/, unless it says that it is about another one."""
-        named = self._index.metadata_named(stem(path)) if is_scraped_place(path) else []
-        return [row for row in named if row.sha256 in ("", sha256) or row.statement.image in (b"", path)]
-
-    def _in_use(self, row: StoredMetadata) -> bool:
-        return self._index.sample(row.stem) is not None
-
-    def _new_id(self, path: bytes) -> str:
-        name = stem(path)
-        if is_scraped_place(path) and _is_uuid(name) and self._index.sample(name) is None:
-            return name
-        return str(uuid.uuid4())
 
     def _just_arrived(self, found: Found) -> bool:
         """By its ctime, which a rename into place sets; a clock that was set back must not make it wait for ever."""
@@ -233,7 +209,7 @@ class Catalog:
         row = self.files.read(found, before)
         if row is None:
             return
-        samples = self._samples_about(row) | (self._samples_about(before) if before is not None else set())
+        samples = self._links.samples_about(row) | (self._links.samples_about(before) if before is not None else set())
         for sample_id in samples:
             self._bereft.pop(sample_id, None)
             self._refresh(sample_id)
@@ -243,15 +219,8 @@ class Catalog:
         self._index.forget_file(row.path)
         self._index.forget_metadata(row.path)
         if known is not None:
-            for sample_id in self._samples_about(known):
+            for sample_id in self._links.samples_about(known):
                 self._bereft.setdefault(sample_id, self._clock.monotonic())
-
-    def _samples_about(self, row: StoredMetadata) -> set[str]:
-        by_content = self._index.sample_of_content(row.sha256) if row.sha256 else None
-        at_place = self._index.file(row.statement.image) if row.statement.image else None
-        found = {row.stem} if self._index.sample(row.stem) is not None else set()
-        found |= {by_content.id} if by_content is not None else set()
-        return found | ({at_place.sample} if at_place is not None and at_place.sample is not None else set())
 
     def _delete_metadata(self, rows: Iterable[StoredMetadata]) -> None:
         for row in rows:
@@ -306,8 +275,8 @@ class Catalog:
     def _bind_by_name(self, sample: StoredSample, paths: list[bytes]) -> None:
         """A collected copy has metadata of its own, by its name; from here on it is known by its content, too."""
         for path in paths:
-            for row in self._named_after(path, sample.sha256):
-                if not self._in_use(row) and row.problem is None and row.sha256 != sample.sha256:
+            for row in self._links.named_after(path, sample.sha256):
+                if not self._links.is_in_use(row) and row.problem is None and row.sha256 != sample.sha256:
                     self.files.update(row, replace(row.statement, image=path), sample.sha256)
 
     def _bind(self, row: StoredMetadata, sha256: str) -> StoredMetadata:
@@ -325,10 +294,3 @@ class Catalog:
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
         self._index.set_conflicts(sample.id, near)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
