@@ -16,7 +16,7 @@ from trainer.intervals import Measured, wilson
 from trainer.leave_one_out import leave_one_out
 from trainer.metrics import BINS, measure, to_card
 from trainer.operating_points import MIDDLE, OperatingPoints, origin
-from trainer.robustness import sweep, verdicts
+from trainer.robustness import CONDITIONS, STEPS_BEFORE, sweep, verdicts
 from trainer.scored import CachedScorer, Scored, score
 from trainer.types import PartsOfSplit, Report, Scorer
 from utils.config_training import Evaluation as Settings
@@ -47,7 +47,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything that the settings ask for; costs a few passes over the test part."""
     scorer = scorer if isinstance(scorer, CachedScorer) else CachedScorer(scorer)
-    report(0, 3, "validation and test part")
+    steps = STEPS_BEFORE + len(CONDITIONS)
+    report(0, steps, "validation and test part")
     validation = score(scorer, parts["validation"], calibration.temperature)
     test = score(scorer, parts["test"], calibration.temperature)
     measured = [measure(part, MIDDLE, settings.bootstrap_samples) for part in (validation, test)]
@@ -61,13 +62,12 @@ def evaluate(
         "per_real_source": _slices(test, 0),
         "curves": _curves(test),
     }
-    report(1, 3, "generators and sources left out")
+    report(1, steps, "generators and sources left out")
     samples = [member for part in parts.values() for member in part]
     card |= leave_one_out(scorer, samples, settings) if settings.leave_one_out else {}
-    report(2, 3, "robustness")
     if settings.robustness and len(test):
         card["robustness"] = sweep(scorer, parts["test"], calibration.temperature, calibration.points, settings, report)
-    report(3, 3, "evaluated")
+    report(steps, steps, "evaluated")
     return Evaluation(measured[0], measured[1], test, card)
 
 

@@ -45,24 +45,43 @@ def publish(
 ) -> Entry:
     """Make the candidate the champion. Raises StopRunError, with nothing visible, when its files do not load."""
     identity = Identity(model_name, registry.reserve_version(model_name), now)
-    report(0, 3, f"writing {model_name}/{identity.version}")
     staged = registry.stage(model_name, identity.version)
     entry = make_entry(identity, candidate, judgement, snapshot, parts)
-    write_weights(staged / WEIGHTS_FILE, candidate.model)
-    write_snapshot(staged / SNAPSHOT_FILE, snapshot.samples)
-    write_split(staged / SPLIT_FILE, parts)
     card = make_card(identity, candidate, judgement, snapshot, parts, split_report, config, {})
-    write_report(staged / REPORT_FILE, entry, card)
-    write_json_atomically(staged / CARD_FILE, card | {"files": _facts_of(staged)})
-    report(1, 3, "loading it in a fresh process")
-    check_loads(staged)
+    try:
+        report(0, 3, f"writing {model_name}/{identity.version}")
+        write_files(staged, candidate, snapshot, parts, entry, card)
+        report(1, 3, "loading it in a fresh process")
+        check_loads(staged)
+    except BaseException:
+        registry.discard(staged)
+        raise
     report(2, 3, f"publishing {model_name}/{identity.version}")
-    published = registry.publish(staged, entry)
+    published = registry.publish(staged, entry)  # what fails in here may be finished by the next sweep
     log.info("version_published", model=model_name, version=identity.version, sha256=published["sha256"])
     for name in registry.prune(config.gate.keep_versions):
         log.info("version_removed", name=name, keep_versions=config.gate.keep_versions)
     report(3, 3, f"published {model_name}/{identity.version}")
     return published
+
+
+def write_files(
+    staged: Path,
+    candidate: Candidate,
+    snapshot: Snapshot,
+    parts: PartsOfSplit,
+    entry: Entry,
+    card: dict[str, Any],
+) -> None:
+    """All files of the version, the card last, since it names the others."""
+    try:
+        write_weights(staged / WEIGHTS_FILE, candidate.model)
+        write_snapshot(staged / SNAPSHOT_FILE, snapshot.samples)
+        write_split(staged / SPLIT_FILE, parts)
+        write_report(staged / REPORT_FILE, entry, card)
+        write_json_atomically(staged / CARD_FILE, card | {"files": _facts_of(staged)})
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise StopRunError(f"{staged}: cannot be written ({error}); nothing was published") from error
 
 
 def write_weights(file: Path, model: torch.nn.Module) -> None:

@@ -165,9 +165,13 @@ class Registry:
                 {"operation": "publish", "staged": staged.name, "entry": complete, "aliases": aliases.as_json()}
             )
             self._replay_journal()
-        if staged in self._staging_locks:
-            os.close(self._staging_locks.pop(staged))
+        self._unlock(staged)
         return complete
+
+    def discard(self, staged: Path) -> None:
+        """Remove a staged folder that will not be published; nothing happens when it is gone."""
+        shutil.rmtree(staged, ignore_errors=True)
+        self._unlock(staged)
 
     # operating
 
@@ -229,6 +233,11 @@ class Registry:
 
     def _write_aliases(self, aliases: Aliases) -> None:
         write_json_atomically(self.models_path / ALIASES_FILE, aliases.as_json())
+
+    def _unlock(self, staged: Path) -> None:
+        descriptor = self._staging_locks.pop(staged, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _numbers(self, model: str) -> Iterator[int]:
         for entry in self.entries():

@@ -24,6 +24,7 @@ from utils.config_training import Evaluation as Settings
 
 WEB_SIDE = 1024  # pixels of the long side
 REPORTED = ("auc", "balanced_accuracy", "recall", "specificity")
+STEPS_BEFORE = 2  # of the evaluation
 REPLICATES = 300  # the sweep is read as a whole; its intervals need fewer
 
 
@@ -101,13 +102,16 @@ def sweep(
     settings: Settings,
     report: Report,
 ) -> dict[str, Any]:
-    """The card's `evaluation.robustness`: each condition's metrics, flip rate, and distance from the clean AUC."""
+    """The card's `evaluation.robustness`: each condition's metrics, flip rate, and distance from the clean AUC.
+
+    Reports itself as the last steps of the evaluation.
+    """
     chosen = choose(samples, settings.robustness_images)
     clean = score(scorer, chosen, temperature)
     clean_auc = measure(clean, MIDDLE, REPLICATES)["auc"].value
     conditions: dict[str, Any] = {}
     for done, condition in enumerate(CONDITIONS):
-        report(done, len(CONDITIONS), f"robustness: {condition.what}")
+        report(STEPS_BEFORE + done, STEPS_BEFORE + len(CONDITIONS), f"robustness: {condition.what}")
         scored = score(scorer, chosen, temperature, condition)
         measured = measure(scored, MIDDLE, REPLICATES)
         auc = measured["auc"].value

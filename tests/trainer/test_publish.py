@@ -22,7 +22,7 @@ from trainer.gate import Champion, decide
 from trainer.images import ImageFolder
 from trainer.load_check import problems_of
 from trainer.preprocessing import Preprocessing
-from trainer.publish import check_loads, publish
+from trainer.publish import check_loads, publish, write_files
 from trainer.registry import Registry
 from trainer.report import render_report, worth_in_words
 from trainer.scored import CachedScorer
@@ -177,7 +177,19 @@ def test_weights_that_do_not_load_never_become_visible(tmp_path: Path) -> None:
     with pytest.raises(StopRunError, match="not published"):
         replace(desk, candidate=broken).publish(desk.judge())
     assert desk.registry.entries() == []
-    assert not desk.registry.version_folder("vit", "v1").exists()
+    assert [path.name for path in (desk.config.storage.models_path / "vit").iterdir()] == [".last_version"]
+    assert desk.registry.reserve_version("vit") == "v2"
+
+
+def test_a_disk_that_cannot_be_written_is_said_and_leaves_nothing(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, _ = published
+    staged = desk.registry.stage("vit", "v7")
+    (staged / "weights.pt").mkdir()  # stands for any error of the disk
+    with pytest.raises(StopRunError, match="nothing was published"):
+        write_files(staged, desk.candidate, desk.snapshot, desk.parts, {}, {})
+    desk.registry.discard(staged)
+    assert not staged.exists()
+    assert desk.registry.sweep() == []
 
 
 def test_a_second_version_is_verified_against_its_champion_and_deleted_pictures_are_named(tmp_path: Path) -> None:
