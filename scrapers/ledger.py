@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,15 @@ class Ledger:
                 "UPDATE items SET state = 'queued', why = '', run_id = '' WHERE source = ? AND state = 'failed'"
                 " AND again = 1 AND tries < ? AND run_id != ?",
                 (source, MAX_TRIES, self.run_id),
+            )
+
+    def adopt_queued(self, source: str, queries: Sequence[str]) -> None:
+        """Hand what waits under a query that is no longer configured to the first one that is."""
+        marks = ", ".join("?" * len(queries))
+        with self.transaction() as db:
+            db.execute(
+                f"UPDATE items SET query = ? WHERE source = ? AND state = 'queued' AND query NOT IN ({marks})",  # noqa: S608
+                (queries[0], source, *queries),
             )
 
     def queued(self, source: str, query: str, after_row: int, limit: int) -> list[QueuedItem]:

@@ -124,6 +124,7 @@ class SourceRun:
     async def run(self) -> SourceResult:
         """Never raises for what the source or the network does."""
         self._ledger.requeue_failed(self.name)
+        self._ledger.adopt_queued(self.name, self._queries)
         for state, whys in self._ledger.outcomes(self.name).items():
             self.tally.counts[state].update(whys)
         self._stored.update({query: self._ledger.stored_in_run(self.name, query) for query in self._queries})

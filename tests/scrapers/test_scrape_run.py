@@ -125,6 +125,15 @@ def test_what_a_limit_left_over_is_taken_by_the_next_run_without_asking_again(
     assert requests(sandbox)["pexels api"] == pages
 
 
+def test_what_waits_under_a_query_that_was_removed_is_not_lost(
+    configure: Configure, collect: Collect, misbehave: Misbehave
+) -> None:
+    misbehave(photo_sources=("pexels",))
+    assert stored(collect(configure(only=("pexels",), every={"limit_per_query": 10}))) == 10
+    changed = configure(only=("pexels",), every={"queries": ("noise",), "head_interval_seconds": 3600})
+    assert stored(collect(changed, "run-2")) == 20
+
+
 def test_one_creator_fills_no_more_than_its_share(configure: Configure, collect: Collect, misbehave: Misbehave) -> None:
     misbehave(creators=1)
     outcomes = collect(configure(only=("civitai",), every={"max_per_creator": 5}))
