@@ -18,11 +18,13 @@ from handlers.dataset import Dataset
 from handlers.rows import Counts
 from handlers.schema import INDEX_FILE
 from utils.clock import SystemClock
+from utils.errors import OperatorError
 
 WATCH = """
 import json, pathlib, sys, time
 from handlers.dataset import Dataset
 from utils.clock import SystemClock
+from utils.errors import OperatorError
 from utils.config_loader import config_from_job
 
 config = config_from_job(json.loads(pathlib.Path(sys.argv[1]).read_text()))
@@ -239,3 +241,50 @@ def test_the_data_set_imports_no_imaging_library() -> None:
     program = "import sys, handlers.dataset; print([m for m in ('PIL', 'numpy', 'torch') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_data_folder_may_be_a_link(folder: Folder) -> None:
+    real_place = folder.base / "big disk"
+    folder.root.rename(real_place)
+    folder.root.symlink_to(real_place)
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(dataset.ready)
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.counts() == Counts(total=1, real=1))
+    restarts = dataset._guard.restarts
+    wait_for(lambda: dataset._guard._baked is None and dataset._guard._next_cookie > 0)  # the cookie came back
+    assert restarts == dataset._guard.restarts == 0
+    dataset.stop()
+
+
+def test_stopping_does_not_wait_for_what_is_pending(folder: Folder, tree: Path) -> None:
+    for number in range(5):
+        copy(tree, folder.root / f"real{number}")
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: dataset.counts().pending > 0)
+    dataset.stop()
+    assert dataset._thread is not None
+    dataset._thread.join(10)
+    assert not dataset._thread.is_alive()
+    assert not [child for child in psutil.Process().children() if "utils.check_worker" in child.cmdline()]
+
+
+def test_a_state_folder_that_cannot_be_used_stops_the_start(folder: Folder) -> None:
+    (folder.base / "state").write_text("a file")
+    with pytest.raises(OperatorError, match="state_path"):
+        Dataset(folder.config, SystemClock()).start()
+
+
+def test_a_data_folder_that_cannot_be_made_is_said(folder: Folder) -> None:
+    folder.root.rmdir()
+    folder.root.write_text("a file")
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: "exists" in dataset.health().reason)
+    assert not dataset.health().ok
+    folder.root.unlink()
+    folder.picture("real/a.png", 1)
+    wait_for(lambda: dataset.health().ok and dataset.counts().real == 1)
+    dataset.stop()
