@@ -37,6 +37,7 @@ EVENTS: list[type[FileSystemEvent]] = [
     *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
 ]
 WATCHDOG_LOG = "watchdog.observers"
+EMITTER_LOG = "watchdog.observers.inotify"
 DESCRIPTORS = Path("/proc/self/fd")
 DESCRIPTOR_FACTS = Path("/proc/self/fdinfo")
 JOIN_SECONDS = 1.0
@@ -65,6 +66,7 @@ class Watcher:
             raise
         self._observer = observer
         logging.getLogger(WATCHDOG_LOG).addHandler(self._overflow)
+        logging.getLogger(EMITTER_LOG).addFilter(_is_news)
 
     def stop(self) -> None:
         logging.getLogger(WATCHDOG_LOG).removeHandler(self._overflow)
@@ -131,6 +133,11 @@ class _OverflowListener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._marks.add_tree(b"")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what watchdog logs as an error whenever it is stopped."""
+    return "when the thread is inactive" not in record.getMessage()
 
 
 def _inotify_descriptors() -> set[str]:
