@@ -162,16 +162,20 @@ def _obstacle(unit: Path | None) -> str:
     """Why the training cannot have a group of its own; empty when it can."""
     if unit is None:
         return "no unified control group hierarchy (cgroup v2) here"
-    try:
-        # systemd's mark on what it has given away; nothing else may be rearranged, even where root could
-        delegated = os.getxattr(unit, "user.delegate") == b"1"
-    except OSError:
-        delegated = False
-    if not delegated:
+    if not _is_delegated(unit):
         return "no control group is delegated to this process (Delegate=yes in a systemd unit)"
     if "memory" not in _words(unit / "cgroup.controllers"):
         return "the kernel's memory controller is in the old hierarchy (boot with systemd.unified_cgroup_hierarchy=1)"
     return ""
+
+
+def _is_delegated(unit: Path) -> bool:
+    """Whether systemd has given the group away; nothing else may be rearranged, even where this process could."""
+    try:
+        return os.getxattr(unit, "user.delegate") == b"1"
+    except OSError:
+        # before 251 there is no such mark, but the group of a service belongs to its user only when it is delegated
+        return unit.name.endswith(".service") and unit.stat().st_uid == os.geteuid() != 0
 
 
 def _split(unit: Path, memory_max_bytes: int) -> None:
