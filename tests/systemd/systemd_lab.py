@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+INSTALLED_FROM = ("daemon", "handlers", "scrapers", "trainer", "http", "utils", "systemd")
+INSTALLED_FILES = ("pyproject.toml", "setup.py", "README.md", "constraints.txt")
 BOOT = Path(__file__).with_name("lab") / "boot"
 BOOT_SECONDS = 20
 NEEDED_PROGRAMS = ("unshare", "nsenter", "mount", "pivot_root", "systemctl")
@@ -43,7 +45,8 @@ class Lab:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch  # an empty folder, used as a mount point inside the lab only
-        self._log = scratch.parent / "lab-systemd.log"
+        self._log = scratch.with_name(f"{scratch.name}-systemd.log")
+        self._checkout = scratch.with_name(f"{scratch.name}-checkout")
         self._unshare: subprocess.Popen[bytes] | None = None
         self._pid1 = 0
         self._cgroup: Path | None = None
@@ -93,10 +96,18 @@ class Lab:
     def read(self, inside: str) -> str:
         return self.path(inside).read_text(errors="replace")
 
+    def _copy_checkout(self) -> None:
+        """As it is now: somebody may go on editing while the scenarios run."""
+        for name in INSTALLED_FROM:
+            shutil.copytree(CHECKOUT / name, self._checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in INSTALLED_FILES:
+            shutil.copy(CHECKOUT / name, self._checkout)
+
     def _boot(self) -> None:
+        self._copy_checkout()
         outer = [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("pid", "mnt")]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
-        inside = [str(BOOT), str(self._scratch), str(CHECKOUT), sys.prefix, *outer]
+        inside = [str(BOOT), str(self._scratch), str(self._checkout), sys.prefix, *outer]
         enter = self._own_cgroup()
         with self._log.open("wb") as log:
             self._unshare = subprocess.Popen(

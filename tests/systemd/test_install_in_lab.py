@@ -14,9 +14,7 @@ def upgradable(service: LabService) -> LabService:
     service.configure("# changed by the operator\n")
     lab.write("/etc/exposr-trainer/keys/pexels-api-key", "of-the-operator\n")
     lab.write(f"{DATASETS}/inbox/note.txt", "kept")
-    lab.run(
-        f"rm -rf {NEXT}; mkdir -p {NEXT}; cd /run/lab/checkout; cp -r $(ls | grep -v -e '^build$' -e '^demo$') {NEXT}/"
-    )
+    lab.run(f"rm -rf {NEXT}; cp -r /run/lab/checkout {NEXT}")
     lab.run(f"sed -i 's/^version = .*/version = \"99.0\"/' {NEXT}/pyproject.toml")
     return service
 
