@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 CHUNK_BYTES = 16 * 1024
+SETTLE_SECONDS = 0.02  # for asyncio to close what was aborted
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class FaultProxy:
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(SETTLE_SECONDS)
 
     def _draw(self) -> Fault:
         if self._random.random() < self._healthy_share:

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 API_KEY = "key-of-the-tests"
+SETTLE_SECONDS = 0.02  # for asyncio to close what was aborted
 
 
 def sign(key: Ed25519PrivateKey, payload: bytes) -> bytes:
@@ -116,6 +117,9 @@ class SmallTrainer:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             await self._server.serve(sockets=[listener])
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()  # as a killed process does
+            await asyncio.sleep(SETTLE_SECONDS)
 
         asyncio.run(serve())
         listener.close()
