@@ -126,12 +126,14 @@ class Catalog:
         for sample_id in self._index.without_metadata():
             self._bereft.setdefault(sample_id, self._clock.monotonic())
 
-    def forget_deleted(self, before: float, waiting_sizes: set[int]) -> int:
-        """Drop what has been missing since before this unix time; a deleted picture takes its metadata with it.
+    def forget_deleted(self, grace_seconds: float, waiting_sizes: set[int]) -> int:
+        """Drop what has been missing for so long; a deleted picture takes its metadata with it.
 
         Files of the sizes that wait for their check are spared: the missing one may be among them, moved.
         """
-        rows = [row for row in self._index.gone_before(before) if row.stamp.size not in waiting_sizes]
+        now = self._clock.now().timestamp()
+        missing = self._index.gone_outside(now - grace_seconds, now)
+        rows = [row for row in missing if row.stamp.size not in waiting_sizes]
         for row in rows:
             self._index.forget_file(row.path)
         orphans = {row.sample for row in rows if row.sample is not None and not self._index.has_files(row.sample)}

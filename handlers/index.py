@@ -11,7 +11,7 @@ from typing import Any
 from handlers.labelling import Resolution, Statement
 from handlers.near import bands
 from handlers.paths import printable, split
-from handlers.rows import FileRow, FileState, StoredMetadata, StoredSample
+from handlers.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.schema import open_index
 from handlers.stamps import Found, Stamp
 from utils.image_facts import ImageFacts
@@ -84,8 +84,13 @@ class Index:
         """Whether the sample has any file left, missing ones included."""
         return bool(self._files("sample = ? LIMIT 1", (sample_id,)))
 
-    def gone_before(self, moment: float) -> list[FileRow]:
-        return self._files("gone IS NOT NULL AND gone < ?", (moment,))
+    def gone_outside(self, start: float, end: float) -> list[FileRow]:
+        """Missing files, but for those that went between these times (a clock may have been set back) or are held."""
+        return self._files("gone IS NOT NULL AND gone < ? AND NOT (gone BETWEEN ? AND ?)", (HELD, start, end))
+
+    def has_gone(self) -> bool:
+        """Whether a missing file waits to be forgotten."""
+        return bool(self._files("gone IS NOT NULL AND gone < ? LIMIT 1", (HELD,)))
 
     def put_file(
         self, found: Found, state: FileState, now: float, *, sample: str | None = None, reason: str | None = None

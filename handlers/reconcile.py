@@ -11,7 +11,7 @@ from handlers import queries
 from handlers.catalog import Catalog
 from handlers.index import Index
 from handlers.intake import Intake
-from handlers.rows import HELD, Counts, Problem
+from handlers.rows import Counts, Problem
 from handlers.scan import Changes, Scan
 from handlers.schema import INDEX_FILE, remove_side_files, set_aside
 from utils.check_pool import CheckPool
@@ -84,19 +84,18 @@ class Reconciler:
     def compare_all(self) -> tuple[float, int]:
         """Scan everything; seconds it took, and the number of folders."""
         started = self._clock.monotonic()
-        wall = self._clock.now().timestamp()
         changes = Scan(self._root, self._index, self._pulse, retry=True).whole()
         with self._index.transaction():
             self._catalog.apply(changes)
             self._catalog.complete_metadata()
             if b"" not in changes.unreadable:
-                self._forget_deleted(wall - CONFIRM_SECONDS / 2)
+                self._forget_deleted()
         self._unreadable = changes.unreadable
         self._after(changes)
         self._held = queries.held_files(self._index.connection)
         seconds = self._clock.monotonic() - started
         again = self._clock.monotonic() + max(CONFIRM_SECONDS, CONFIRM_REST * seconds)
-        self.confirm_after = again if self._index.gone_before(HELD) else None
+        self.confirm_after = again if self._index.has_gone() else None
         return seconds, changes.folders
 
     def compare(self, names: dict[bytes, set[bytes] | None], trees: set[bytes]) -> float:
@@ -191,8 +190,9 @@ class Reconciler:
             metadata=len(changes.metadata),
         )
 
-    def _forget_deleted(self, before: float) -> None:
-        forgotten = self._catalog.forget_deleted(before, self._intake.sizes())
+    def _forget_deleted(self) -> None:
+        # half the time: what a partial scan missed, this whole scan has looked for again
+        forgotten = self._catalog.forget_deleted(CONFIRM_SECONDS / 2, self._intake.sizes())
         if forgotten:
             self._dirty = True
             log.info("samples_deleted", samples=forgotten)

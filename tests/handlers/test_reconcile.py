@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,16 @@ def test_a_deleted_picture_takes_its_metadata_with_it(folder: Folder, runner: Ru
     assert runner.settle().total == 1
     assert runner.forget() == Counts(total=1, real=1)
     assert folder.only_metadata()["path"] == f"real/{kept.name}"
+
+
+def test_a_clock_that_was_set_back_does_not_keep_deleted_pictures(folder: Folder, runner: Runner) -> None:
+    file = folder.picture("real/a.png", 1)
+    runner.settle()
+    file.unlink()
+    runner.settle()
+    runner.clock.wall -= timedelta(days=1)
+    runner.settle()
+    assert not folder.metadata_files()
 
 
 def test_metadata_of_pictures_never_seen_is_left_alone(folder: Folder, runner: Runner) -> None:
