@@ -89,7 +89,7 @@ class Dataset:
         return self._ready
 
     def heartbeat(self) -> float:
-        """Monotonic time of the last turn of the thread that also found the watcher alive, or did without one."""
+        """Monotonic time of the thread's last turn, which sees to it that the watcher is proven alive."""
         return self._beat
 
     def health(self) -> PartHealth:

@@ -18,6 +18,7 @@ log = get_logger(__name__)
 
 COOKIE_SECONDS = 15.0  # between two proofs that events arrive
 COOKIE_PATIENCE_SECONDS = 5.0  # how long a cookie may take on a loaded machine
+MAX_UNPROVEN = 3  # watchers in a row that brought no event: there are none to be had here
 RETRY_SECONDS = 300.0  # before inotify is tried again after it could not be had
 
 
@@ -36,6 +37,7 @@ class WatchGuard:
         self._next_try = 0.0
         self._eaten = False
         self._is_short = False
+        self._unproven = 0
         self.polling = ""
         self.restarts = 0
         self.proof = monotonic()
@@ -102,15 +104,21 @@ class WatchGuard:
     def _probe(self, now: float) -> bool:
         assert self._watcher is not None
         if self._eaten:
-            self._eaten, self._baked, self.proof = False, None, now
+            self._eaten, self._baked, self._unproven, self.proof = False, None, 0, now
         if self._watcher.is_alive() and (self._baked is None or now - self._baked < COOKIE_PATIENCE_SECONDS):
             if self._baked is None and now >= self._next_cookie:
                 self._bake(now)
             return False
         self.restarts += 1
+        self._unproven += 1
         log.warning("watcher_restarted", restarts=self.restarts, threads_alive=self._watcher.is_alive())
         self.stop()
-        self._start(now)
+        if self._unproven < MAX_UNPROVEN:
+            self._start(now)
+        else:
+            self._unproven, self._next_try = 0, now + RETRY_SECONDS
+            self.polling = f"no events arrive from {self._root}"
+            log.warning("watching_by_scans", reason=self.polling)
         return True
 
     def _bake(self, now: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dataset_kit import wait_for
 
 from fake_clock import FakeClock
-from handlers.guard import COOKIE_PATIENCE_SECONDS, COOKIE_SECONDS, WatchGuard
+from handlers.guard import COOKIE_PATIENCE_SECONDS, COOKIE_SECONDS, MAX_UNPROVEN, RETRY_SECONDS, WatchGuard
 from handlers.marks import Marks
 
 
@@ -46,6 +46,23 @@ def test_a_cookie_that_is_not_seen_replaces_the_watcher(guard: WatchGuard, fake_
     assert guard.restarts == 1 and guard._watcher is not watcher
     fake_clock.pass_time(COOKIE_SECONDS)
     wait_for(lambda: not guard.check() and guard.proof == fake_clock.monotonic())
+
+
+def test_where_no_events_arrive_scans_take_over_and_events_are_tried_again_later(
+    guard: WatchGuard, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    for _ in range(MAX_UNPROVEN):
+        assert guard._watcher is not None and guard._watcher._observer is not None
+        guard._watcher._observer._inotify_fd.stop()
+        guard._watcher._observer._inotify_fd.join()
+        guard.check()
+        fake_clock.pass_time(COOKIE_PATIENCE_SECONDS + 1)
+        assert guard.check()
+    assert guard._watcher is None and "no events arrive" in guard.polling
+    assert not guard.check()
+    fake_clock.pass_time(RETRY_SECONDS + 1)
+    assert guard.check()
+    assert guard._watcher is not None and guard.polling == ""
 
 
 def test_another_folder_at_the_same_place_is_watched(guard: WatchGuard, tmp_path: Path, marks: Marks) -> None:
