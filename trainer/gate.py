@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.audit import Audit
 from trainer.evaluation import Evaluation
-from trainer.gate_first import judge_first
+from trainer.gate_first import judge_first, probe_objections
 from trainer.intervals import Resampler, percentile_interval
 from trainer.metrics import expected_calibration_error, log_losses, weighted_auc
 from trainer.operating_points import MIDDLE, origin
@@ -72,6 +72,7 @@ def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, sett
         objections += _calibration_objections(evaluation, None, settings)
     else:
         verdict, objections, remarks = _judge_against(champion, evaluation, settings, measured)
+        objections += probe_objections(test, audit, settings, measured)
     objections += [f"audit: {problem}" for problem in audit.problems]
     if not settings.enabled:
         said = [f"would have been rejected: {objection}" for objection in objections]

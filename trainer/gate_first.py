@@ -39,13 +39,9 @@ def judge_first(
     objections, remarks = [], []
     if auc.high < 0.5 or (is_large and auc.low <= 0.5):
         objections.append(f"no better than chance: test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})")
-    measured["probes"] = {}
-    for name, guesses in audit.probes.items():
-        entry = _against_probe(test, guesses, settings)
-        if entry is None:
-            continue
-        measured["probes"][name] = entry
-        words = f"AUC {entry['candidate']:.3f} against {entry['probe']:.3f} of a probe that sees {NAMES[name]} only"
+    measured["probes"] = against_probes(test, audit, settings)
+    for name, entry in measured["probes"].items():
+        words = _in_words(name, entry)
         if entry["high"] < 0:
             objections.append(f"worse than a trivial probe: {words}")
         elif entry["low"] > 0:
@@ -64,6 +60,25 @@ def judge_first(
             f"test AUC {auc.value:.3f}, but anything from {auc.low:.3f} to {auc.high:.3f} is possible",
         )
     return objections, remarks
+
+
+def probe_objections(test: Scored, audit: Audit, settings: Settings, measured: dict[str, Any]) -> list[str]:
+    """For a version that has a champion: it may not be surely worse than a trivial probe either."""
+    measured["probes"] = against_probes(test, audit, settings)
+    return [
+        f"worse than a trivial probe: {_in_words(name, entry)}"
+        for name, entry in measured["probes"].items()
+        if entry["high"] < 0
+    ]
+
+
+def against_probes(test: Scored, audit: Audit, settings: Settings) -> dict[str, Any]:
+    compared = {name: _against_probe(test, guesses, settings) for name, guesses in audit.probes.items()}
+    return {name: entry for name, entry in compared.items() if entry is not None}
+
+
+def _in_words(name: str, entry: dict[str, Any]) -> str:
+    return f"AUC {entry['candidate']:.3f} against {entry['probe']:.3f} of a probe that sees {NAMES[name]} only"
 
 
 def _against_probe(test: Scored, guesses: dict[str, float], settings: Settings) -> dict[str, Any] | None:

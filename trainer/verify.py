@@ -150,7 +150,7 @@ class _Recomputation:
         evaluation = evaluate(scorer, present, calibration, settings, _silent)
         training = self.card["data"]["training"]
         audit = Audit({}, tuple(self.card["audit"]["problems"]), (), {})
-        if self.card["gate"]["measured"]["champion"] is None and not any(self.missing.values()):
+        if not any(self.missing.values()):
             wash = Wash(WashSettings(**training["settings"]["wash"]), preprocessing)
             members = [member for part in PARTS for member in present[part]]
             audit_settings = AuditSettings(**judged["audit"])

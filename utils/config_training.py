@@ -141,7 +141,7 @@ class Audit(Section):
         description="A property that tells the labels apart with a higher AUC is named as a shortcut.",
     )
     metadata_auc: float = Field(
-        0.60, gt=0.5, lt=1, description="Highest AUC that file properties may still have after the wash."
+        0.60, gt=0.5, lt=1, description="AUC of file properties: an objection without the wash, a warning after it."
     )
     creator_share: float = Field(
         0.5, gt=0, le=1, description="A creator with a larger share of a label's pictures is named as a shortcut."

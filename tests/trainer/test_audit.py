@@ -63,7 +63,7 @@ def test_a_planted_shortcut_is_named_and_gone_after_the_wash(tmp_path: Path, kin
     card = audit.to_card()
     assert kind in [shortcut["property"] for shortcut in card["shortcuts"]]
     assert card["metadata_probe"]["auc_before"] > 0.9
-    assert card["metadata_probe"]["after_content_free"]["value"] < 0.7
+    assert card["metadata_probe"]["after_resaved"]["value"] < 0.7
     assert audit.problems == ()
     assert any("the label can be told from" in warning for warning in audit.warnings)
 
@@ -87,7 +87,7 @@ def test_without_a_shortcut_nothing_is_named(tmp_path: Path) -> None:
         assert card[probe]["meaning"]
 
 
-def test_a_shortcut_that_no_wash_removes_is_a_problem(tmp_path: Path) -> None:
+def test_shortcuts_without_a_wash_are_a_problem(tmp_path: Path) -> None:
     samples = []
     for number in range(COUNT):
         is_ai = number % 2
@@ -95,9 +95,12 @@ def test_a_shortcut_that_no_wash_removes_is_a_problem(tmp_path: Path) -> None:
         if is_ai:  # coarse compression whose blocks stay in the pixels
             image = Image.open(Path(_saved(tmp_path / f"coarse{number}.jpg", encoded(image, quality=4)))).convert("RGB")
         label = ("real", "ai_generated")[is_ai]
-        samples.append(stored(tmp_path, f"{number}.png", encoded(image, "PNG"), label))
+        form, name = ("PNG", f"{number}.png") if is_ai else ("JPEG", f"{number}.jpg")
+        samples.append(stored(tmp_path, name, encoded(image, form), label))
     audit = audited(tmp_path, grouped(samples), washed=False)
-    assert any("after the wash" in problem for problem in audit.problems)
+    assert any("the wash is switched off" in problem for problem in audit.problems)
+    assert any("block traces" in warning for warning in audit.warnings)
+    assert audited(tmp_path, grouped(samples)).problems == ()
 
 
 def _saved(file: Path, content: bytes) -> Path:
