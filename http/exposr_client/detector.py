@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exposr_client.cache import WEIGHTS_FILE
 from exposr_client.card import Verdict
 from exposr_client.errors import MissingLibraryError, NoModelError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from exposr_client.loading import LoadedModel
     from exposr_client.preprocessing import Source
 
-WEIGHTS_FILE = "weights.pt"
 DEFAULT_BATCH_SIZE = 16
 
 log = logging.getLogger("exposr_client")
