@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -36,7 +36,10 @@ class Candidate:
     track_url: str | None = None
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=True, allow_nan=False)
+        # not asdict: its deep copies cost as much as the JSON itself
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["variants"] = [{"name": variant.name, "url": variant.url} for variant in self.variants]
+        return json.dumps(plain, ensure_ascii=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Candidate:

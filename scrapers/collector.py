@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,15 @@ class Collector:
             label=module.label,
             path=relative,
             meta_path=meta.relative_to(self.data_folder).as_posix(),
-            metadata=json.dumps(asdict(metadata), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            metadata=_as_text(metadata),
             day=f"{now:%Y-%m-%d}",
         )
+
+
+def _as_text(metadata: Metadata) -> str:
+    """As `utils.metadata.write_metadata` writes it."""
+    plain = {field.name: getattr(metadata, field.name) for field in fields(metadata)}
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _present(data: dict[str, Any]) -> dict[str, Any]:
