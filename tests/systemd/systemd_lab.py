@@ -19,7 +19,7 @@ INSTALLED_FROM = ("daemon", "handlers", "scrapers", "trainer", "http", "utils", 
 INSTALLED_FILES = ("pyproject.toml", "setup.py", "README.md", "constraints.txt")
 BOOT = Path(__file__).with_name("lab") / "boot"
 BOOT_SECONDS = 20
-NEEDED_PROGRAMS = ("unshare", "nsenter", "mount", "pivot_root", "systemctl")
+NEEDED_PROGRAMS = ("unshare", "nsenter", "setpriv", "mount", "pivot_root", "systemctl")
 SYSTEMD = Path("/lib/systemd/systemd")
 
 
@@ -111,7 +111,20 @@ class Lab:
         enter = self._own_cgroup()
         with self._log.open("wb") as log:
             self._unshare = subprocess.Popen(
-                ["bash", "-c", f'{enter}exec "$@"', "lab", "unshare", *namespaces, "bash", *inside],
+                # it dies with the tests, even when these are killed
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "bash",
+                    "-c",
+                    f'{enter}exec "$@"',
+                    "lab",
+                    "unshare",
+                    *namespaces,
+                    "bash",
+                    *inside,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
