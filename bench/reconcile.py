@@ -4,6 +4,10 @@
 
 The files are small and are not decoded (a checker's time is not what is measured): their facts are made up and handed
 to the catalog, which does all that it does for real files, near-duplicate search and metadata files included.
+
+Measured on 2 cores at a load of 14 (so elapsed times say little; processor times are some 1.4 times those of an idle
+machine): taking over 1.7 ms a file; a whole scan of the 200,000 files (100,000 pictures, 100,000 metadata) 1.65 s of
+processor, all that follows from it 2.0 s; counting 0.04 s; start() with the counts of 100,000 samples 0.39 s elapsed.
 """
 
 from __future__ import annotations
