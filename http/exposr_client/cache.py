@@ -18,7 +18,7 @@ import time
 import uuid
 from pathlib import Path
 
-from exposr_client.errors import CacheError
+from exposr_client.errors import CacheError, IntegrityError
 from exposr_client.keys import PublicKey, parse_key
 from exposr_client.ledger import Ledger
 from exposr_client.parts import PART_SUFFIX, Part
@@ -26,7 +26,6 @@ from exposr_client.pointer import FileFacts, ModelInfo
 
 WEIGHTS_FILE = "weights.pt"
 CARD_FILE = "model.json"
-NEEDED_FILES = (CARD_FILE, WEIGHTS_FILE)  # the small one first: a wrong card costs no large download
 ABANDONED_SECONDS = 24 * 3600.0  # parts and folders that no one finished within a day are removed
 SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk beside a download
 
@@ -96,7 +95,7 @@ class Cache:
         """
         ledger = self.ledger(key)
         for info in ledger.installed(below):
-            if all(self.has(info, name) for name in NEEDED_FILES):
+            if all(self.has(info, name) for name in needed_files(info)):
                 return info
             log.error("the cached files of %s/%s are damaged; they will be downloaded again", info.model, info.version)
             ledger.uninstall(info.serial)
@@ -156,6 +155,14 @@ class Cache:
             stream.flush()
             os.fsync(stream.fileno())
         return part
+
+
+def needed_files(info: ModelInfo) -> list[str]:
+    """What is downloaded of a version: the card, where it has one, then the weights. Raises IntegrityError without."""
+    if WEIGHTS_FILE not in info.files:
+        raise IntegrityError(f"the pointer to {info.model}/{info.version} names no {WEIGHTS_FILE}")
+    # the small one first: a wrong card costs no large download
+    return [CARD_FILE, WEIGHTS_FILE] if CARD_FILE in info.files else [WEIGHTS_FILE]
 
 
 def _changed(path: Path) -> float:

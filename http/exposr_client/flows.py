@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exposr_client.answers import error_of, require_success
-from exposr_client.cache import NEEDED_FILES, Cache
+from exposr_client.cache import Cache, needed_files
 from exposr_client.errors import (
     ExposrClientError,
     FollowerStopped,
@@ -93,10 +93,7 @@ def download(plan: Plan, info: ModelInfo | None) -> Flow[Path]:
         info = yield from check(plan)
     if info is None:
         return (yield from _require_current(plan))
-    for name in NEEDED_FILES:
-        if name not in info.files:
-            raise IntegrityError(f"the pointer to {info.model}/{info.version} names no {name}")
-    for name in NEEDED_FILES:
+    for name in needed_files(info):
         yield from _download_file(plan, info, name)
     key = yield from _key(plan)
     yield Do(lambda: plan.cache.install(info, key))

@@ -108,6 +108,19 @@ def test_two_pointers_with_one_serial_are_refused(follower: ModelFollower, small
         follower.check()
 
 
+def test_a_version_without_a_card_is_downloaded_and_one_without_weights_refused(
+    follower: ModelFollower, small_trainer: SmallTrainer
+) -> None:
+    small_trainer.publish("v1", {"weights.pt": b"bare"})
+    weights = follower.download()
+    assert weights.read_bytes() == b"bare"
+    assert follower.current() == weights
+    small_trainer.publish("v2", {"model.json": b"{}"})
+    with pytest.raises(IntegrityError):
+        follower.download()
+    assert follower.current() == weights
+
+
 def test_a_renewed_pointer_with_the_same_serial_is_nothing_new(
     follower: ModelFollower, small_trainer: SmallTrainer
 ) -> None:
