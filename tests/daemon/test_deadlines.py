@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.deadlines import Timekeeper
+from fake_clock import FakeClock
 
 
 def test_within_a_boot_a_step_of_the_wall_clock_changes_nothing(fake_clock: FakeClock) -> None:
