@@ -32,7 +32,7 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, w
     }
     rung = first_rung(settings, **facts)
     history: list[dict[str, float]] = []
-    notes = [backbone.pretrained["note"]] if backbone.pretrained["note"] else []
+    notes: list[str] = []
     while True:
         log.info("training_mode", mode=rung.mode, epochs=rung.epochs, reason=rung.reason)
         notes.append(f"{rung.mode}: {rung.reason}")

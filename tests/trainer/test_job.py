@@ -43,7 +43,6 @@ def test_a_job_publishes_a_plain_network_with_its_card(tmp_path: Path) -> None:
         "embed",
         "train",
         "evaluate",
-        "audit",
         "gate",
         "publish",
     ]
