@@ -19,7 +19,7 @@ import httpx
 
 from scrapers.answer import Answer, read_body
 from scrapers.candidate import public_url
-from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
+from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.guard import Origin
 from scrapers.opt_out import find_opt_out
 from scrapers.retry import RETRYABLE, parse_retry_after
@@ -181,6 +181,8 @@ class Fetcher:
         except httpcore.TimeoutException as error:
             raise TransientError("timeout", f"{where}: {type(error).__name__}") from error
         except httpcore.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # httpcore keeps only the text; trying again is no help
+                raise BlockedError(f"{where}: its certificate is not valid: {error}") from error
             raise TransientError("connect", f"{where}: cannot be reached: {error}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise TransientError("cut_body", f"{where}: the connection broke: {error}") from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ipaddress
+import ssl
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from PIL import Image
 from raw_server import RawServer, answer, raw_server
 
 from fake_clock import FakeClock
-from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
+from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.fetcher import Fetcher
 from scrapers.guard import AllowList, CheckedBackend, GuardedTransport, Origin, origin_of
 from scrapers.harvest import SourceOutcome
@@ -217,6 +220,46 @@ def test_the_key_goes_to_nobody_when_the_api_redirects_to_a_stranger() -> None:
             with pytest.raises(RefusedError):
                 asyncio.run(fetcher.get(f"{api.url}/v1", check, {"Authorization": "secret"}))
     assert stranger.heads == []
+
+
+@pytest.mark.parametrize(("host", "accepted"), [("images.pexels.com", True), ("elsewhere.example", False)])
+def test_the_certificate_must_be_the_hosts_own_whatever_address_was_checked(
+    tmp_path: Path, host: str, accepted: bool
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=images.pexels.com", "-addext", "subjectAltName=DNS:images.pexels.com"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"{}", Content_Length="2"))
+        await writer.drain()
+        writer.close()
+
+    async def here(name: str, port: int) -> list[Any]:
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    async def fetch() -> bytes:
+        server = await asyncio.start_server(reply, "127.0.0.1", 0, ssl=serving)
+        port = server.sockets[0].getsockname()[1]
+        transport = GuardedTransport(CheckedBackend(frozenset({(host, port)}), resolver=here), trusting)
+        fetcher = Fetcher(transport, "Test/1", Harvest(), SystemClock())
+        try:
+            found = await fetcher.get(f"https://{host}:{port}/", lambda url: Origin("https", host, port), {})
+            return found.body
+        finally:
+            await transport.aclose()
+            server.close()
+
+    if accepted:
+        assert asyncio.run(fetch()) == b"{}"
+    else:
+        with pytest.raises(BlockedError, match="certificate"):
+            asyncio.run(fetch())
 
 
 def test_a_refused_connection_is_named(tmp_path: Path) -> None:
