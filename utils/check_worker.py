@@ -7,6 +7,7 @@ JSON is ASCII with `\\udcXX` for bytes that are no UTF-8, so any file name passe
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ def main() -> None:
     die_with_parent(settings["parent"])
     _confine(settings["memory_mb"])
     answers = _claim_stdout()
+    importlib.import_module("utils.image_check")  # under the memory limit, and not in the first file's time
     _answer(answers, {"ready": os.getpid()})
     limits = CheckLimits(**settings["limits"])
     for line in sys.stdin:
@@ -39,7 +41,7 @@ def main() -> None:
 
 def check(path: str, limits: CheckLimits) -> CheckResult:
     """One file; never raises for what a file may hold."""
-    from utils.image_check import check_image  # after the memory limit is in place
+    from utils.image_check import check_image  # `main` has loaded it, after the memory limit was in place
 
     try:
         return check_image(path, limits)
