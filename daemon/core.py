@@ -112,7 +112,6 @@ class Core:
     def plan_runs(self, *, start: bool = True) -> None:
         """Decide about both kinds of run, start what is due, and keep the verdicts for /status."""
         self.sources = source_states(self.config)
-        self.gpus = gpu_memory()
         is_scraping = self.runner.current("scrape") is not None
         scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping)
         training = self.planner.training_verdict(
@@ -126,6 +125,10 @@ class Core:
         if training.is_due and start:
             training = self._start_due("train", training, self.training_refusal())
         self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
+
+    def look_at_gpus(self) -> None:
+        """Ask the driver for what the exposition shows; up to some seconds."""
+        self.gpus = gpu_memory()
 
     def exposition(self) -> tuple[bytes, str]:
         """The state for Prometheus, and its content type."""

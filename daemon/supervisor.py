@@ -34,6 +34,7 @@ log = get_logger(__name__)
 
 LOOP_SECONDS = 1.0  # longest time between two looks at the jobs
 PLAN_SECONDS = 15  # between two decisions on what is due
+GPU_SECONDS = 60  # between two looks at the GPUs' memory
 STATUS_SECONDS = 5  # between two STATUS= lines
 SILENCE_LIMIT_SECONDS = 45.0  # of one part, before the watchdog is no longer fed
 START_SECONDS = 120.0  # until READY, at most; usually under one, more after a crash that left things to repair
@@ -101,6 +102,7 @@ class Supervisor:
 
     def _loop(self, core: Core, api: ApiServer) -> None:
         self._every(PLAN_SECONDS, "plan", core.plan_runs)
+        self._every(GPU_SECONDS, "gpu", core.look_at_gpus)
         self._every(STATUS_SECONDS, "status", lambda: self._notifier.status(describe(core)))
         self._guard("plan", core.plan_runs)
         while not self._stop.is_set():
