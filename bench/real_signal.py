@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def main() -> None:
         make_job(work / "job", data, work, samples, settings)
         ended = run_job(work / "job")
         outcome = ended.outcome or {"result": "none", "summary": ended.log[-2000:], "details": {}}
-        print(f"{outcome['result']}: {outcome['summary']} in {ended.seconds:.0f} s")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime  # the wall time says little where other work shares the cores
+        print(f"{outcome['result']}: {outcome['summary']} in {ended.seconds:.0f} s, {cpu:.0f} CPU s")
         details = outcome["details"]
         if "version" in details:
             card = json.loads((work / "models" / details["model"] / details["version"] / "model.json").read_text())
