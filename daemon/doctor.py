@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scrapers.status import source_states
-from scrapers.terms import TERMS
-
 from daemon.disk import DiskFloor
 from daemon.gpu import gpu_memory
 from daemon.lock import current_holder
+from scrapers.status import source_states
+from scrapers.terms import TERMS
 from utils.config_loader import Config
 
 Level = Literal["ok", "note", "missing"]
