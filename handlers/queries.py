@@ -8,22 +8,50 @@ from collections.abc import Iterator
 
 from handlers.paths import join
 from handlers.rows import HELD, Counts, Problem, SampleRow
+from utils.metadata import LABELS
 
-CONFLICTING = "SELECT DISTINCT sample FROM conflicts"
+TWINS_OF_A_PAIRED_SET = 20  # hand-labelled pictures of either label with a near-duplicate under the other, at least
+LEFT_OUT = "SELECT sample FROM conflicts"
+# near-duplicates of which at least one label comes from a source
+LEFT_OUT_OF_PAIRED_SET = (
+    "SELECT c.sample FROM conflicts c JOIN samples s ON s.id = c.sample JOIN samples o ON o.id = c.other"
+    " WHERE 'source' IN (s.label_source, o.label_source)"
+)
+
+
+def is_paired_set(db: sqlite3.Connection) -> bool:
+    """Whether a person has put in pairs on purpose: photographs, and what a generator made of the same photographs.
+
+    One near-duplicate under both labels is a mistake; when half of the hand-labelled pictures of a label have one, it
+    is how detectors are trained without content as a shortcut. Such pairs are used, and never split apart.
+    """
+    by_hand = "folder IS NOT NULL AND clash = 0 AND label IS NOT NULL AND label_source != 'source'"
+    twins = f"SELECT count(*) FROM samples WHERE {by_hand} AND label = ? AND id IN ({LEFT_OUT})"  # noqa: S608
+    number = min(_row(db, twins, (label,))[0] for label in LABELS)
+    if number < TWINS_OF_A_PAIRED_SET:
+        return False
+    of_label = f"SELECT count(*) FROM samples WHERE {by_hand} AND label = ?"  # noqa: S608
+    return bool(2 * number >= min(_row(db, of_label, (label,))[0] for label in LABELS))
+
+
+def _conflicting(db: sqlite3.Connection) -> str:
+    """SELECT of the samples that are left out for a near-duplicate under the other label."""
+    return LEFT_OUT_OF_PAIRED_SET if is_paired_set(db) else LEFT_OUT
 
 
 def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
+    left_out = _conflicting(db)
     labels: dict[str | None, int] = dict(
         db.execute("SELECT label, count(*) FROM samples WHERE folder IS NOT NULL AND clash = 0 GROUP BY label")
     )
     for label, number in db.execute(
-        f"SELECT label, count(*) FROM samples WHERE id IN ({CONFLICTING}) AND folder IS NOT NULL AND clash = 0"  # noqa: S608
+        f"SELECT label, count(*) FROM samples WHERE id IN ({left_out}) AND folder IS NOT NULL AND clash = 0"  # noqa: S608
         " GROUP BY label"
     ):
         labels[label] -= number
     (conflicts,) = _row(
         db,
-        f"SELECT count(*) FROM samples WHERE folder IS NOT NULL AND (clash = 1 OR id IN ({CONFLICTING}))",  # noqa: S608
+        f"SELECT count(*) FROM samples WHERE folder IS NOT NULL AND (clash = 1 OR id IN ({left_out}))",  # noqa: S608
     )
     (files,) = _row(db, "SELECT count(*) FROM files WHERE sample IS NOT NULL AND gone IS NULL")
     (samples,) = _row(db, "SELECT count(*) FROM samples WHERE folder IS NOT NULL")
@@ -47,7 +75,7 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
         "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
         " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, s.added"
         " FROM samples s LEFT JOIN metadata m ON m.stem = s.id"
-        f" WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.id NOT IN ({CONFLICTING})"
+        f" WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.id NOT IN ({_conflicting(db)})"
         " GROUP BY s.id ORDER BY s.sha256"
     )
     columns = [column[0] for column in rows.description[2:]]
@@ -83,7 +111,9 @@ def _conflicts(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, label, other_folder, other_name, other_label in db.execute(
         "SELECT s.folder, s.name, s.label, o.folder, o.name, o.label FROM conflicts c JOIN samples s ON s.id = c.sample"
         " JOIN samples o ON o.id = c.other"
-        " WHERE s.folder IS NOT NULL AND o.folder IS NOT NULL ORDER BY s.folder, s.name"
+        " WHERE s.folder IS NOT NULL AND o.folder IS NOT NULL AND (? OR 'source' IN (s.label_source, o.label_source))"
+        " ORDER BY s.folder, s.name",
+        (not is_paired_set(db),),
     ):
         other = os.fsdecode(join(other_folder, other_name))
         reason = f"is {label}, and {other!r} shows the same picture and is {other_label}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from dataset_kit import Folder, Runner
 
+from handlers.queries import TWINS_OF_A_PAIRED_SET
 from handlers.rows import Counts
 
 
@@ -94,6 +95,29 @@ def test_the_same_picture_under_both_labels_is_a_conflict_until_it_is_relabelled
     assert kinds(runner) == {"real/a.png": "conflict", "ai_generated/b.jpg": "conflict"}
     other.rename(folder.root / "real/b.jpg")
     assert runner.settle() == Counts(total=3, real=2, ai_generated=1)
+
+
+def test_pairs_that_were_put_in_on_purpose_are_used(folder: Folder, runner: Runner) -> None:
+    few = TWINS_OF_A_PAIRED_SET - 1
+    for seed in range(few):
+        folder.picture(f"real/{seed}.png", seed)
+        folder.picture(f"ai_generated/{seed}.jpg", seed, quality=90)
+    assert runner.settle() == Counts(conflicts=2 * few)
+    folder.picture(f"real/{few}.png", few)
+    folder.picture(f"ai_generated/{few}.jpg", few, quality=90)
+    assert runner.settle() == Counts(total=2 * few + 2, real=few + 1, ai_generated=few + 1)
+    assert len(runner.samples()) == 2 * few + 2
+    assert kinds(runner) == {}
+
+
+def test_twins_among_many_other_pictures_stay_conflicts(folder: Folder, runner: Runner) -> None:
+    for seed in range(TWINS_OF_A_PAIRED_SET):
+        folder.picture(f"real/{seed}.png", seed)
+        folder.picture(f"ai_generated/{seed}.jpg", seed, quality=90)
+    for seed in range(TWINS_OF_A_PAIRED_SET + 1):
+        folder.picture(f"real/other-{seed}.png", 1000 + seed)
+        folder.picture(f"ai_generated/other-{seed}.png", 2000 + seed)
+    assert runner.settle().conflicts == 2 * TWINS_OF_A_PAIRED_SET
 
 
 def test_a_folders_label_follows_a_moved_file_and_a_persons_stays(folder: Folder, runner: Runner) -> None:
