@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pictures import write_pictures
+from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
 
 PER_LABEL = 12

@@ -9,7 +9,7 @@ import time
 import zlib
 from pathlib import Path
 
-from pictures import draw, write_pictures
+from drawn_pictures import draw, write_pictures
 from service_process import ServiceProcess
 
 COUNTED_WITHIN_SECONDS = 3.0

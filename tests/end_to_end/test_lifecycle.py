@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from pictures import write_pictures
+from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
 
 STOP_SECONDS = 10.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from pictures import draw, write_pictures
+from drawn_pictures import draw, write_pictures
 from PIL import Image
 from service_process import ServiceProcess, wait_until
 
