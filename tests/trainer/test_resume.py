@@ -62,8 +62,12 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("training", "phase"), [(FULL, "train"), (FROZEN, "embed")], ids=["full", "frozen"])
-def test_sigkill_anywhere_does_not_change_the_weights(tmp_path: Path, training: dict[str, Any], phase: str) -> None:
+@pytest.mark.parametrize(
+    ("training", "phase", "most_lines"), [(FULL, "train", 2), (FROZEN, "embed", 1)], ids=["full", "frozen"]
+)
+def test_sigkill_anywhere_does_not_change_the_weights(
+    tmp_path: Path, training: dict[str, Any], phase: str, most_lines: int
+) -> None:
     samples = small_set(tmp_path / "data")
     # batch norms carry state of their own from step to step
     model = {"architecture": "test_efficientnet", "image_size": 64, "pretrained": False}
@@ -72,7 +76,8 @@ def test_sigkill_anywhere_does_not_change_the_weights(tmp_path: Path, training: 
     shutil.rmtree(tmp_path / "state" / "embeddings")  # the second run has to embed, and to be killed, on its own
     killed = make_job(tmp_path / "killed", tmp_path, samples, training=training, model=model)
     generator = random.Random(os.urandom(4))
-    assert run(killed, phase, generator.randint(1, 2)) == -signal.SIGKILL
+    # lines come once a second: on a fast machine the embedding may say no more than that it has begun
+    assert run(killed, phase, generator.randint(1, most_lines)) == -signal.SIGKILL
     run(killed, "train", generator.randint(1, 4))
     if not (killed / "weights-0.pt").exists():
         assert run(killed) == 0
