@@ -23,7 +23,7 @@ from daemon.planner import SCRAPE_ATTEMPT, SCRAPE_END, TRAIN_ATTEMPT, Amounts, P
 from daemon.policy import Verdict, lacks_data
 from daemon.prometheus import Metrics
 from daemon.runner import Runner
-from daemon.store import Run, Store
+from daemon.store import STORE_FILE, Run, Store
 from exposr_api.events import EventHub
 from handlers.dataset import Counts, Dataset
 from scrapers.status import SourceState, source_states
@@ -32,8 +32,6 @@ from utils.config_loader import Config
 from utils.logs import get_logger
 
 log = get_logger(__name__)
-
-STORE_FILE = "daemon.sqlite"
 
 
 class Core:

@@ -23,6 +23,7 @@ import psutil
 
 from daemon.demo_pictures import collect_demo_pictures
 from daemon.demo_view import DemoView
+from daemon.keys import API_KEY_FILE, KEYS_FOLDER
 from daemon.remote import RunningDaemon
 from exposr_api.server import bind
 from utils.errors import OperatorError, RetryLaterError, StopRunError
@@ -30,7 +31,6 @@ from utils.files import write_atomically, write_json_atomically
 
 SANDBOX_KEY = "sandbox"
 PROCESSES_FILE = "processes.json"
-API_KEY_FILE = Path("state/keys/api_key")
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.4
@@ -146,7 +146,7 @@ def _settings(folder: Path, port: int, sandbox_port: int) -> str:
 
 
 def _connect(folder: Path, port: int, process: subprocess.Popen[bytes]) -> RunningDaemon:
-    key_file = folder / API_KEY_FILE
+    key_file = folder / "state" / KEYS_FOLDER / API_KEY_FILE
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

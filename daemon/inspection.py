@@ -7,7 +7,7 @@ from typing import Any
 
 from daemon.foreground import open_core, wait_until_ready
 from daemon.remote import find_daemon
-from daemon.store import Store
+from daemon.store import STORE_FILE, Store
 from utils.config_loader import Config
 from utils.errors import OperatorError
 
@@ -79,7 +79,7 @@ def read_runs(config: Config, run_id: str | None, kind: str | None, limit: int) 
         path = f"/runs/{run_id}" if run_id else f"/runs?limit={limit}" + (f"&kind={kind}" if kind else "")
         found = daemon.get(path)
         return found if run_id else found["runs"]
-    file = config.storage.state_path / "daemon.sqlite"
+    file = config.storage.state_path / STORE_FILE
     if not file.is_file():
         return [] if run_id is None else _no_run(run_id)
     store = Store(file)

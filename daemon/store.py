@@ -14,6 +14,7 @@ from daemon.deadlines import Mark
 RunKind = Literal["scrape", "train"]
 RunState = Literal["queued", "running", "succeeded", "rejected", "failed", "interrupted"]
 OPEN_STATES: tuple[RunState, ...] = ("queued", "running")
+STORE_FILE = "daemon.sqlite"  # in the state folder
 KEEP_RUNS = 1000  # of each kind; older ones are forgotten
 
 SCHEMA = """

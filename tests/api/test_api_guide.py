@@ -13,54 +13,7 @@ import pytest
 from api_double import KEY, SmallService
 
 from exposr_api.server import ApiServer
-
-USAGE = """
-import os
-import requests
-
-url = os.getenv("EXPOSR_TRAINER_URL")
-api_key = os.getenv("EXPOSR_TRAINER_API_KEY")
-
-headers = {"Authorization": f"Bearer {api_key}"}
-
-# Get metrics
-response = requests.get(f"{url}/metrics", headers=headers)
-metrics = response.json()
-"""
-
-EXAMPLE = """
-# In Exposr-Core
-import requests
-import os
-from pathlib import Path
-
-TRAINER_URL = os.getenv("EXPOSR_TRAINER_URL", "http://localhost:8001")
-TRAINER_API_KEY = os.getenv("EXPOSR_TRAINER_API_KEY", "test_api_key")
-
-headers = {"Authorization": f"Bearer {TRAINER_API_KEY}"}
-
-# Check for new models
-def check_for_new_model(current_version: str = "v1"):
-    response = requests.get(f"{TRAINER_URL}/metrics", headers=headers)
-    metrics = response.json()
-
-    if metrics["models_trained"] > 0:
-        # Check if new version
-        latest_time = metrics["last_training"]
-        # Compare with current model timestamp
-        # If newer, download new model
-
-# Download model
-def download_latest_model():
-    # Get model info
-    response = requests.get(f"{TRAINER_URL}/models/latest", headers=headers)
-    model_info = response.json()
-
-    # Download weights from models/vit/{version}/weights.pt
-    # Load into Exposr-Core
-
-    pass
-"""
+from guide_snippets import EXAMPLE, USAGE
 
 CURLS = """
 curl http://localhost:8001/status
