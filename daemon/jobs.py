@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ log = get_logger(__name__)
 
 LOG_FILE = "log.txt"
 LOG_TAIL_CHARACTERS = 2000  # of a failed job's log, kept in the run record
+KILL_SECONDS = 10.0  # for a killed job to be gone: the kernel may have to finish a write first
 MAX_LINE_BYTES = 1 << 20  # a longer line of a job is not one of ours
 
 Event = Mapping[str, Any]
@@ -63,7 +65,7 @@ class JobProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        self.started = _process_start(self.pid)
+        self.started = float(psutil.Process(self.pid).create_time())
         self._reader = threading.Thread(target=self._read, name=f"job-{self.pid}", daemon=True)
         self._reader.start()
 
@@ -149,15 +151,26 @@ def kill_group(pid: int) -> None:
 
 
 def kill_left_over(pid: int | None, started: float | None) -> bool:
-    """End a job that an earlier daemon started and that is still there; True when there was one."""
-    if pid is None or started is None or _process_start(pid) != started:
+    """End a job that an earlier daemon started and that is still there; True when there was one.
+
+    Returns when it is gone, so that the next job never meets it in the same folder.
+    """
+    if pid is None or started is None or not _is_alive(pid, started):
         return False
     kill_group(pid)
+    deadline = time.monotonic() + KILL_SECONDS
+    while _is_alive(pid, started):
+        if time.monotonic() >= deadline:
+            log.error("left_over_job_does_not_end", pid=pid, seconds=KILL_SECONDS)
+            break
+        time.sleep(0.01)
     return True
 
 
-def _process_start(pid: int) -> float | None:
+def _is_alive(pid: int, started: float) -> bool:
+    """Whether this very process still runs; one that only waits to be reaped does not."""
     try:
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        return bool(process.create_time() == started) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
-        return None
+        return False

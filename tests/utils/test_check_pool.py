@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from child_processes import running_children
 from utils.check_pool import CheckFailure, CheckLimits, CheckPool, ImageFacts
 
 LIMITS = CheckLimits(max_file_bytes=60_000_000, min_side=64, max_side=16_384, max_pixels=50_000_000)
@@ -26,7 +27,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def checkers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "utils.check_worker" in child.cmdline()]
+    return running_children("utils.check_worker")
 
 
 def test_good_and_bad_files_are_answered_in_any_number(good: Path, tmp_path: Path) -> None:
