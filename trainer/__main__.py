@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainer.interrupts import Interrupts, TrainingInterrupted
 from trainer.launch import Launch, is_rank, launch_of, run_ranks
+from trainer.quick_import import quick_import
 from utils.config_loader import config_from_job
 from utils.config_training import Training
 from utils.errors import ExposrError
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         if launch:
             return run_ranks(launch)
         interrupts = Interrupts()
-        from trainer.pipeline import run_job  # torch takes seconds to import
+        with quick_import():
+            from trainer.pipeline import run_job
 
         outcome = run_job(given.job, given.data, interrupts)
     except TrainingInterrupted:

@@ -22,10 +22,20 @@ import numpy as np
 from trainer.audit_words import content_words, control_words, metadata_words, permuted_words
 from trainer.embedding_cache import EmbeddingCache
 from trainer.file_facts import Properties, file_properties, view_properties
+from trainer.grouped_folds import Folds
 from trainer.intervals import Measured, missing
-from trainer.leave_one_out import logistic_head
 from trainer.near_duplicates import close_pairs
-from trainer.probes import auc_of, cross_predicted, forest, permuted_auc, single_tree, thumbnail_head
+from trainer.probes import (
+    auc_of,
+    cross_predicted,
+    feature_head,
+    folds_of,
+    forest,
+    permuted_auc,
+    single_tree,
+    thumbnail_head,
+)
+from trainer.projection import Projection
 from trainer.scored import Ints, choose, group_codes
 from trainer.types import Floats, GroupedSample, Report, Scorer
 from trainer.wash import Wash
@@ -67,11 +77,19 @@ class _Asked:
     samples: list[GroupedSample]
     targets: Ints
     groups: Ints
+    folds: Folds
 
     @classmethod
-    def of(cls, samples: list[GroupedSample]) -> _Asked:
+    def of(cls, samples: list[GroupedSample], folds: int, seed: int) -> _Asked:
         targets = np.array([member.sample.target for member in samples], dtype=np.int64)
-        return cls(samples, targets, group_codes([member.group for member in samples]))
+        groups = group_codes([member.group for member in samples])
+        return cls(samples, targets, groups, folds_of(targets, groups, folds, seed))
+
+    def guess(self, model: Any, table: Floats) -> Floats | None:
+        return cross_predicted(model, table, self.targets, self.folds)
+
+    def auc(self, guesses: Floats | None) -> Measured:
+        return auc_of(guesses, self.targets, self.groups)
 
 
 def run_audit(
@@ -87,27 +105,31 @@ def run_audit(
     """Audit the samples of all parts; `folder` is the data folder that their paths are relative to."""
     if not settings.enabled:
         return _skipped()
-    asked = _Asked.of(choose(samples, settings.max_images))
+    asked = _Asked.of(choose(samples, settings.max_images), settings.folds, seed)
     report(0, 4, "audit: file properties")
     rows = [member.sample for member in asked.samples]
     before = file_properties(rows, folder)
     after, thumbnails, read = view_properties(rows, folder, wash, wash.preprocessing, seed, cache)
-    seen = _Asked.of([asked.samples[index] for index in read])
+    seen = asked
+    if len(read) < len(asked.samples):
+        seen = _Asked.of([asked.samples[index] for index in read], settings.folds, seed)
     report(1, 4, "audit: shortcuts")
-    guesses_after = _guess(forest(seed), after.table(), seen, settings, seed)
-    guesses_content = _guess(thumbnail_head(seed, len(seen.samples)), thumbnails, seen, settings, seed)
+    guesses_after = seen.guess(forest(seed), after.table())
+    guesses_content = seen.guess(thumbnail_head(seed, len(seen.samples)), thumbnails)
+    resaved = Properties({name: after.columns[name] for name in RESAVED}).table()
     measured = {
-        "before": _auc(_guess(forest(seed), before.table(), asked, settings, seed), asked),
-        "after": _auc(guesses_after, seen),
-        "content": _auc(guesses_content, seen),
-        "after_resaved": _resaved(after, seen, settings, seed),
+        "before": asked.auc(asked.guess(forest(seed), before.table())),
+        "after": seen.auc(guesses_after),
+        "content": seen.auc(guesses_content),
+        "after_resaved": seen.auc(seen.guess(forest(seed), resaved)),
     }
     shortcuts = _shortcuts(before, asked, after, seen, settings, seed)
     report(2, 4, "audit: controls")
     embeddings = scorer.embeddings(asked.samples)
-    measured["control"], sources = _control(embeddings, asked, settings, seed)
+    features = Projection.of(embeddings)(embeddings)  # knows no label, so every group may be in it
+    measured["control"], sources = _control(features, asked, settings, seed)
     measured["permuted"] = permuted_auc(
-        logistic_head(), embeddings, asked.targets, asked.groups, settings.folds, PERMUTED_RUNS, seed
+        feature_head(), features, asked.targets, asked.groups, settings.folds, PERMUTED_RUNS, seed
     )
     report(3, 4, "audit: duplicates and creators")
     duplicates, creators = _duplicates(samples), _creators(samples, settings)
@@ -144,31 +166,16 @@ def _skipped() -> Audit:
     return Audit({"n": 0, "metadata_probe": metadata, **dict.fromkeys(names, nothing)}, (), (words,), {})
 
 
-def _guess(model: Any, table: Floats, asked: _Asked, settings: Settings, seed: int) -> Floats | None:
-    if not len(table):
-        return None
-    return cross_predicted(model, table, asked.targets, asked.groups, settings.folds, seed)
-
-
-def _auc(guesses: Floats | None, asked: _Asked) -> Measured:
-    return auc_of(guesses, asked.targets, asked.groups)
-
-
-def _resaved(after: Properties, seen: _Asked, settings: Settings, seed: int) -> Measured:
-    table = Properties({name: after.columns[name] for name in RESAVED}).table()
-    return _auc(_guess(forest(seed), table, seen, settings, seed), seen)
-
-
 def _shortcuts(
     before: Properties, asked: _Asked, after: Properties, seen: _Asked, settings: Settings, seed: int
 ) -> list[dict[str, Any]]:
     """Properties that alone tell the labels apart, strongest first, with what the wash leaves of them."""
     found = []
     for name, columns in before.columns.items():
-        auc = _auc(_guess(single_tree(seed), columns, asked, settings, seed), asked)
+        auc = asked.auc(asked.guess(single_tree(seed), columns))
         if auc.value is None or auc.value < settings.shortcut_auc or (auc.low or 0) <= 0.5:
             continue
-        left = _auc(_guess(single_tree(seed), after.columns[name], seen, settings, seed), seen)
+        left = seen.auc(seen.guess(single_tree(seed), after.columns[name]))
         removed = left.value is not None and left.value < settings.shortcut_auc
         words = f"the label can be told from {NAMES[name]} alone (AUC {auc.value:.2f}); " + (
             f"after the wash it cannot (AUC {left.value:.2f})" if removed else "the wash does not remove that"
@@ -177,7 +184,7 @@ def _shortcuts(
     return sorted(found, key=lambda shortcut: -shortcut["auc_before"]["value"])
 
 
-def _control(embeddings: Floats, asked: _Asked, settings: Settings, seed: int) -> tuple[Measured, list[str]]:
+def _control(features: Floats, asked: _Asked, settings: Settings, seed: int) -> tuple[Measured, list[str]]:
     """The model's features asked to separate the two largest real sources."""
     counts = Counter(member.sample.source for member in asked.samples if member.sample.target == 0)
     sources = [name for name, count in counts.most_common(2) if count >= LEAST_IMAGES]
@@ -190,8 +197,8 @@ def _control(embeddings: Floats, asked: _Asked, settings: Settings, seed: int) -
     ]
     is_second = np.array([int(asked.samples[index].sample.source == sources[1]) for index in chosen], dtype=np.int64)
     groups = group_codes([asked.samples[index].group for index in chosen])
-    guesses = cross_predicted(logistic_head(), embeddings[chosen], is_second, groups, settings.folds, seed)
-    return auc_of(guesses, is_second, groups), sources
+    folds = folds_of(is_second, groups, settings.folds, seed)
+    return auc_of(cross_predicted(feature_head(), features[chosen], is_second, folds), is_second, groups), sources
 
 
 def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:

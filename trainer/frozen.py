@@ -13,22 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from torch import nn
 
 from trainer.backbones import classifier_of
 from trainer.embedding_cache import Embedding
 from trainer.embeddings import SERVING_VIEW, Embedder
+from trainer.grouped_folds import grouped_folds
 from trainer.images import sample_generator
+from trainer.projection import Projection
 from trainer.snapshot import Sample
 from trainer.types import Floats, GroupedSample, Report
 from trainer.wash import Wash
 
 REGULARISATION = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths C that are tried
-COMPONENTS_MAX = 256  # more do not help with small data, and the fit costs their square
 FOLDS = 5
 SCOUTED_SHARE = 0.5  # of the views, in cross-validation
 FIT_STEPS = 100
@@ -74,9 +73,10 @@ def fit_head(embeddings: Sequence[Embedding], samples: Sequence[GroupedSample], 
     stacked = np.stack(embeddings).astype(np.float64)  # [n, views, d]
     count, views, width = stacked.shape
     targets = np.array([grouped.sample.target for grouped in samples])
-    features, projection, centre = _projected(stacked.reshape(-1, width), seed)
-    features = features.reshape(count, views, -1)
-    folds = _folds(targets, [grouped.group for grouped in samples], seed)
+    rows = stacked.reshape(-1, width)
+    project = Projection.of(rows)
+    features = project(rows).reshape(count, views, -1)
+    folds = grouped_folds(targets, [grouped.group for grouped in samples], FOLDS, seed)
     history: list[dict[str, float]] = []
     scouted = features[:, : max(1, round(SCOUTED_SHARE * views))]  # the serving view first: enough to choose C by
     for number, strength in enumerate(REGULARISATION if folds else ()):
@@ -95,21 +95,8 @@ def fit_head(embeddings: Sequence[Embedding], samples: Sequence[GroupedSample], 
     best = min(history, key=lambda entry: entry["cv_log_loss"]) if history else None
     strength = best["regularisation"] if best else REGULARISATION[1]
     weight, bias = _fit(features, targets, strength)
-    folded = projection @ weight
-    return Head(folded, float(bias - centre @ folded), strength, best["cv_auc"] if best else None, history)
-
-
-def _projected(rows: Floats, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Rows on the main components of their standardised selves; also the matrix [d, k] and centre that lead there."""
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
-    standardised = (rows - mean) * scale
-    components = min(COMPONENTS_MAX, *rows.shape)
-    pca = PCA(components, svd_solver="covariance_eigh" if rows.shape[0] > rows.shape[1] else "full", random_state=seed)
-    projected: Floats = pca.fit_transform(standardised)
-    matrix: Floats = scale[:, None] * pca.components_.T
-    # standardised columns have mean zero, so pca.mean_ vanishes and `mean` is the whole centre
-    return projected, matrix, mean
+    folded = project.matrix @ weight
+    return Head(folded, float(bias - project.centre @ folded), strength, best["cv_auc"] if best else None, history)
 
 
 def _fit(features: Floats, targets: np.ndarray, strength: float) -> tuple[Floats, float]:
@@ -120,14 +107,3 @@ def _fit(features: Floats, targets: np.ndarray, strength: float) -> tuple[Floats
     model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=FIT_STEPS)
     model.fit(features.reshape(-1, width), np.repeat(targets, views), np.repeat(per_picture / views, views))
     return model.coef_[0], float(model.intercept_[0])
-
-
-def _folds(targets: np.ndarray, groups: Sequence[str], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds by group with both labels on either side; none when there are too few groups for two."""
-    names = np.array(groups)
-    fewest = min((len(set(names[targets == label])) for label in (0, 1)), default=0)
-    if fewest < 2:
-        return []
-    splitter = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
-    folds = [(train, test) for train, test in splitter.split(names, targets, names)]
-    return folds if all(len(set(targets[train])) == 2 for train, _ in folds) else []

@@ -35,6 +35,10 @@ class Interrupts:
         if self.requested:
             raise TrainingInterrupted
 
+    def finish(self) -> None:
+        """From here on signals are only noted: what is left takes moments and is to end with an outcome."""
+        self._is_deferred = True
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         is_first, self.requested = not self.requested, True
         if is_first and not self._is_deferred:  # a second signal must not disturb the leaving

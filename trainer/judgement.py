@@ -10,6 +10,7 @@ from trainer.calibration import calibrate
 from trainer.card import Judgement
 from trainer.core_check import compare_with_core
 from trainer.evaluation import evaluate
+from trainer.fresh_process import FreshProcess
 from trainer.gate import Champion, decide
 from trainer.publish import publish
 from trainer.registry import Registry
@@ -35,14 +36,15 @@ def judge_and_publish(
     registry = Registry(place.config.storage.models_path)
     for line in registry.sweep():
         log.info("registry_swept", what=line)
-    judgement = _judge(place, registry, split, candidate, wash)
-    decision = judgement.decision
-    details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
-    if judgement.evaluation.core is not None:
-        details["core"] = judgement.evaluation.core
-    if not decision.publish:
-        return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
-    with place.interrupts.deferred():  # once begun, publishing ends with an outcome
+    with FreshProcess() as fresh:  # gets ready meanwhile
+        judgement = _judge(place, registry, split, candidate, wash)
+        decision = judgement.decision
+        details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
+        if judgement.evaluation.core is not None:
+            details["core"] = judgement.evaluation.core
+        if not decision.publish:
+            return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
+        place.interrupts.finish()  # once begun, publishing ends with an outcome
         entry = publish(
             registry,
             family,
@@ -53,13 +55,14 @@ def judge_and_publish(
             split.report,
             place.config,
             SystemClock().now(),
+            fresh,
             place.report("publish"),
         )
-        name = f"{entry['model']}/{entry['version']}"
-        auc = judgement.evaluation.test["auc"].value
-        worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
-        details |= {"model": entry["model"], "version": entry["version"]}
-        return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
+    name = f"{entry['model']}/{entry['version']}"
+    auc = judgement.evaluation.test["auc"].value
+    worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
+    details |= {"model": entry["model"], "version": entry["version"]}
+    return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
 
 
 def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candidate, wash: Wash) -> Judgement:

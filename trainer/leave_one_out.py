@@ -12,19 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from trainer.intervals import missing
 from trainer.metrics import measure
 from trainer.operating_points import MIDDLE, origin
+from trainer.probes import feature_head
+from trainer.projection import Projection
 from trainer.scored import Scored, choose
 from trainer.types import Floats, GroupedSample, Scorer
 from utils.config_training import Evaluation as Settings
 
-COMPONENTS = 128  # of the embeddings; makes a refit a matter of milliseconds
 LEAST_IMAGES = 5  # of what is left out, and of either label to fit on
 REPLICATES = 300
 REPORTED = ("auc", "balanced_accuracy", "recall", "specificity")
@@ -39,7 +36,8 @@ def leave_one_out(scorer: Scorer, samples: Sequence[GroupedSample], settings: Se
     }
     if all(len(names) < 2 for names in both.values()):
         return {key: _summary({}, names) for key, names in both.items()}
-    features = _reduced(scorer.embeddings(chosen), chosen)
+    embeddings = scorer.embeddings(chosen)
+    features = Projection.of(embeddings[[member.part != "test" for member in chosen]])(embeddings)
     return {
         key: _summary(
             {name: _left_out(features, chosen, name, target) for name in names} if len(names) > 1 else {}, names
@@ -48,24 +46,10 @@ def leave_one_out(scorer: Scorer, samples: Sequence[GroupedSample], settings: Se
     }
 
 
-def logistic_head() -> Pipeline:
-    """The small head that every probe of frozen features uses."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=500))
-
-
 def _names(samples: Sequence[GroupedSample], target: int, limit: int) -> list[str]:
     counts = Counter(origin(member) for member in samples if member.sample.target == target)
     large = [(name, count) for name, count in counts.items() if count >= LEAST_IMAGES]
     return [name for name, _ in sorted(large, key=lambda item: (-item[1], item[0]))[:limit]]
-
-
-def _reduced(embeddings: Floats, samples: Sequence[GroupedSample]) -> Floats:
-    """The directions that vary most in the train part; all of them where there are few."""
-    train = np.array([member.part == "train" for member in samples])
-    if min(embeddings.shape[1], int(train.sum())) <= COMPONENTS:
-        return embeddings
-    pca = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(embeddings[train])
-    return np.asarray(pca.transform(embeddings))
 
 
 def _left_out(features: Floats, samples: Sequence[GroupedSample], name: str, target: int) -> dict[str, Any]:
@@ -79,7 +63,7 @@ def _left_out(features: Floats, samples: Sequence[GroupedSample], name: str, tar
     if least < LEAST_IMAGES or len(set(targets[asked])) < 2:
         why = "too few pictures remain to fit on" if least < LEAST_IMAGES else "the test part lacks the other label"
         return {metric: missing(why, int(asked.sum())).to_card() for metric in REPORTED}
-    head = logistic_head().fit(features[fit], targets[fit])
+    head = feature_head().fit(features[fit], targets[fit])
     kept = tuple(member for member, is_asked in zip(samples, asked, strict=True) if is_asked)
     measured = measure(Scored(kept, head.predict_proba(features[asked])[:, 1]), MIDDLE, REPLICATES)
     return {metric: measured[metric].to_card() for metric in REPORTED}

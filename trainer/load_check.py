@@ -1,14 +1,8 @@
-"""`python -P -m trainer.load_check FOLDER`: do a version's files load and answer as they did when they were made?
-
-Run in a process of its own, so that nothing the training left in memory can help. Exit 0, or 1 with the problems on
-standard output, one a line.
-"""
+"""Do a version's files load, and answer as they did when they were made?"""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +35,3 @@ def problems_of(folder: Path) -> list[str]:
     except StopRunError as error:
         return [str(error)]
     return golden_differences(golden, preprocessing, model)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="trainer.load_check", description="Load a version as a consumer would.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    problems = problems_of(parser.parse_args(arguments).folder)
-    for problem in problems:
-        sys.stdout.write(problem + "\n")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,11 +9,11 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from trainer.grouped_folds import Folds, grouped_folds
 from trainer.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval
 from trainer.metrics import weighted_auc
 from trainer.scored import Ints
@@ -44,19 +44,24 @@ def thumbnail_head(seed: int, samples: int) -> Any:
     )
 
 
-def cross_predicted(model: Any, table: Floats, targets: Ints, groups: Ints, folds: int, seed: int) -> Floats | None:
-    """P(1) of every row by a model fitted on other groups; None where either label has too few groups."""
-    fewest = min((len(np.unique(groups[targets == label])) for label in (0, 1)), default=0)
-    if fewest < LEAST_GROUPS:
+def feature_head() -> Any:
+    """For a model's features on their main components (see `trainer.projection`)."""
+    # few columns: a few Newton steps, where L-BFGS takes hundreds on labels that mean nothing
+    return LogisticRegression(C=0.01, class_weight="balanced", solver="newton-cholesky", max_iter=100)
+
+
+def folds_of(targets: Ints, groups: Ints, count: int, seed: int) -> Folds:
+    """None where either label has too few groups to ask anything."""
+    return grouped_folds(targets, groups, count, seed, least_groups=LEAST_GROUPS)
+
+
+def cross_predicted(model: Any, table: Floats, targets: Ints, folds: Folds) -> Floats | None:
+    """P(1) of every row by a model fitted on other groups; None where there are no folds."""
+    if not folds:
         return None
-    splitter = StratifiedGroupKFold(min(folds, fewest), shuffle=True, random_state=seed)
     guesses = np.full(len(targets), np.nan)
-    for fit, ask in splitter.split(table, targets, groups):
-        if len(np.unique(targets[fit])) < 2:
-            guesses[ask] = 0.5
-            continue
-        fitted = clone(model).fit(table[fit], targets[fit])
-        guesses[ask] = fitted.predict_proba(table[ask])[:, 1]
+    for fit, ask in folds:
+        guesses[ask] = clone(model).fit(table[fit], targets[fit]).predict_proba(table[ask])[:, 1]
     return guesses
 
 
@@ -83,7 +88,7 @@ def permuted_auc(model: Any, table: Floats, targets: Ints, groups: Ints, folds: 
     aucs = []
     for run in range(runs):
         dealt = generator.permutation(label_of_group)[groups]
-        guesses = cross_predicted(model, table, dealt, groups, folds, seed + run)
+        guesses = cross_predicted(model, table, dealt, folds_of(dealt, groups, folds, seed + run))
         if guesses is None:
             return missing(f"fewer than {LEAST_GROUPS} groups of one label", n, count)
         aucs.append(float(weighted_auc(np.ones((1, n)), dealt, guesses)[0]))

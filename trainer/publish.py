@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 
 from trainer.card import Identity, Judgement, make_card, make_entry
+from trainer.fresh_process import FreshProcess
 from trainer.registry import Registry
 from trainer.registry_files import CARD_FILE, WEIGHTS_FILE, Entry
 from trainer.report import write_report
@@ -28,7 +27,6 @@ log = get_logger(__name__)
 SNAPSHOT_FILE = "snapshot.jsonl"
 SPLIT_FILE = "split.jsonl"
 REPORT_FILE = "report.html"
-LOAD_CHECK_SECONDS = 600  # importing torch on a busy small machine takes its time
 
 
 def publish(
@@ -41,6 +39,7 @@ def publish(
     split_report: Mapping[str, Any],
     config: Config,
     now: datetime,
+    fresh: FreshProcess,
     report: Report,
 ) -> Entry:
     """Make the candidate the champion. Raises StopRunError, with nothing visible, when its files do not load."""
@@ -52,7 +51,7 @@ def publish(
         report(0, 3, f"writing {model_name}/{identity.version}")
         write_files(staged, candidate, snapshot, parts, entry, card)
         report(1, 3, "loading it in a fresh process")
-        check_loads(staged)
+        fresh.check_loads(staged)
     except BaseException:
         registry.discard(staged)
         raise
@@ -94,18 +93,6 @@ def write_split(file: Path, parts: PartsOfSplit) -> None:
     rows = sorted((member.sample.sha256, member.group, part) for part in PARTS for member in parts[part])
     lines = [json.dumps({"sha256": sha256, "group": group, "part": part}) + "\n" for sha256, group, part in rows]
     file.write_text("".join(lines), encoding="utf-8")
-
-
-def check_loads(folder: Path) -> None:
-    """Load and query the version in a fresh process, as whoever downloads it will. Raises StopRunError if it fails."""
-    command = [sys.executable, "-P", "-m", "trainer.load_check", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_CHECK_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise StopRunError(f"{folder.name}: loading it took more than {LOAD_CHECK_SECONDS} s; not published") from error
-    if done.returncode != 0:
-        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-        raise StopRunError(f"{folder.name}: the files do not load, not published: {'; '.join(said[-5:])}")
 
 
 def _facts_of(staged: Path) -> dict[str, dict[str, Any]]:

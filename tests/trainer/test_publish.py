@@ -18,11 +18,12 @@ from trainer.audit import run_audit
 from trainer.calibration import calibrate
 from trainer.card import CARD_KEYS, Judgement, make_card, make_entry
 from trainer.evaluation import evaluate
+from trainer.fresh_process import FreshProcess
 from trainer.gate import Champion, decide
 from trainer.images import ImageFolder
 from trainer.load_check import problems_of
 from trainer.preprocessing import Preprocessing
-from trainer.publish import check_loads, publish, write_files
+from trainer.publish import publish, write_files
 from trainer.registry import Registry
 from trainer.report import render_report, worth_in_words
 from trainer.scored import CachedScorer
@@ -66,9 +67,9 @@ class Desk:
         return Judgement(calibration, evaluation, audit, decide(evaluation, audit, champion, self.config.gate))
 
     def publish(self, judgement: Judgement) -> dict:
-        return publish(
-            self.registry, "vit", self.candidate, judgement, self.snapshot, self.parts, {}, self.config, NOW, silent
-        )
+        model = (self.registry, "vit", self.candidate, judgement, self.snapshot, self.parts)
+        with FreshProcess() as fresh:
+            return publish(*model, {}, self.config, NOW, fresh, silent)
 
     def champion(self) -> Champion:
         folder = self.registry.version_folder("vit", "v1")
@@ -246,8 +247,8 @@ def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Judgement, di
         damage(damaged)
         (folder / "model.json").write_text(json.dumps(damaged))
         assert any(words in problem for problem in problems_of(folder)), words
-    with pytest.raises(StopRunError, match="not published"):
-        check_loads(folder)
+    with FreshProcess() as fresh, pytest.raises(StopRunError, match="cannot be read"):
+        fresh.check_loads(folder)
 
 
 def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk, Judgement, dict]) -> None:
