@@ -1,6 +1,6 @@
 """What a retraining costs after 1 % new pictures, in the frozen mode: at most a tenth of the first run.
 
-    python bench/retrain.py [--pictures 600] [--work FOLDER]
+    python bench/retrain.py [--pictures 1000] [--work FOLDER]
 
 Both runs are whole jobs: embedding, head, calibration, evaluation, audit, gate, publishing. Compared are CPU seconds
 (user and system, of the job and its children), which other work on the machine does not change, and wall seconds.
@@ -39,7 +39,7 @@ def timed(folder: Path, data: Path, work: Path, samples: list[Sample]) -> tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--work", type=Path, default=None)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.work) as name:

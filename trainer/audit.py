@@ -31,6 +31,7 @@ from trainer.probes import (
     feature_head,
     folds_of,
     forest,
+    main_colours,
     permuted_auc,
     single_tree,
     thumbnail_head,
@@ -115,7 +116,7 @@ def run_audit(
         seen = _Asked.of([asked.samples[index] for index in read], settings.folds, seed)
     report(1, 4, "audit: shortcuts")
     guesses_after = seen.guess(forest(seed), after.table())
-    guesses_content = seen.guess(thumbnail_head(seed, len(seen.samples)), thumbnails)
+    guesses_content = seen.guess(thumbnail_head(), main_colours(thumbnails, seed))
     resaved = Properties({name: after.columns[name] for name in RESAVED}).table()
     measured = {
         "before": asked.auc(asked.guess(forest(seed), before.table())),

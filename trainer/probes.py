@@ -9,8 +9,6 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from trainer.grouped_folds import Folds, grouped_folds
@@ -34,20 +32,28 @@ def single_tree(seed: int) -> Any:
     return DecisionTreeClassifier(max_depth=4, min_samples_leaf=4, class_weight="balanced", random_state=seed)
 
 
-def thumbnail_head(seed: int, samples: int) -> Any:
-    """For the pixels of thumbnails, of which there are more than pictures."""
-    components = max(1, min(THUMBNAIL_COMPONENTS, samples // 4))
-    return make_pipeline(
-        PCA(components, svd_solver="randomized", random_state=seed),
-        StandardScaler(),
-        LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
-    )
+def linear_head(strength: float) -> Any:
+    """For few columns that are alike in size: a few Newton steps, where L-BFGS takes hundreds on meaningless labels."""
+    return LogisticRegression(C=strength, class_weight="balanced", solver="newton-cholesky", max_iter=100)
 
 
 def feature_head() -> Any:
     """For a model's features on their main components (see `trainer.projection`)."""
-    # few columns: a few Newton steps, where L-BFGS takes hundreds on labels that mean nothing
-    return LogisticRegression(C=0.01, class_weight="balanced", solver="newton-cholesky", max_iter=100)
+    return linear_head(0.01)
+
+
+def thumbnail_head() -> Any:
+    """For thumbnails as `main_colours` makes them."""
+    return linear_head(0.1)
+
+
+def main_colours(thumbnails: Floats, seed: int) -> Floats:
+    """The main components of thumbnails [n, 3072], each of variance 1. No label is in them, so every group may be."""
+    count = len(thumbnails)
+    if count < 2:
+        return np.zeros((count, 1))
+    pca = PCA(max(1, min(THUMBNAIL_COMPONENTS, count // 4)), whiten=True, svd_solver="randomized", random_state=seed)
+    return np.asarray(pca.fit_transform(thumbnails))
 
 
 def folds_of(targets: Ints, groups: Ints, count: int, seed: int) -> Folds:
