@@ -12,13 +12,28 @@ import argparse
 import json
 import resource
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import make_job, run_job, sample_of
 from upsampled_pairs import build, packaged_photos
 
+from trainer.snapshot import Sample
+
 DEMANDED_AUC = 0.80
 DEMANDED_SECONDS = 600
+
+
+def pairs_of(work: Path, pairs: int, photos: Sequence[Path] = ()) -> tuple[Path, list[Sample]]:
+    """The set's folder and its samples; made when it is not there yet."""
+    data = work / f"pairs-{pairs}"
+    if not (data / "pairs.jsonl").exists():
+        further = [file for folder in photos for file in sorted(folder.rglob("*.[jpw][pne][gb]*"))]
+        print(f"{build(data, packaged_photos() + further, pairs)} pairs made")
+    rows = [json.loads(line) for line in (data / "pairs.jsonl").read_text().splitlines()]
+    return data, [
+        sample_of(data, data / row["file"], row["label"], post=row["photo"], generator=row["generator"]) for row in rows
+    ]
 
 
 def main() -> None:
@@ -28,14 +43,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photos", type=Path, action="append", default=[])
     given = parser.parse_args()
-    data = given.work / f"pairs-{given.pairs}"
-    if not (data / "pairs.jsonl").exists():
-        further = [file for folder in given.photos for file in sorted(folder.rglob("*.[jpw][pne][gb]*"))]
-        print(f"{build(data, packaged_photos() + further, given.pairs)} pairs made")
-    rows = [json.loads(line) for line in (data / "pairs.jsonl").read_text().splitlines()]
-    samples = [
-        sample_of(data, data / row["file"], row["label"], post=row["photo"], generator=row["generator"]) for row in rows
-    ]
+    data, samples = pairs_of(given.work, given.pairs, given.photos)
     with tempfile.TemporaryDirectory(prefix="job-", dir=given.work) as folder:
         work = Path(folder)
         settings = {"training": {"seed": given.seed}, "gate": {"enabled": False}}

@@ -9,11 +9,14 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from trainer.interrupts import Interrupts, TrainingInterrupted
-from trainer.pipeline import start_job
+from trainer.quick_import import quick_import
 from utils.job_protocol import EXIT_INTERRUPTED
+
+with quick_import():
+    import torch
+
+    from trainer.pipeline import start_job
 
 
 def main() -> int:
