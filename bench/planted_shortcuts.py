@@ -58,13 +58,16 @@ def main() -> None:
             probed = probe(data, samples, data / f"{kind}.sqlite", size=given.size)
             raw = probe(data, samples, data / f"{kind}.sqlite", size=given.size, washed=False)
             audit = run_audit(probed.split.samples(), probed.scorer, probed.wash, data, Audit(), silent)
-            named = [shortcut["property"] for shortcut in audit.to_card()["shortcuts"]]
+            shortcuts = audit.to_card()["shortcuts"]
+            named = [shortcut["property"] for shortcut in shortcuts]
+            learnt = [shortcut["property"] for shortcut in shortcuts if shortcut["learnt"]]
             variants = [number % 2 for number in range(len(tested))]
             chance = auc(probed, tested)
             failed |= not (CHANCE[0] <= chance <= CHANCE[1] and named)
             told, told_raw = auc(probed, tested, variants), auc(raw, tested, variants)
             print(f"{kind}: counter-balanced AUC {chance:.3f}; the audit names {', '.join(named) or 'NOTHING'}")
-            print(f"    tells the variants apart: AUC {told:.3f}, without the wash {told_raw:.3f}", flush=True)
+            print(f"    tells the variants apart: AUC {told:.3f}, without the wash {told_raw:.3f}")
+            print(f"    learnt, says the audit: {', '.join(learnt) or 'nothing'}", flush=True)
         copies, creators = with_copies(data, given.train), by_creators(data, given.train // 4, 4)
         for kind, samples, forgotten in (("duplicates", copies, "phash"), ("creators", creators, "creator")):
             honest = probe(data, samples, data / f"{kind}.sqlite", size=given.size)

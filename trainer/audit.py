@@ -5,8 +5,8 @@
     control_probe    the model's own features told to separate two *real* sources: what pipelines alone give away
     permuted         the model's features on labels dealt at random: what leaks from fitting to asking
 
-Every probe is cross-validated by group. Shortcuts are named by the AUC of single properties; duplicates and dominant
-creators by counting.
+Every probe is cross-validated by group. Shortcuts are named by the AUC of single properties, and the model is asked
+whether it has learnt them (counterfactuals.py); duplicates and dominant creators are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.audit_words import content_words, control_words, metadata_words, permuted_words
+from trainer.audit_words import content_words, control_words, metadata_words, permuted_words, shortcut_words
+from trainer.counterfactuals import Way, told_apart, ways_of
 from trainer.embedding_cache import EmbeddingCache
 from trainer.file_facts import Properties, file_properties, view_properties
 from trainer.grouped_folds import Folds
@@ -124,7 +125,7 @@ def run_audit(
         "content": seen.auc(guesses_content),
         "after_resaved": seen.auc(seen.guess(forest(seed), resaved)),
     }
-    shortcuts = _shortcuts(before, asked, after, seen, settings, seed)
+    shortcuts = _shortcuts(before, asked, after, seen, scorer, settings, seed)
     report(2, 4, "audit: controls")
     embeddings = scorer.embeddings(asked.samples)
     features = Projection.of(embeddings)(embeddings)  # knows no label, so every group may be in it
@@ -168,21 +169,43 @@ def _skipped() -> Audit:
 
 
 def _shortcuts(
-    before: Properties, asked: _Asked, after: Properties, seen: _Asked, settings: Settings, seed: int
+    before: Properties,
+    asked: _Asked,
+    after: Properties,
+    seen: _Asked,
+    scorer: Scorer,
+    settings: Settings,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """Properties that alone tell the labels apart, strongest first, with what the wash leaves of them."""
+    """Properties that alone tell the labels apart, strongest first, with what the wash leaves of them for a probe to
+    find, and with whether the model has learnt them."""
     found = []
+    measured: dict[tuple[Way, Way], Measured] = {}
     for name, columns in before.columns.items():
         auc = asked.auc(asked.guess(single_tree(seed), columns))
-        if auc.value is None or auc.value < settings.shortcut_auc or (auc.low or 0) <= 0.5:
+        if not _tells(auc, settings):
             continue
         left = seen.auc(seen.guess(single_tree(seed), after.columns[name]))
-        removed = left.value is not None and left.value < settings.shortcut_auc
-        words = f"the label can be told from {NAMES[name]} alone (AUC {auc.value:.2f}); " + (
-            f"after the wash it cannot (AUC {left.value:.2f})" if removed else "the wash does not remove that"
+        ways = ways_of(name, asked.samples, before.columns["jpeg_quality"][:, 0])
+        if ways and ways not in measured:
+            measured[ways] = told_apart(ways, asked.samples, scorer)
+        model = measured[ways] if ways else None
+        learnt = _tells(model, settings) if model else None
+        found.append(
+            {
+                "property": name,
+                "auc_before": auc.to_card(),
+                "auc_after": left.to_card(),
+                "model_auc": model.to_card() if model else None,
+                "learnt": learnt,
+                "meaning": shortcut_words(NAMES[name], auc, left, model, learnt=learnt),
+            }
         )
-        found.append({"property": name, "auc_before": auc.to_card(), "auc_after": left.to_card(), "meaning": words})
     return sorted(found, key=lambda shortcut: -shortcut["auc_before"]["value"])
+
+
+def _tells(measured: Measured, settings: Settings) -> bool:
+    return (measured.value or 0) >= settings.shortcut_auc and (measured.low or 0) > 0.5
 
 
 def _control(features: Floats, asked: _Asked, settings: Settings, seed: int) -> tuple[Measured, list[str]]:

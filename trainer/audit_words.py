@@ -16,6 +16,19 @@ def metadata_words(before: Measured, after: Measured) -> str:
     )
 
 
+def shortcut_words(name: str, before: Measured, after: Measured, model: Measured | None, *, learnt: bool | None) -> str:
+    words = f"the label can be told from {name} alone (AUC {before.value:.2f})"
+    if after.value is not None:
+        words += f", and from what a probe finds of it in washed views with AUC {after.value:.2f}"
+    if model is None or model.value is None:
+        return words
+    verdict = "the model has learnt it" if learnt else "the model has not learnt it"
+    return (
+        f"{words}; the same test pictures stored as most real and as most generated ones are get scores that tell the "
+        f"two ways apart with AUC {model.value:.2f}: {verdict}"
+    )
+
+
 def content_words(measured: Measured) -> str:
     if measured.value is None:
         return f"could not be asked: {measured.why}"

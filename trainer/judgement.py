@@ -89,6 +89,8 @@ def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candid
         config.training.seed,
         place.cache,
     )
+    for warning in audit.warnings:
+        log.warning("audit_warning", what=warning)
     report = place.report("gate")
     report(0, 1, "champion and candidate on the same test part")
     decision = decide(evaluation, audit, _champion(place, registry), config.gate)

@@ -75,7 +75,7 @@ def auc_of(guesses: Floats | None, targets: Ints, groups: Ints, seed: int = 0) -
     """The AUC of guesses with its interval."""
     n, group_count = len(targets), len(np.unique(groups))
     if guesses is None:
-        return missing(f"fewer than {LEAST_GROUPS} groups of one label", n, group_count)
+        return missing(f"fewer than {LEAST_GROUPS} groups", n, group_count)
     value = float(weighted_auc(np.ones((1, n)), targets, guesses)[0])
     draws = [
         weighted_auc(weights, targets, guesses) for weights in Resampler(targets, groups, REPLICATES, seed).weights()

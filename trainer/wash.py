@@ -1,7 +1,7 @@
 """The wash: random re-encoding, rescaling and cropping, drawn the same way for both labels.
 
 Generated pictures come as PNG or WebP of a few sizes, photographs as JPEG of other sizes; a network learns that first
-(research: Grommelt et al. 2024, DIRE issue 11). After the wash, codec, quality tables, size and aspect say nothing.
+(research: Grommelt et al. 2024, DIRE issue 11). After the wash, codec, quality tables, size and aspect say little.
 A share stays untouched, in both labels alike, so that clean pictures remain familiar. The ranges follow OpenFake and
 Sieve (`docs/training.md`).
 

@@ -33,7 +33,7 @@ def audited(
 ) -> Audit:
     rng = np.random.default_rng(0)
     given = features or {member.sample.sha256: rng.normal(size=16) for member in members}
-    scorer = KnownScorer({}, given)
+    scorer = KnownScorer(dict.fromkeys(given, 0.0), given)
     return run_audit(members, scorer, Wash(WashSettings(enabled=washed), VIEW), folder, Settings(), silent)
 
 
