@@ -17,7 +17,7 @@ from daemon.jobs import Event, JobEnd, JobProcess, kill_left_over
 from daemon.store import Run, RunKind, Store
 from utils.clock import Clock, to_iso
 from utils.errors import ExposrError
-from utils.job_protocol import JOB_FILE
+from utils.job_protocol import JOB_FILE, SCRATCH_FOLDER
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -101,7 +101,7 @@ class Runner:
         for kind in list(self._open):
             run = self._open[kind]
             if run.state == "queued":
-                ended += self._start(run)
+                ended += [] if self._stopping else self._start(run)
             elif (process := self._processes.get(kind)) is None:
                 continue
             elif process.is_running():
@@ -213,13 +213,17 @@ class Runner:
         self._on_change(run)
 
     def _forget_old_folders(self) -> None:
-        kept = {run.id for kind in ("scrape", "train") for run in self._store.runs(kind, KEEP_JOB_FOLDERS)}
-        kept |= {run.id for run in self._store.open_runs()}
+        last = [run for kind in ("scrape", "train") for run in self._store.runs(kind, KEEP_JOB_FOLDERS)]
+        open_ids = {run.id for run in self._store.open_runs()}
+        kept = open_ids | {run.id for run in last}
+        over = {run.id for run in last if run.state != "interrupted"} - open_ids
         if not self._jobs_folder.is_dir():
             return
         for folder in self._jobs_folder.iterdir():
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
+            elif folder.name in over:
+                shutil.rmtree(folder / SCRATCH_FOLDER, ignore_errors=True)
 
 
 def _again(run: Run) -> Run:

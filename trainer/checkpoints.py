@@ -9,23 +9,21 @@ from typing import Any
 import torch
 
 from utils.files import write_atomically
+from utils.job_protocol import SCRATCH_FOLDER
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-CHECKPOINT_FILE = "checkpoint.pt"
+CHECKPOINT_FILE = f"{SCRATCH_FOLDER}/checkpoint.pt"
 
 
 def save_checkpoint(folder: Path, owner: str, state: dict[str, Any]) -> None:
     """`owner` names the data and settings that the state belongs to."""
     buffer = io.BytesIO()
     torch.save({"owner": owner, **state}, buffer)
-    write_atomically(folder / CHECKPOINT_FILE, buffer.getvalue(), mode=0o600)
-
-
-def remove_checkpoint(folder: Path) -> None:
-    """When the training is over: its folder stays for the run's history, the state is of no more use."""
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    file = folder / CHECKPOINT_FILE
+    file.parent.mkdir(exist_ok=True)
+    write_atomically(file, buffer.getvalue(), mode=0o600)
 
 
 def load_checkpoint(folder: Path, owner: str) -> dict[str, Any] | None:

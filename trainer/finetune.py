@@ -33,6 +33,7 @@ from trainer.types import Floats, GroupedSample, PartsOfSplit
 from trainer.wash import Wash
 from trainer.workplace import Workplace
 from utils.errors import StopRunError
+from utils.job_protocol import SCRATCH_FOLDER
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -98,7 +99,7 @@ def fine_tune(
     learnt = [*weights, *statistics]
     average = [tensor.detach().clone() for tensor in learnt]
     optimizer = _optimizer(model, recipe.learning_rate)
-    kept = place.folder / "prepared"
+    kept = place.folder / SCRATCH_FOLDER / "prepared"
     images = PreparedImages(
         place.images, wash.preprocessing, kept if room_for(place.folder, train, wash.preprocessing) else None
     )

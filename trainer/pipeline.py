@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer.backbones import Backbone, load_backbone
-from trainer.checkpoints import remove_checkpoint
 from trainer.embedding_cache import EmbeddingCache
 from trainer.images import ImageFolder
 from trainer.interrupts import Interrupts
@@ -72,7 +71,6 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
             return None
         outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
         place.cache.shrink()
-        remove_checkpoint(place.folder)
         return outcome
 
 

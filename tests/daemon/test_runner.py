@@ -14,7 +14,7 @@ from daemon.runner import JOBS_FOLDER, MAX_RESUMES, Runner
 from daemon.store import Run, Store
 from fake_clock import FakeClock
 from utils.errors import StopRunError
-from utils.job_protocol import JOB_FILE, write_job
+from utils.job_protocol import JOB_FILE, SCRATCH_FOLDER, write_job
 
 SUCCEED = (
     "from utils.job_protocol import *\nemit_progress('train', 1, 1, 'done')\nemit_outcome('succeeded', 'published v1')"
@@ -165,6 +165,30 @@ def test_folders_of_old_runs_are_removed(tmp_path: Path, store: Store, monkeypat
     assert run is not None
     tick_until(runner, is_idle(runner))
     assert not old.exists()
+    assert (tmp_path / JOBS_FOLDER / run.id / JOB_FILE).is_file()
+
+
+def test_what_a_job_needs_only_to_go_on_is_kept_until_it_is_over(tmp_path: Path, store: Store) -> None:
+    first = make_runner(tmp_path, store, CHECKPOINT.replace("'checkpoint'", "'scratch/checkpoint'"))
+    run = first.queue("train", "manual", "asked for")
+    assert run is not None
+    (tmp_path / JOBS_FOLDER / run.id / SCRATCH_FOLDER).mkdir(parents=True)
+    tick_until(first, has_progress(first))
+    assert first.queue("scrape", "manual", "too late to be started") is not None
+    first.stop(10)
+    assert [run.pid for run in store.runs("scrape")] == [None]
+    assert (tmp_path / JOBS_FOLDER / run.id / SCRATCH_FOLDER / "checkpoint").is_file()
+
+    second = make_runner(tmp_path, store, "from utils.job_protocol import *\nemit_outcome('succeeded', 'scraped')")
+    second.queue("scrape", "manual", "an end of another kind")
+    tick_until(second, lambda: second.current("scrape") is None)
+    assert (tmp_path / JOBS_FOLDER / run.id / SCRATCH_FOLDER / "checkpoint").is_file()
+
+    third = make_runner(tmp_path, store, CHECKPOINT.replace("'checkpoint'", "'scratch/checkpoint'"))
+    third.adopt_left_overs()
+    [(ended, end)] = tick_until(third, is_idle(third))
+    assert (ended.id, end.summary) == (run.id, "resumed")
+    assert not (tmp_path / JOBS_FOLDER / run.id / SCRATCH_FOLDER).exists()
     assert (tmp_path / JOBS_FOLDER / run.id / JOB_FILE).is_file()
 
 

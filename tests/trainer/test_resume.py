@@ -93,6 +93,6 @@ def test_sigterm_saves_and_leaves_with_75(tmp_path: Path) -> None:
     assert run(whole) == 0
     asked = make_job(tmp_path / "asked", tmp_path, samples, training=training)
     assert run(asked, "train", 1, signal.SIGTERM) == EXIT_INTERRUPTED
-    assert (asked / "checkpoint.pt").is_file()
+    assert (asked / "scratch/checkpoint.pt").is_file()
     assert run(asked) == 0
     assert_same(weights(whole), weights(asked))
