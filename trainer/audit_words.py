@@ -17,15 +17,17 @@ def metadata_words(before: Measured, after: Measured) -> str:
 
 
 def shortcut_words(name: str, before: Measured, after: Measured, model: Measured | None, *, learnt: bool | None) -> str:
-    words = f"the label can be told from {name} alone (AUC {before.value:.2f})"
-    if after.value is not None:
-        words += f", and from what a probe finds of it in washed views with AUC {after.value:.2f}"
-    if model is None or model.value is None:
+    left = "" if after.value is None else f"; {after.value:.2f} for a probe of washed views"
+    words = f"the label can be told from {name} alone (AUC {before.value:.2f}{left})"
+    if model is None or model.value is None or model.low is None or model.high is None:
         return words
-    verdict = "the model has learnt it" if learnt else "the model has not learnt it"
+    if learnt:
+        verdict = "the model has learnt it"
+    else:
+        verdict = "the model has not learnt it" if model.high < WEAK else "no sign that the model has learnt it"
     return (
-        f"{words}; the same test pictures stored as most real and as most generated ones are get scores that tell the "
-        f"two ways apart with AUC {model.value:.2f}: {verdict}"
+        f"{words}; with test pictures stored as most real and as most generated ones come, the model's scores tell the "
+        f"two ways apart with AUC {model.value:.2f} ({model.low:.2f} to {model.high:.2f}): {verdict}"
     )
 
 
