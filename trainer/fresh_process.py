@@ -26,7 +26,10 @@ class FreshProcess:
     def __init__(self) -> None:
         command = [sys.executable, "-P", "-m", __name__]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        # in a session of its own: who asks the training's group to stop must not make good files look bad
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
 
     def __enter__(self) -> Self:
         return self

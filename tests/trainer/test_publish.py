@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import textwrap
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,6 +252,20 @@ def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Judgement, di
         assert any(words in problem for problem in problems_of(folder)), words
     with FreshProcess() as fresh, pytest.raises(StopRunError, match="cannot be read"):
         fresh.check_loads(folder)
+
+
+def test_a_request_to_stop_does_not_make_files_look_bad(published: tuple[Desk, Judgement, dict]) -> None:
+    desk, _, _ = published
+    program = textwrap.dedent(f"""
+        import os, pathlib, signal, time
+        from trainer.fresh_process import FreshProcess
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with FreshProcess() as fresh:
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(0.5)
+            fresh.check_loads(pathlib.Path({str(desk.registry.version_folder("vit", "v1"))!r}))
+    """)
+    subprocess.run([sys.executable, "-P", "-c", program], start_new_session=True, check=True)
 
 
 def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk, Judgement, dict]) -> None:
