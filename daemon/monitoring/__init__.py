@@ -1,0 +1,1 @@
+"""How the service is doing: heartbeats, systemd, metrics, disk and GPU."""

@@ -1,0 +1,1 @@
+"""Scrape and training runs: the queue, and the job process of each."""

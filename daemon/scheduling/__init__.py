@@ -1,0 +1,1 @@
+"""What is due, and why: the plan and the training policy."""

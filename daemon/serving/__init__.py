@@ -1,0 +1,1 @@
+"""What the API serves of the published versions: the list, the signed pointer, the keys."""

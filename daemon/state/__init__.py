@@ -1,0 +1,1 @@
+"""What the daemon remembers: run history, deadlines, the lock, backups."""

@@ -1,0 +1,1 @@
+"""The sample index: a SQLite cache of what the files say."""

@@ -1,0 +1,1 @@
+"""The watcher: which paths may have changed, and whether the watcher still works."""

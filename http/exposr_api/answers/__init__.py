@@ -1,0 +1,1 @@
+"""How the API answers: responses, errors, conditional requests, content negotiation."""

@@ -1,0 +1,1 @@
+"""From a verified version to a verdict on a picture."""

@@ -1,0 +1,1 @@
+"""Following a trainer: asking for news and fetching it, blocking and with asyncio."""

@@ -1,0 +1,1 @@
+"""Why a version is believed: keys, signatures, the signed pointer."""

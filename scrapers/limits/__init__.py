@@ -1,0 +1,1 @@
+"""How much may be collected: quotas, room on the disk, balance of the labels."""

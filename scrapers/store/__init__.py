@@ -1,0 +1,1 @@
+"""What the harvester keeps: items, cursors, and the pictures themselves."""

@@ -1,0 +1,1 @@
+"""The shortcut audit: can the label be guessed without looking at what generators leave behind?"""

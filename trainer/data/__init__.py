@@ -1,0 +1,1 @@
+"""From files to tensors: snapshot, split, decoding, augmentation, sampling."""

@@ -1,0 +1,1 @@
+"""What a candidate is worth: calibration, operating points, robustness, unseen sources."""

@@ -1,0 +1,1 @@
+"""Fitting a model: the strategy, the linear head, the fine-tuning."""

@@ -1,0 +1,1 @@
+"""How a version becomes visible: card, report, registry."""

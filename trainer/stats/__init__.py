@@ -1,0 +1,1 @@
+"""Predictions and what can be computed of them: metrics, intervals, folds, probes."""

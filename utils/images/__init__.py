@@ -1,0 +1,1 @@
+"""Checking image files in confined worker processes."""
