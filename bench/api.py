@@ -25,7 +25,7 @@ from api_double import KEY, SmallModels, SmallService
 
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 
 BURN = "import os, sys; os.nice(int(sys.argv[1]))\nwhile True: sum(range(1000))"
 INTERVAL_SECONDS = 0.01

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "client"))
 
 from fault_run import run
 
-from exposr_client import flows
+from exposr_client.following import flows
 
 
 def main() -> int:

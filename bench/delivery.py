@@ -25,7 +25,7 @@ from api_double import KEY, SmallModels, SmallService
 
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;

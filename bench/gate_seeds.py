@@ -26,23 +26,23 @@ import torch
 from real_signal import pairs_of
 from scipy.stats import binom
 
-from trainer.audit import Audit
-from trainer.backbones import load_backbone
-from trainer.calibration import calibrate
-from trainer.embedding_cache import Embedding
-from trainer.embeddings import Embedder
-from trainer.evaluation import Evaluation
-from trainer.frozen import embed_views, fit_head
-from trainer.gate import Champion, GateDecision, decide
-from trainer.images import ImageFolder
-from trainer.ladder import FROZEN_VIEWS
-from trainer.metrics import measure
-from trainer.operating_points import MIDDLE
-from trainer.scored import score
-from trainer.snapshot import Sample
-from trainer.split import split_samples
-from trainer.types import Floats, GroupedSample, PartsOfSplit, Transform
-from trainer.wash import Wash
+from trainer.audit.audit import Audit
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.snapshot import Sample
+from trainer.data.split import split_samples
+from trainer.data.types import Floats, GroupedSample, PartsOfSplit, Transform
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.evaluate import Evaluation
+from trainer.evaluation.operating_points import MIDDLE
+from trainer.fitting.linear_head import embed_views, fit_head
+from trainer.fitting.strategy import FROZEN_VIEWS
+from trainer.gate.gate import Champion, GateDecision, decide
+from trainer.models.backbones import load_backbone
+from trainer.models.embedding_cache import Embedding
+from trainer.models.embeddings import Embedder
+from trainer.stats.metrics import measure
+from trainer.stats.predictions import score
 from utils.config_loader import load_config
 
 FLIPPED_SHARE = 0.3

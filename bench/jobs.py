@@ -16,7 +16,7 @@ from typing import Any
 import imagehash
 from PIL import Image, ImageOps
 
-from trainer.snapshot import Sample, write_snapshot
+from trainer.data.snapshot import Sample, write_snapshot
 from utils.job_protocol import write_job
 from utils.metadata import Label
 

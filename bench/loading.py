@@ -2,8 +2,8 @@
 
     python bench/loading.py [--steps 60] [--pictures 64] [--side 1024] [--architecture NAME] [--device cpu|cuda]
 
-The files are JPEGs of --side pixels, decoded, washed and batched as in a training (trainer/prepared.py: from the
-second epoch on, out of prepared arrays). Both are measured in turns, so that a busy machine is equally unfair to
+The files are JPEGs of --side pixels, decoded, washed and batched as in a training (trainer/data/resized_cache.py: from
+the second epoch on, out of prepared arrays). Both are measured in turns, so that a busy machine is equally unfair to
 either. The demand: 90 % or more.
 """
 
@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "trainer"))
 
 from pictures import encoded, scene, stored
 
-from trainer.backbones import load_backbone
-from trainer.finetune import BATCH, batches, normalized, train_mode
-from trainer.images import ImageFolder
-from trainer.prepared import PreparedImages, WashedViews
-from trainer.sampling import BatchOrder, sampling_weights
-from trainer.types import GroupedSample
-from trainer.wash import Wash
-from utils.config_training import Model, Training
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.resized_cache import PreparedImages, WashedViews
+from trainer.data.sampling import BatchOrder, sampling_weights
+from trainer.data.types import GroupedSample
+from trainer.fitting.finetune import BATCH, batches, normalized, train_mode
+from trainer.models.backbones import load_backbone
+from utils.config.training import Model, Training
 
 DEMANDED_SHARE = 0.9
 TURN = 10  # steps measured at a time
@@ -90,7 +90,7 @@ def make_step(model: nn.Module, device: torch.device, wash: Wash) -> Step:
 
 
 class Step:
-    """One step of trainer/finetune.py, without what both sides share for nothing (averages, checkpoints)."""
+    """One step of trainer/fitting/finetune.py, without what both sides share for nothing (averages, checkpoints)."""
 
     def __init__(self, model: nn.Module, device: torch.device, wash: Wash) -> None:
         self.model, self.device, self.wash = model, device, wash

@@ -29,9 +29,9 @@ from planted import VARIANTS, by_creators, counter_balanced, planted, targets_of
 from probing import Probed, probe, silent
 from sklearn.metrics import roc_auc_score
 
-from trainer.audit import run_audit
-from trainer.snapshot import Sample
-from utils.config_training import Audit
+from trainer.audit.audit import run_audit
+from trainer.data.snapshot import Sample
+from utils.config.training import Audit
 
 CHANCE = (0.45, 0.55)
 

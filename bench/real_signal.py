@@ -18,7 +18,7 @@ from pathlib import Path
 from jobs import make_job, run_job, sample_of
 from upsampled_pairs import build, packaged_photos
 
-from trainer.snapshot import Sample
+from trainer.data.snapshot import Sample
 
 DEMANDED_AUC = 0.80
 DEMANDED_SECONDS = 600

@@ -23,15 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handlers.dataset import Dataset
-from handlers.index import Index
+from handlers.file_stat import Found, Stamp
+from handlers.index.schema import INDEX_FILE
+from handlers.index.store import Index
 from handlers.reconcile import Reconciler
 from handlers.scan import Scan
-from handlers.schema import INDEX_FILE
-from handlers.stamps import Found, Stamp
 from utils.clock import SystemClock
+from utils.config.sections import Storage
 from utils.config_loader import Config
-from utils.config_sections import Storage
-from utils.image_facts import ImageFacts
+from utils.images.facts import ImageFacts
 from utils.logs import configure_logging
 
 

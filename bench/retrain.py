@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "trainer"))
 from jobs import Ended, make_job, run_job
 from pictures import small_set
 
-from trainer.snapshot import Sample
+from trainer.data.snapshot import Sample
 
 DEMANDED_SHARE = 0.10
 GROWTH = 0.01

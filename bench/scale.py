@@ -32,7 +32,7 @@ from typing import Any
 
 import httpx
 
-from scrapers.sandbox import civitai, pexels, unsplash
+from scrapers.sandbox.apis import civitai, pexels, unsplash
 from scrapers.sandbox.faults import strikes
 from scrapers.sandbox.pictures import Picture, collect_pictures
 from scrapers.sandbox.server import SandboxServer

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from daemon.core import Core
-from daemon.models import PublishedModels
-from daemon.planner import SCRAPE_END, TRAIN_END
-from daemon.store import Run, RunKind
+from daemon.application import Core
+from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
+from daemon.serving.published_models import PublishedModels
+from daemon.state.store import Run, RunKind
 from exposr_api.events import Listener
 from exposr_api.protocols import RUNNING, STARTED, Decision, Health
 from utils.health import PartHealth

@@ -12,18 +12,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from daemon.deadlines import Timekeeper
-from daemon.disk import DiskFloor
-from daemon.exposition import metrics_snapshot
-from daemon.gpu import GpuMemory, gpu_memory
-from daemon.jobs import JobEnd
-from daemon.launcher import SNAPSHOT_LABELLED, JobLauncher
-from daemon.models import PublishedModels
-from daemon.planner import SCRAPE_ATTEMPT, SCRAPE_END, TRAIN_ATTEMPT, Amounts, Planner, training_rules
-from daemon.policy import Verdict, lacks_data
-from daemon.prometheus import Metrics
-from daemon.runner import Runner
-from daemon.store import STORE_FILE, Run, Store
+from daemon.monitoring.disk import DiskFloor
+from daemon.monitoring.exposition import metrics_snapshot
+from daemon.monitoring.gpu import GpuMemory, gpu_memory
+from daemon.monitoring.metrics import Metrics
+from daemon.runs.launcher import SNAPSHOT_LABELLED, JobLauncher
+from daemon.runs.process import JobEnd
+from daemon.runs.run_queue import Runner
+from daemon.scheduling.planner import SCRAPE_ATTEMPT, SCRAPE_END, TRAIN_ATTEMPT, Amounts, Planner, training_rules
+from daemon.scheduling.policy import Verdict, lacks_data
+from daemon.serving.published_models import PublishedModels
+from daemon.state.deadlines import Timekeeper
+from daemon.state.store import STORE_FILE, Run, Store
 from exposr_api.events import EventHub
 from handlers.dataset import Counts, Dataset
 from scrapers.status import SourceState, source_states

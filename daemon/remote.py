@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from daemon.keys import made_key_file, usable_key
-from daemon.lock import current_holder
+from daemon.serving.keys import made_key_file, usable_key
+from daemon.state.lock import current_holder
 from utils.config_loader import Config
 from utils.errors import OperatorError, RetryLaterError
 

@@ -14,14 +14,14 @@ from types import FrameType
 
 import schedule
 
-from daemon.core import Core
-from daemon.keys import load_keys
-from daemon.lock import Holder, StateLock
-from daemon.notify import Notifier
-from daemon.service import TrainerService
-from daemon.watchdog import Heartbeats, Watchdog
+from daemon.api_service import TrainerService
+from daemon.application import Core
+from daemon.monitoring.sd_notify import Notifier
+from daemon.monitoring.watchdog import Heartbeats, Watchdog
+from daemon.serving.keys import load_keys
+from daemon.state.lock import Holder, StateLock
 from exposr_api.app import create_app
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 from scrapers.status import source_states
 from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock

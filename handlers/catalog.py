@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from handlers.index import Index
-from handlers.labelling import Resolution, follow, resolve
+from handlers.file_stat import Found
+from handlers.index.phash import is_near
+from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
+from handlers.index.store import Index
+from handlers.label_rules import Resolution, follow, resolve
 from handlers.links import Links
-from handlers.metafiles import MetaFiles
-from handlers.near import is_near
+from handlers.metadata_files import MetaFiles
 from handlers.paths import folder_label, is_scraped_place, stem
-from handlers.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.scan import Changes
-from handlers.stamps import Found
 from utils.clock import Clock, to_iso
-from utils.image_facts import ImageFacts
+from utils.images.facts import ImageFacts
 from utils.logs import get_logger
 
 log = get_logger(__name__)

@@ -12,12 +12,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
-from handlers import queries
-from handlers.guard import WatchGuard
-from handlers.marks import Marks
+from handlers.index import queries
+from handlers.index.rows import Counts, Problem, SampleRow
+from handlers.index.schema import INDEX_FILE, connect_reader, is_broken
 from handlers.reconcile import Reconciler
-from handlers.rows import Counts, Problem, SampleRow
-from handlers.schema import INDEX_FILE, connect_reader, is_broken
+from handlers.watch.dirty_paths import Marks
+from handlers.watch.liveness import WatchGuard
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.errors import OperatorError, StopRunError

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handlers.stamps import Found, Stamp
-from utils.check_pool import CheckPool
-from utils.image_facts import CheckFailure, CheckResult, ImageFacts
+from handlers.file_stat import Found, Stamp
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckFailure, CheckResult, ImageFacts
 
 FIRST_RETRY_SECONDS = 0.25  # a copy that was caught half-way is looked at again this soon, then ever later
 IN_FLIGHT_PER_WORKER = 32  # so that checkers never wait for the next turn

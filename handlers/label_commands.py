@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from handlers import queries
-from handlers.labelling import MANUAL
+from handlers.index import queries
+from handlers.index.rows import Counts, Problem
+from handlers.index.schema import INDEX_FILE, connect_reader
+from handlers.label_rules import MANUAL
 from handlers.paths import is_scraped_place
 from handlers.reconcile import Reconciler, remove_index
-from handlers.rows import Counts, Problem
-from handlers.schema import INDEX_FILE, connect_reader
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError

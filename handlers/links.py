@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from handlers.index import Index
+from handlers.index.rows import FileRow, StoredMetadata, StoredSample
+from handlers.index.store import Index
 from handlers.paths import is_scraped_place, stem
-from handlers.rows import FileRow, StoredMetadata, StoredSample
 
 
 class Links:

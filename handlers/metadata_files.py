@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from handlers.index import Index
-from handlers.labelling import MANUAL, Statement, follow, interpret
+from handlers.file_stat import SIGNED_64, Found, Stamp
+from handlers.index.rows import StoredMetadata, StoredSample
+from handlers.index.store import Index
+from handlers.label_rules import MANUAL, Statement, follow, interpret
 from handlers.paths import folder_label, printable, split, stem
-from handlers.rows import StoredMetadata, StoredSample
-from handlers.stamps import SIGNED_64, Found, Stamp
 from utils.clock import Clock, from_iso, to_iso
 from utils.errors import SkipItemError
 from utils.logs import get_logger

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from handlers import queries
 from handlers.catalog import Catalog
-from handlers.index import Index
+from handlers.index import queries
+from handlers.index.rows import Counts, Problem
+from handlers.index.schema import INDEX_FILE, remove_side_files, set_aside
+from handlers.index.store import Index
 from handlers.intake import Intake
-from handlers.rows import Counts, Problem
 from handlers.scan import Changes, Scan
-from handlers.schema import INDEX_FILE, remove_side_files, set_aside
-from utils.check_pool import CheckPool
 from utils.clock import Clock
 from utils.config_loader import Config
-from utils.image_facts import CheckFailure, CheckLimits, ImageFacts
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckFailure, CheckLimits, ImageFacts
 from utils.logs import get_logger
 
 log = get_logger(__name__)

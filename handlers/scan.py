@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handlers.index import Index, Known
+from handlers.file_stat import SIGNED_64, Found, Stamp
+from handlers.index.store import Index, Known
 from handlers.paths import META, is_ignored_file, is_ignored_folder, is_under, join
-from handlers.stamps import SIGNED_64, Found, Stamp
 
 SPECIAL_KINDS = (
     (stat.S_ISFIFO, "is a named pipe, not a file"),

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from scrapers.answer import judge_status
-from scrapers.budget import Budget
 from scrapers.candidate import Variant
 from scrapers.errors import FailedError, ParkedError, QueryError, TransientError
-from scrapers.fetcher import Download, Fetcher
-from scrapers.guard import AllowList
-from scrapers.pace import Sleep, Turnstile
-from scrapers.retry import (
+from scrapers.http.address_guard import AllowList
+from scrapers.http.fetcher import Download, Fetcher
+from scrapers.http.rate_limit import Sleep, Turnstile
+from scrapers.http.response import judge_status
+from scrapers.http.retry import (
     EXHAUSTED_SECONDS,
     FOREGROUND_SECONDS,
     LONGEST_PARK_SECONDS,
@@ -25,9 +24,10 @@ from scrapers.retry import (
     RetryBudget,
     backoff_seconds,
 )
+from scrapers.limits.budget import Budget
 from scrapers.sources.source import ExhaustedError, SourceModule
 from utils.clock import Clock
-from utils.config_sources import Source
+from utils.config.sources import Source
 
 EXHAUSTION_JITTER_SECONDS = 30.0  # after a quota's window ends, so that not everyone comes back in the same second
 

@@ -12,12 +12,12 @@ from typing import Any
 from scrapers.candidate import Variant, public_url
 from scrapers.client import Client
 from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
-from scrapers.fetcher import Download
-from scrapers.ledger import Decision, Ledger, Placement, QueuedItem
-from scrapers.shelf import Shelf
-from utils.check_pool import CheckPool
+from scrapers.http.fetcher import Download
+from scrapers.store.image_store import Shelf
+from scrapers.store.item_store import Decision, Ledger, Placement, QueuedItem
 from utils.clock import Clock, to_iso
-from utils.image_facts import CheckFailure, ImageFacts
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckFailure, ImageFacts
 from utils.logs import get_logger
 from utils.metadata import Metadata, image_path, metadata_path
 

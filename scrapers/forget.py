@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scrapers.ledger import Ledger
 from scrapers.status import KEYS
+from scrapers.store.item_store import Ledger
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError

@@ -13,25 +13,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scrapers.balance import Balance
-from scrapers.budget import Budget
-from scrapers.capacity import Capacity
 from scrapers.client import Client
 from scrapers.collector import Collector
-from scrapers.fetcher import Fetcher
-from scrapers.guard import AllowList, CheckedBackend, GuardedTransport
-from scrapers.ledger import Ledger
-from scrapers.pace import Sleep
-from scrapers.shelf import Shelf
+from scrapers.http.address_guard import AllowList, CheckedBackend, GuardedTransport
+from scrapers.http.fetcher import Fetcher
+from scrapers.http.rate_limit import Sleep
+from scrapers.limits.balance import Balance
+from scrapers.limits.budget import Budget
+from scrapers.limits.capacity import Capacity
 from scrapers.source_run import SourceResult, SourceRun, Tally
 from scrapers.sources import SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
+from scrapers.store.image_store import Shelf
+from scrapers.store.item_store import Ledger
 from scrapers.terms import TERMS
-from utils.check_pool import CheckPool
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
 from utils.errors import StopRunError
-from utils.image_facts import CheckLimits
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckLimits
 from utils.logs import get_logger
 
 log = get_logger(__name__)

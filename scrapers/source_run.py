@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from scrapers.balance import Balance
-from scrapers.capacity import Capacity
 from scrapers.collector import Collector
 from scrapers.errors import (
     BlockedError,
@@ -22,10 +20,12 @@ from scrapers.errors import (
     RefusedError,
     TransientError,
 )
-from scrapers.ledger import STATES, Decision, Ledger, QueuedItem, State
+from scrapers.limits.balance import Balance
+from scrapers.limits.capacity import Capacity
 from scrapers.sources.source import PayloadError
 from scrapers.status import KEYS, SourceStatus
-from scrapers.walks import Walk, Walks
+from scrapers.store.cursors import Walk, Walks
+from scrapers.store.item_store import STATES, Decision, Ledger, QueuedItem, State
 from utils.clock import Clock
 from utils.errors import StopRunError
 from utils.logs import get_logger

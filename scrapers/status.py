@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from scrapers.schema import open_read_only
+from scrapers.store.schema import open_read_only
 from utils.clock import to_iso
+from utils.config.sources import Source
 from utils.config_loader import Config
-from utils.config_sources import Source
 
 SourceStatus = Literal["finished", "parked", "blocked", "no_key", "disabled"]
 

@@ -10,11 +10,11 @@ import os
 import sys
 from pathlib import Path
 
+from trainer.distributed.launch import Launch, is_rank, launch_of, run_ranks
 from trainer.interrupts import Interrupts, TrainingInterrupted
-from trainer.launch import Launch, is_rank, launch_of, run_ranks
 from trainer.quick_import import quick_import
+from utils.config.training import Training
 from utils.config_loader import config_from_job
-from utils.config_training import Training
 from utils.errors import ExposrError
 from utils.job_protocol import EXIT_FINISHED, EXIT_INTERRUPTED, emit_outcome, read_job
 from utils.logs import configure_logging, get_logger

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from trainer.audit import run_audit
-from trainer.calibration import calibrate
-from trainer.card import Judgement
-from trainer.core_check import compare_with_core
-from trainer.evaluation import evaluate
-from trainer.fresh_process import FreshProcess
-from trainer.gate import Champion, decide
-from trainer.publish import publish
-from trainer.registry import Registry
-from trainer.registry_files import CARD_FILE
-from trainer.scored import CachedScorer
-from trainer.scoring import ModelScorer
-from trainer.snapshot import Snapshot
-from trainer.split import Split
-from trainer.types import Candidate, Outcome
-from trainer.wash import Wash
-from trainer.workplace import Workplace
+from trainer.audit.audit import run_audit
+from trainer.context import Workplace
+from trainer.data.augmentation import Wash
+from trainer.data.snapshot import Snapshot
+from trainer.data.split import Split
+from trainer.data.types import Candidate, Outcome
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.core_comparison import compare_with_core
+from trainer.evaluation.evaluate import evaluate
+from trainer.gate.gate import Champion, decide
+from trainer.models.scorer import ModelScorer
+from trainer.publishing.card import Judgement
+from trainer.publishing.fresh_process import FreshProcess
+from trainer.publishing.publish import publish
+from trainer.publishing.registry import Registry
+from trainer.publishing.registry_files import CARD_FILE
+from trainer.stats.predictions import CachedScorer
 from utils.clock import SystemClock
 from utils.errors import StopRunError
 from utils.logs import get_logger

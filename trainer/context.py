@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from trainer.embedding_cache import EmbeddingCache
-from trainer.images import ImageFolder
+from trainer.data.images import ImageFolder
+from trainer.data.types import Report
+from trainer.distributed.ranks import Ranks
 from trainer.interrupts import Interrupts
-from trainer.ranks import Ranks
-from trainer.types import Report
+from trainer.models.embedding_cache import EmbeddingCache
 from utils.config_loader import Config
 from utils.job_protocol import emit_progress
 

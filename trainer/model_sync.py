@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trainer.registry import Registry
-from trainer.registry_files import WEIGHTS_FILE, Entry
+from trainer.publishing.registry import Registry
+from trainer.publishing.registry_files import WEIGHTS_FILE, Entry
 from utils.config_loader import Config
 
 

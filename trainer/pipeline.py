@@ -9,20 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainer.backbones import Backbone, load_backbone
-from trainer.embedding_cache import EmbeddingCache
-from trainer.images import ImageFolder
+from trainer.assessment import judge_and_publish
+from trainer.context import Workplace
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.snapshot import Snapshot, read_snapshot
+from trainer.data.split import Split, split_samples
+from trainer.data.types import Candidate, Outcome
+from trainer.distributed.ranks import Ranks
+from trainer.fitting.fit import train_candidate
 from trainer.interrupts import Interrupts
-from trainer.judgement import judge_and_publish
-from trainer.modes import train_candidate
-from trainer.ranks import Ranks
-from trainer.snapshot import Snapshot, read_snapshot
-from trainer.split import Split, split_samples
-from trainer.types import Candidate, Outcome
-from trainer.wash import Wash
-from trainer.workplace import Workplace
+from trainer.models.backbones import Backbone, load_backbone
+from trainer.models.embedding_cache import EmbeddingCache
+from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
-from utils.config_training import Training
 from utils.job_protocol import read_job
 from utils.logs import configure_logging, get_logger
 from utils.metadata import LABELS

@@ -25,9 +25,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from utils.config_sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
-from utils.config_sources import Harvest, Sources
-from utils.config_training import Audit, Evaluation, Gate, Model, Training
+from utils.config.sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
+from utils.config.sources import Harvest, Sources
+from utils.config.training import Audit, Evaluation, Gate, Model, Training
 from utils.errors import ConfigError
 
 ENV_PREFIX = "EXPOSR_"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli_options import ConfigOption, read_config
+from daemon.cli.options import ConfigOption, read_config
 from utils.errors import OperatorError
 from utils.metadata import LABELS
 
@@ -23,7 +23,7 @@ def label(
     config: ConfigOption = None,
 ) -> None:
     """Say what a picture is; your word stands over its folder and its source."""
-    from handlers.labels import set_label
+    from handlers.label_commands import set_label
 
     chosen = next((known for known in LABELS if known == value), None)
     if chosen is None and value != "none":
@@ -34,7 +34,7 @@ def label(
 
 def problems(config: ConfigOption = None) -> None:
     """Files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable."""
-    from handlers.labels import list_problems
+    from handlers.label_commands import list_problems
 
     found = list_problems(read_config(config))
     for problem in found:
@@ -44,8 +44,8 @@ def problems(config: ConfigOption = None) -> None:
 
 def reindex(config: ConfigOption = None) -> None:
     """Forget the index and read every file again (the files are the truth; nothing is lost)."""
-    from daemon.lock import StateLock
-    from handlers.labels import reindex as rebuild
+    from daemon.state.lock import StateLock
+    from handlers.label_commands import reindex as rebuild
 
     settings = read_config(config)
     lock = StateLock(settings.storage.state_path)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from daemon.disk import DiskFloor
-from daemon.gpu import gpu_memory
-from daemon.lock import current_holder
+from daemon.monitoring.disk import DiskFloor
+from daemon.monitoring.gpu import gpu_memory
+from daemon.state.lock import current_holder
 from scrapers.status import source_states
 from scrapers.terms import TERMS
 from utils.config_loader import Config

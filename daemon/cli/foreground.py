@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from daemon.lock import StateLock
 from daemon.remote import RunningDaemon, find_daemon
+from daemon.state.lock import StateLock
 from utils.clock import SystemClock
 from utils.config_loader import Config
 from utils.errors import OperatorError
@@ -18,8 +18,8 @@ from utils.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from daemon.core import Core
-    from daemon.store import RunKind
+    from daemon.application import Core
+    from daemon.state.store import RunKind
 
 POLL_SECONDS = 0.3
 CHECKPOINT_SECONDS = 20.0
@@ -75,7 +75,7 @@ def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show
 @contextmanager
 def open_core(config: Config, command: str) -> Iterator[Core]:
     """The daemon's core without API and schedule; ended in order, also by Ctrl-C and SIGTERM."""
-    from daemon.core import Core
+    from daemon.application import Core
 
     lock = StateLock(config.storage.state_path)
     lock.acquire(command)

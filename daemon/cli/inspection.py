@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from daemon.foreground import open_core, wait_until_ready
+from daemon.cli.foreground import open_core, wait_until_ready
 from daemon.remote import find_daemon
-from daemon.store import STORE_FILE, Store
+from daemon.state.store import STORE_FILE, Store
 from utils.config_loader import Config
 from utils.errors import OperatorError
 
@@ -23,7 +23,7 @@ def read_status(config: Config) -> dict[str, Any]:
             f"configuration meant? see --config)"
         )
     with open_core(config, "exposr-trainer status") as core:
-        from daemon.service import TrainerService
+        from daemon.api_service import TrainerService
 
         wait_until_ready(core)
         core.plan_runs(start=False)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from daemon import cli_data, cli_models, cli_upkeep
-from daemon.cli_options import ConfigOption, JsonOption, as_json, read_config
+from daemon.cli import data, models, upkeep
+from daemon.cli.options import ConfigOption, JsonOption, as_json, read_config
 from utils.errors import ConfigError, ExposrError, RetryLaterError
 from utils.logs import configure_logging
 from utils.version import VERSION
 
 if TYPE_CHECKING:
-    from daemon.store import RunKind
+    from daemon.state.store import RunKind
 
 EXIT_FAILED = 1
 EXIT_REJECTED = 3
@@ -55,7 +55,7 @@ def options(
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the service until it is stopped: watch, collect, train, publish, serve the API."""
-    from daemon.notify import Notifier
+    from daemon.monitoring.sd_notify import Notifier
 
     try:
         # here, since an import that fails in a broken installation is a reason like any other
@@ -77,7 +77,7 @@ def demo(
     stop: Annotated[bool, typer.Option("--stop", help="End the service that an earlier demo left running.")] = False,
 ) -> None:
     """Watch the whole loop on real pictures, without a key or a network: collect, train, publish, serve."""
-    from daemon.demo import run_demo, stop_demo
+    from daemon.demo.run import run_demo, stop_demo
 
     if stop:
         typer.echo("stopped" if stop_demo(folder) else f"no demo runs in {folder}")
@@ -120,13 +120,13 @@ def train(
 ) -> None:
     """Train now on what is labelled, and publish the result when it is good enough."""
     if dry_run:
-        from daemon.inspection import explain_plan
+        from daemon.cli.inspection import explain_plan
 
         typer.echo(explain_plan(read_config(config)))
         return
     run = _run_and_show("train", config, {})
     if explain:
-        from trainer.gate import render_decision
+        from trainer.gate.gate import render_decision
 
         decision = run["outcome"]["details"].get("gate")
         typer.echo(render_decision(decision) if decision else "the training ended before the gate was asked")
@@ -136,7 +136,7 @@ def train(
 @app.command()
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Counts, what runs, what is due and why not."""
-    from daemon.inspection import read_status, render_status
+    from daemon.cli.inspection import read_status, render_status
 
     found = read_status(read_config(config))
     typer.echo(as_json(found) if json else render_status(found))
@@ -151,7 +151,7 @@ def runs(
     json: JsonOption = False,
 ) -> None:
     """Past and present scrapes and trainings, with how they ended and why."""
-    from daemon.inspection import read_runs, render_runs
+    from daemon.cli.inspection import read_runs, render_runs
 
     found = read_runs(read_config(config), run_id, kind, limit)
     typer.echo(as_json(found) if json or run_id else render_runs(found))
@@ -160,7 +160,7 @@ def runs(
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check keys, GPU, weights, disk, inotify limits and permissions, and say how to get what is missing."""
-    from daemon.doctor import diagnose
+    from daemon.cli.doctor import diagnose
 
     findings = diagnose(read_config(config))
     for finding in findings:
@@ -169,14 +169,14 @@ def doctor(config: ConfigOption = None) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-app.add_typer(cli_models.app, name="models")
-cli_data.register(app)
-cli_upkeep.register(app)
+app.add_typer(models.app, name="models")
+data.register(app)
+upkeep.register(app)
 
 
 def _run_and_show(kind: RunKind, config: Path | None, chosen: dict[str, Any]) -> Any:
-    from daemon.foreground import run_now
-    from daemon.progress_view import ProgressView
+    from daemon.cli.foreground import run_now
+    from daemon.cli.progress_view import ProgressView
 
     with ProgressView() as view:
         return run_now(read_config(config), kind, chosen, view)

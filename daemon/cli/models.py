@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli_options import ConfigOption, JsonOption, as_json, read_config
+from daemon.cli.options import ConfigOption, JsonOption, as_json, read_config
 from utils.errors import OperatorError
 
 app = typer.Typer(help="List, show, verify, promote, roll back and prune published versions.", no_args_is_help=True)
@@ -14,7 +14,7 @@ VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="v3, or 
 
 
 def _registry(config: Any) -> Any:
-    from trainer.registry import Registry
+    from trainer.publishing.registry import Registry
 
     return Registry(read_config(config).storage.models_path)
 
@@ -60,7 +60,7 @@ def show(version: VersionArgument, config: ConfigOption = None) -> None:
 @app.command()
 def verify(version: VersionArgument, config: ConfigOption = None) -> None:
     """Recompute every number of a version's registry entry from its published files and its snapshot."""
-    from trainer.verify import verify_version
+    from trainer.publishing.verify import verify_version
 
     entry = _find(_registry(config), version)
     report = verify_version(read_config(config), entry["model"], entry["version"])

@@ -21,11 +21,11 @@ from typing import Any
 
 import psutil
 
-from daemon.demo_pictures import collect_demo_pictures
-from daemon.demo_view import DemoView
-from daemon.keys import API_KEY_FILE, KEYS_FOLDER
+from daemon.demo.pictures import collect_demo_pictures
+from daemon.demo.view import DemoView
+from daemon.serving.keys import API_KEY_FILE, KEYS_FOLDER
 from daemon.remote import RunningDaemon
-from exposr_api.server import bind
+from exposr_api.transport.server import bind
 from utils.errors import OperatorError, RetryLaterError, StopRunError
 from utils.files import write_atomically, write_json_atomically
 

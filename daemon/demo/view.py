@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from daemon.demo import DemoResult
+    from daemon.demo.run import DemoResult
 
 LINES_KEPT = 6
 

@@ -6,13 +6,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from daemon.prometheus import MetricsSnapshot
+from daemon.monitoring.metrics import MetricsSnapshot
 from utils.clock import from_iso
 from utils.version import VERSION
 
 if TYPE_CHECKING:
-    from daemon.core import Core
-    from daemon.store import Run
+    from daemon.application import Core
+    from daemon.state.store import Run
 
 HISTORY_RUNS = 1000
 MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score")

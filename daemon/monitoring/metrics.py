@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from daemon.disk import DiskUsage
-from daemon.gpu import GpuMemory
+from daemon.monitoring.disk import DiskUsage
+from daemon.monitoring.gpu import GpuMemory
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -50,7 +50,7 @@ class Notifier:
         self._send(*_status_line(text))
 
     def watchdog(self) -> None:
-        """The whole service is alive; see daemon/watchdog.py for who may say so."""
+        """The whole service is alive; see daemon/monitoring/watchdog.py for who may say so."""
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:

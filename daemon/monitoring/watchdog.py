@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from daemon.notify import Notifier
+from daemon.monitoring.sd_notify import Notifier
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from daemon.cgroup import TrainingCgroup, confined
-from daemon.jobs import Event, JobEnd, JobProcess, job_command, job_environment
-from daemon.store import Run, Store
+from daemon.runs.cgroup import TrainingCgroup, confined
+from daemon.runs.process import Event, JobEnd, JobProcess, job_command, job_environment
+from daemon.state.store import Run, Store
 from handlers.dataset import Dataset
-from trainer.snapshot import write_snapshot
+from trainer.data.snapshot import write_snapshot
 from utils.config_loader import Config
 from utils.job_protocol import write_job
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from daemon.notify import DAEMON_VARIABLES
+from daemon.monitoring.sd_notify import DAEMON_VARIABLES
 from utils.config_loader import SECRET_VARIABLES, Config
 from utils.job_protocol import EXIT_FINISHED, EXIT_INTERRUPTED
 from utils.logs import get_logger

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from daemon.jobs import Event, JobEnd, JobProcess, kill_left_over
-from daemon.store import Run, RunKind, Store
+from daemon.runs.process import Event, JobEnd, JobProcess, kill_left_over
+from daemon.state.store import Run, RunKind, Store
 from utils.clock import Clock, to_iso
 from utils.errors import ExposrError
 from utils.job_protocol import JOB_FILE, SCRATCH_FOLDER

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.deadlines import Mark, Timekeeper
-from daemon.policy import TrainingFacts, TrainingRules, Verdict, decide_training
-from daemon.store import Store
+from daemon.scheduling.policy import TrainingFacts, TrainingRules, Verdict, decide_training
+from daemon.state.deadlines import Mark, Timekeeper
+from daemon.state.store import Store
 from utils.config_loader import Config
 
 HOUR_SECONDS = 3600.0

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from daemon.keys import KEYS_FOLDER
-from daemon.signing import load_signer
+from daemon.serving.keys import KEYS_FOLDER
+from daemon.serving.signing import load_signer
 from exposr_api.protocols import NOT_FOUND, STARTED, Decision
 from trainer.model_sync import describe_model
-from trainer.registry import PublishedFile, Registry
-from trainer.registry_files import CARD_FILE, WEIGHTS_FILE, Entry, named_files
+from trainer.publishing.registry import PublishedFile, Registry
+from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE, Entry, named_files
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.errors import OperatorError

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from daemon.keys import private_folder
+from daemon.serving.keys import private_folder
 from utils.clock import to_iso
 from utils.errors import OperatorError
 from utils.files import write_atomically

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from daemon.backup_files import (
+from daemon.monitoring.disk import disk_usage
+from daemon.state.backup_files import (
     Manifest,
     SavedFile,
     copy_file,
@@ -23,9 +24,8 @@ from daemon.backup_files import (
     regular_files,
     write_manifest,
 )
-from daemon.disk import disk_usage
-from daemon.lock import StateLock
-from trainer.registry import LOCK_FILE, STAGING_PREFIX, Registry
+from daemon.state.lock import StateLock
+from trainer.publishing.registry import LOCK_FILE, STAGING_PREFIX, Registry
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from daemon.deadlines import Mark
+from daemon.state.deadlines import Mark
 
 RunKind = Literal["scrape", "train"]
 RunState = Literal["queued", "running", "succeeded", "rejected", "failed", "interrupted"]

@@ -6,8 +6,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
+from handlers.index.rows import HELD, Counts, Problem, SampleRow
 from handlers.paths import join
-from handlers.rows import HELD, Counts, Problem, SampleRow
 from utils.metadata import LABELS
 
 TWINS_OF_A_PAIRED_SET = 20  # hand-labelled pictures of either label with a near-duplicate under the other, at least

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from handlers.labelling import Statement
+from handlers.file_stat import Stamp
+from handlers.label_rules import Statement
 from handlers.paths import join
-from handlers.stamps import Stamp
 from utils.metadata import Label, LabelSource
 
 FileState = Literal["good", "rejected", "unreadable", "metadata"]

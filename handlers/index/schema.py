@@ -50,7 +50,7 @@ CREATE INDEX metadata_by_stem ON metadata (stem);
 CREATE INDEX metadata_by_sha256 ON metadata (sha256);
 CREATE INDEX metadata_by_image ON metadata (image);
 CREATE INDEX metadata_problems ON metadata (problem) WHERE problem IS NOT NULL;
-CREATE TABLE bands (                  -- handlers/near.py
+CREATE TABLE bands (                  -- handlers/index/phash.py
     band INTEGER NOT NULL, value INTEGER NOT NULL, sample TEXT NOT NULL,
     PRIMARY KEY (band, value, sample)
 ) WITHOUT ROWID;

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from handlers.labelling import Resolution, Statement
-from handlers.near import bands
+from handlers.file_stat import Found, Stamp
+from handlers.index.phash import bands
+from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
+from handlers.index.schema import open_index
+from handlers.label_rules import Resolution, Statement
 from handlers.paths import printable, split
-from handlers.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
-from handlers.schema import open_index
-from handlers.stamps import Found, Stamp
-from utils.image_facts import ImageFacts
+from utils.images.facts import ImageFacts
 
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
 SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
@@ -47,7 +47,7 @@ class Index:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """For the questions of `handlers/queries.py`."""
+        """For the questions of `handlers/index/queries.py`."""
         return self._db
 
     # files

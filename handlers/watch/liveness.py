@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from handlers.marks import Marks
-from handlers.mounts import network_type
 from handlers.paths import COOKIE_NAME
-from handlers.watcher import Watcher
+from handlers.watch.dirty_paths import Marks
+from handlers.watch.mounts import network_type
+from handlers.watch.watcher import Watcher
 from utils.logs import get_logger
 
 log = get_logger(__name__)

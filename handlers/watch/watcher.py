@@ -25,8 +25,8 @@ from watchdog.events import (
 )
 from watchdog.observers.inotify import InotifyObserver
 
-from handlers.marks import Marks
 from handlers.paths import COOKIE_NAME, is_ignored_file, is_ignored_folder, split
+from handlers.watch.dirty_paths import Marks
 from utils.logs import get_logger
 
 log = get_logger(__name__)

@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from exposr_api.answers.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
 from exposr_api.auth import Keys, Refusals, bearer_token
 from exposr_api.endpoints import ENDPOINTS, Endpoint
-from exposr_api.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
 from exposr_api.protocols import EventStream, Service
 from utils.clock import Clock, SystemClock
 from utils.errors import ExposrError

@@ -11,7 +11,7 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exposr_api.responses import revalidated_response
+from exposr_api.answers.responses import revalidated_response
 
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 

@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from exposr_api.answers.errors import ApiError
+from exposr_api.answers.negotiation import prefers_prometheus
+from exposr_api.answers.responses import encode_json, header_list, json_response, plain_response, revalidated_response
 from exposr_api.dashboard import dashboard_response
-from exposr_api.errors import ApiError
+from exposr_api.description.openapi import openapi_document
 from exposr_api.files import PATH_PART, serve_published_file
-from exposr_api.negotiation import prefers_prometheus
-from exposr_api.openapi import openapi_document
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
-from exposr_api.responses import encode_json, header_list, json_response, plain_response, revalidated_response
 from exposr_api.streams import EVENT_STREAM, ServerSentEvents
 
 Handler: TypeAlias = Callable[[Request, Service], Awaitable[Response]]

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from exposr_api.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
-from exposr_api.errors import ApiError
+from exposr_api.answers.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
+from exposr_api.answers.errors import ApiError
+from exposr_api.answers.responses import SAFE_HEADERS, header_list, not_modified, wait_for_disconnect
 from exposr_api.protocols import ModelStore, PublishedFile
-from exposr_api.responses import SAFE_HEADERS, header_list, not_modified, wait_for_disconnect
 from utils.logs import get_logger
 
 log = get_logger(__name__)

@@ -55,7 +55,7 @@ class Health:
 
 
 class PublishedFile(Protocol):
-    """One file of a published version; its bytes never change (`trainer.registry.PublishedFile` fits)."""
+    """One file of a published version; its bytes never change (`trainer.publishing.registry.PublishedFile` fits)."""
 
     @property
     def path(self) -> Path: ...

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from exposr_api.answers.responses import PRIVATE, SAFE_HEADERS, encode_json, wait_for_disconnect
 from exposr_api.protocols import EventStream, Json
-from exposr_api.responses import PRIVATE, SAFE_HEADERS, encode_json, wait_for_disconnect
 from utils.logs import get_logger
 
 log = get_logger(__name__)

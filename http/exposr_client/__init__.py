@@ -10,9 +10,8 @@
 Needs httpx. Only `Detector` needs torch, timm, pillow and numpy, and imports them when it is first used.
 """
 
-from exposr_client.async_follower import AsyncModelFollower
-from exposr_client.card import Verdict
-from exposr_client.detector import Detector, Prediction
+from exposr_client.detection.card import Verdict
+from exposr_client.detection.detector import Detector, Prediction
 from exposr_client.errors import (
     AuthError,
     CacheError,
@@ -33,8 +32,9 @@ from exposr_client.errors import (
     UnexpectedAnswerError,
     VersionGoneError,
 )
-from exposr_client.follower import ModelFollower
-from exposr_client.pointer import FileFacts, ModelInfo
+from exposr_client.following.async_follower import AsyncModelFollower
+from exposr_client.following.follower import ModelFollower
+from exposr_client.trust.pointer import FileFacts, ModelInfo
 
 __all__ = [
     "AsyncModelFollower",

@@ -20,7 +20,7 @@ import httpx
 
 from scrapers.candidate import public_url
 from scrapers.errors import RefusedError, TransientError
-from utils.config_sources import Source, is_loopback_url
+from utils.config.sources import Source, is_loopback_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEFAULT_PORTS = {"https": 443, "http": 80}

@@ -17,16 +17,16 @@ from urllib.parse import urljoin
 import httpcore
 import httpx
 
-from scrapers.answer import Answer, read_body
 from scrapers.candidate import public_url
 from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
-from scrapers.guard import Origin
-from scrapers.opt_out import find_opt_out
-from scrapers.retry import RETRYABLE, parse_retry_after
+from scrapers.http.address_guard import Origin
+from scrapers.http.opt_out import find_opt_out
+from scrapers.http.response import Answer, read_body
+from scrapers.http.retry import RETRYABLE, parse_retry_after
 from utils.clock import Clock
-from utils.config_sources import Harvest
+from utils.config.sources import Harvest
 from utils.errors import SkipItemError
-from utils.image_format import HEAD_BYTES, name_content, sniff_format
+from utils.images.format import HEAD_BYTES, name_content, sniff_format
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

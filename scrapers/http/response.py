@@ -14,7 +14,7 @@ import httpx
 
 from scrapers.candidate import public_url
 from scrapers.errors import BlockedError, FailedError, RefusedError, TransientError
-from scrapers.retry import RETRYABLE, parse_retry_after
+from scrapers.http.retry import RETRYABLE, parse_retry_after
 
 MAX_JSON_BYTES = 16 << 20  # decoded
 MAX_RATIO = 100  # decoded over encoded

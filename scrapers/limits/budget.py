@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from scrapers.errors import ParkedError
-from scrapers.ledger import Ledger
+from scrapers.store.item_store import Ledger
 from utils.clock import Clock
-from utils.config_sources import Source
+from utils.config.sources import Source
 
 WindowName = Literal["hour", "day", "month"]
 WINDOW_SECONDS: dict[WindowName, float] = {"hour": 3600.0, "day": 86_400.0, "month": 31 * 86_400.0}

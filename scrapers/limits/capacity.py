@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from utils.clock import Clock
-from utils.config_sections import Storage
+from utils.config.sections import Storage
 from utils.errors import StopRunError
 
 LOOK_SECONDS = 5.0  # free space is read this often

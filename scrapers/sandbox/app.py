@@ -16,7 +16,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scrapers.sandbox import civitai, control, images, openverse, pexels, unsplash
+from scrapers.sandbox import control, images
+from scrapers.sandbox.apis import civitai, openverse, pexels, unsplash
 from scrapers.sandbox.catalogue import BuildCatalogue, Sandbox
 from scrapers.sandbox.faults import play
 from scrapers.sandbox.settings import SandboxSettings, SourceName

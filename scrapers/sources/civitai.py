@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrapers.answer import Answer
-from scrapers.budget import QuotaReading
 from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
 from scrapers.errors import BlockedError, CursorError, QueryError
+from scrapers.http.response import Answer
+from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import PayloadError, api_url, as_object
-from utils.config_sources import Source
+from utils.config.sources import Source
 from utils.metadata import Label
 
 PAGE_SIZE = 200  # the API's most; more is an error, not a clamp

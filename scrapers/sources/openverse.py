@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrapers.answer import Answer
-from scrapers.budget import QuotaReading
 from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
 from scrapers.errors import QueryError, RefusedError
-from scrapers.guard import AllowList
+from scrapers.http.address_guard import AllowList
+from scrapers.http.response import Answer
+from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import ExhaustedError, PayloadError, api_url, as_object, page_number
-from utils.config_sources import Source
+from utils.config.sources import Source
 from utils.metadata import Label
 
 PAGE_SIZE = 20  # an anonymous caller's most

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from scrapers.answer import Answer
-from scrapers.budget import QuotaReading
 from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
 from scrapers.errors import BlockedError, QueryError
+from scrapers.http.response import Answer
+from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import ExhaustedError, PayloadError, api_url, as_object, page_number
-from utils.config_sources import Source
+from utils.config.sources import Source
 from utils.metadata import Label
 
 PAGE_SIZE = 80  # the API's most

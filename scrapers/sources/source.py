@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from scrapers.answer import Answer
-from scrapers.budget import QuotaReading, WindowName
 from scrapers.candidate import Page
-from utils.config_sources import Source
+from scrapers.http.response import Answer
+from scrapers.limits.budget import QuotaReading, WindowName
+from utils.config.sources import Source
 from utils.errors import SkipItemError, StopRunError
 from utils.metadata import Label
 

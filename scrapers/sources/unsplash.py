@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from scrapers.answer import Answer
-from scrapers.budget import QuotaReading
 from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
 from scrapers.errors import QueryError
+from scrapers.http.response import Answer
+from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import ExhaustedError, PayloadError, api_url, as_object, page_number
-from utils.config_sources import Source
+from utils.config.sources import Source
 from utils.metadata import Label
 
 PAGE_SIZE = 30  # the API's most; larger values are clamped silently

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scrapers.candidate import Page
-from scrapers.ledger import Ledger, State
+from scrapers.store.item_store import Ledger, State
 from utils.clock import Clock
 
 Kind = Literal["head", "backfill"]

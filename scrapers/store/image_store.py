@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scrapers.ledger import Decision, Ledger, Placement, Unfinished
+from scrapers.store.item_store import Decision, Ledger, Placement, Unfinished
 from utils.files import PART_SUFFIX, fsync_folder
 from utils.logs import get_logger
 

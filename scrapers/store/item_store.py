@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from scrapers.candidate import Candidate, Dropped, canonical_url
-from scrapers.schema import open_database
+from scrapers.store.schema import open_database
 
 State = Literal["stored", "duplicate", "filtered", "refused", "failed"]
 STATES: tuple[State, ...] = ("stored", "duplicate", "filtered", "refused", "failed")

@@ -11,11 +11,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from daemon.signing import PointerSigner
+from daemon.serving.signing import PointerSigner
 from exposr_api.events import EventHub, Listener
 from exposr_api.protocols import NOT_FOUND, STARTED, Decision, Health, PublishedFile
-from exposr_api.server import ApiServer
-from trainer.registry import Registry
+from exposr_api.transport.server import ApiServer
+from trainer.publishing.registry import Registry
 from utils.errors import OperatorError
 from utils.health import PartHealth
 

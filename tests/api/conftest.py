@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 
 
 @pytest.fixture

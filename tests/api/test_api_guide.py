@@ -12,7 +12,7 @@ import sys
 import pytest
 from api_double import KEY, SmallService
 
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 from guide_snippets import EXAMPLE, USAGE
 
 CURLS = """

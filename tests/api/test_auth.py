@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
 from exposr_api.endpoints import ENDPOINTS
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 from fake_clock import FakeClock
 
 PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.needs_key]

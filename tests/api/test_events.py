@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from exposr_api import endpoints
 from exposr_api.events import EventHub
-from exposr_api.server import ApiServer
 from exposr_api.streams import ServerSentEvents, encode_event
+from exposr_api.transport.server import ApiServer
 
 
 class Reader:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exposr_api.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
-from exposr_api.negotiation import prefers_prometheus
+from exposr_api.answers.conditional import UnsatisfiableRangeError, matches_any, matches_strongly, requested_range
+from exposr_api.answers.negotiation import prefers_prometheus
 
 TAG = '"abc"'
 HEADERS = st.text(st.characters(max_codepoint=255), max_size=60)

@@ -11,7 +11,7 @@ import pytest
 from api_double import AUTH, KEY, WEIGHTS, SmallService, head_of
 from starlette.testclient import TestClient
 
-from exposr_api.server import ApiServer
+from exposr_api.transport.server import ApiServer
 
 SECRET = b"must never leave this machine"
 IN_PROCESS, OVER_SOCKETS = 1_500, 8_500

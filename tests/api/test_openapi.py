@@ -11,10 +11,10 @@ import pytest
 from api_double import AUTH, SmallService
 from starlette.testclient import TestClient
 
+from exposr_api.answers.errors import ERROR_CODES
+from exposr_api.description.openapi import openapi_document
+from exposr_api.description.schemas import SCHEMAS
 from exposr_api.endpoints import ENDPOINTS
-from exposr_api.errors import ERROR_CODES
-from exposr_api.openapi import openapi_document
-from exposr_api.openapi_schemas import SCHEMAS
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 JSON_TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}

@@ -14,8 +14,9 @@ from api_double import AUTH, KEY, SmallService, exchange, head_of, is_open
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from exposr_api import connection, files
-from exposr_api.server import ApiServer
+from exposr_api import files
+from exposr_api.transport import connection
+from exposr_api.transport.server import ApiServer
 from utils.errors import OperatorError
 
 AUTH_LINE = f"Authorization: Bearer {KEY}\r\n".encode()

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from small_trainer import API_KEY
 
-from daemon.models import PublishedModels
+from daemon.serving.published_models import PublishedModels
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
 from exposr_api.events import EventHub, Listener
-from exposr_api.server import ApiServer
-from trainer.registry import Registry
+from exposr_api.transport.server import ApiServer
+from trainer.publishing.registry import Registry
 from utils.clock import SystemClock
 from utils.config_loader import Config, load_config
 

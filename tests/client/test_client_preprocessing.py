@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from exposr_client import ImageError
-from exposr_client.card import View
-from exposr_client.loading import GOLDEN_FORMULA, golden_image
-from exposr_client.preprocessing import to_array
-from trainer import golden as trainer_golden
-from trainer.preprocessing import STEPS, Preprocessing
+from exposr_client.detection.card import View
+from exposr_client.detection.loading import GOLDEN_FORMULA, golden_image
+from exposr_client.detection.preprocessing import to_array
+from trainer.data.preprocessing import STEPS, Preprocessing
+from trainer.models import golden as trainer_golden
 
 MODES = ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "YCbCr", "I"]
 
@@ -52,7 +52,7 @@ def test_both_make_the_same_bits(
 
 
 def test_both_know_the_same_steps_and_the_same_golden_pictures() -> None:
-    from exposr_client.card import KNOWN_STEPS, Golden
+    from exposr_client.detection.card import KNOWN_STEPS, Golden
 
     assert tuple(step.partition(":")[0] for step in STEPS) == KNOWN_STEPS
     assert trainer_golden.FORMULA == GOLDEN_FORMULA

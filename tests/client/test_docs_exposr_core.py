@@ -122,7 +122,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
 
 
 def test_every_error_and_setting_of_the_client_is_on_the_page() -> None:
-    from exposr_client import settings
+    from exposr_client.following import settings
 
     page = PAGE.read_text(encoding="utf-8")
     for name in ("URL_VARIABLE", "API_KEY_VARIABLE", "PUBLIC_KEY_VARIABLE", "CACHE_VARIABLE"):

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exposr_client import ed25519
 from exposr_client.errors import SignatureError
-from exposr_client.keys import PublicKey, parse_key
+from exposr_client.trust import ed25519
+from exposr_client.trust.keys import PublicKey, parse_key
 
 # RFC 8032, section 7.1: public key, message, signature
 RFC_8032 = [

@@ -11,7 +11,8 @@ from fault_proxy import Fault, FaultProxy
 from fault_run import run
 from small_trainer import API_KEY, SmallTrainer
 
-from exposr_client import ModelFollower, TrainerUnavailable, flows
+from exposr_client import ModelFollower, TrainerUnavailable
+from exposr_client.following import flows
 
 SIZE = 300_000
 

@@ -11,8 +11,8 @@ from typing import Any
 import timm
 import torch
 
-from trainer.golden import record_golden
-from trainer.preprocessing import Preprocessing
+from trainer.data.preprocessing import Preprocessing
+from trainer.models.golden import record_golden
 
 ARGUMENTS = {"num_classes": 1}
 PREPROCESSING = Preprocessing(160, 320, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

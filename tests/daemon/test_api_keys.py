@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from daemon.keys import load_keys, made_key_file, usable_key
+from daemon.serving.keys import load_keys, made_key_file, usable_key
 from utils.config_loader import Api, Config, Secrets, Storage
 from utils.errors import ConfigError, OperatorError
 

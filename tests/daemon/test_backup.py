@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.backup import back_up, restore
-from daemon.backup_files import MANIFEST_FILE, read_manifest
-from daemon.lock import StateLock
+from daemon.state.backup import back_up, restore
+from daemon.state.backup_files import MANIFEST_FILE, read_manifest
+from daemon.state.lock import StateLock
 from utils.config_loader import Config, load_config
 from utils.errors import OperatorError
 from utils.files import write_atomically

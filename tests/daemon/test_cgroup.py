@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon.cgroup import GB, TrainingCgroup, confined, own_cgroup, usable_memory
+from daemon.runs.cgroup import GB, TrainingCgroup, confined, own_cgroup, usable_memory
 
 LEAK = "import time\nkept = []\nwhile True:\n    kept.append(bytearray(5_000_000))\n    time.sleep(0.01)"
 

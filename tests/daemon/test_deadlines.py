@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.deadlines import Timekeeper
+from daemon.state.deadlines import Timekeeper
 from fake_clock import FakeClock
 
 

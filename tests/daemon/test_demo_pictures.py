@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from daemon.demo_pictures import GENERATORS, REQUIREMENTS, DemoPictures, collect_demo_pictures
+from daemon.demo.pictures import GENERATORS, REQUIREMENTS, DemoPictures, collect_demo_pictures
 from utils.errors import OperatorError
 
 

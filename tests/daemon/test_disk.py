@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from daemon.disk import GB, DiskFloor, DiskUsage, disk_usage
+from daemon.monitoring.disk import GB, DiskFloor, DiskUsage, disk_usage
 
 
 def disk(path: Path, *, free_gb: float = 100, inodes_free: int = 900, inodes: int = 1000, device: int = 1) -> DiskUsage:

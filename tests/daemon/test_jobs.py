@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from daemon.jobs import JobProcess, job_environment, kill_left_over
+from daemon.runs.process import JobProcess, job_environment, kill_left_over
 from utils.config_loader import Config, Secrets
 
 Events = list[Mapping[str, Any]]

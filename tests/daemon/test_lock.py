@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.lock import Holder, StateLock, current_holder
+from daemon.state.lock import Holder, StateLock, current_holder
 from utils.errors import OperatorError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from daemon.lock import StateLock
+from daemon.state.lock import StateLock
 lock = StateLock(Path(sys.argv[1]))
 lock.acquire("exposr-trainer serve")
 print("held", flush=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.notify import Notifier
+from daemon.monitoring.sd_notify import Notifier
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.deadlines import Timekeeper
-from daemon.planner import SCRAPE_ATTEMPT, SCRAPE_END, START_GRACE_SECONDS, TRAIN_ATTEMPT, Amounts, Planner
-from daemon.store import Store
+from daemon.scheduling.planner import SCRAPE_ATTEMPT, SCRAPE_END, START_GRACE_SECONDS, TRAIN_ATTEMPT, Amounts, Planner
+from daemon.state.deadlines import Timekeeper
+from daemon.state.store import Store
 from fake_clock import FakeClock
 from utils.config_loader import Config
 

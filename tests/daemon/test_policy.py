@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.policy import (
+from daemon.scheduling.policy import (
     DAY_SECONDS,
     TrainingFacts,
     TrainingRules,

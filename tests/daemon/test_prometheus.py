@@ -2,9 +2,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.disk import DiskUsage
-from daemon.gpu import GpuMemory, parse_nvidia_smi
-from daemon.prometheus import Metrics, MetricsSnapshot
+from daemon.monitoring.disk import DiskUsage
+from daemon.monitoring.gpu import GpuMemory, parse_nvidia_smi
+from daemon.monitoring.metrics import Metrics, MetricsSnapshot
 
 SNAPSHOT = MetricsSnapshot(
     version="1.2.3",

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon.jobs import Event, JobEnd, JobProcess
-from daemon.runner import JOBS_FOLDER, MAX_RESUMES, Runner
-from daemon.store import Run, Store
+from daemon.runs.process import Event, JobEnd, JobProcess
+from daemon.runs.run_queue import JOBS_FOLDER, MAX_RESUMES, Runner
+from daemon.state.store import Run, Store
 from fake_clock import FakeClock
 from utils.errors import StopRunError
 from utils.job_protocol import JOB_FILE, SCRATCH_FOLDER, write_job
@@ -157,7 +157,7 @@ def test_a_training_that_never_gets_anywhere_is_given_up(tmp_path: Path, store: 
 
 
 def test_folders_of_old_runs_are_removed(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.runner.KEEP_JOB_FOLDERS", 1)
+    monkeypatch.setattr("daemon.runs.run_queue.KEEP_JOB_FOLDERS", 1)
     runner = make_runner(tmp_path, store, SUCCEED)
     old = tmp_path / JOBS_FOLDER / "train-old"
     old.mkdir(parents=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_public_key
 from structlog.testing import capture_logs
 
-from daemon.signing import PUBLIC_KEY_FILE, SIGNING_KEY_FILE, PointerSigner, load_signer
+from daemon.serving.signing import PUBLIC_KEY_FILE, SIGNING_KEY_FILE, PointerSigner, load_signer
 from utils.errors import OperatorError
 
 FILES = {"weights.pt": {"sha256": "a" * 64, "size_bytes": 7, "more": "is not signed"}}
@@ -61,8 +61,8 @@ def test_the_signature_is_over_the_exact_payload_bytes(signer: PointerSigner) ->
 
 
 def test_exposr_core_accepts_what_is_signed_here(signer: PointerSigner) -> None:
-    from exposr_client.keys import parse_key
-    from exposr_client.pointer import read_pointer
+    from exposr_client.trust.keys import parse_key
+    from exposr_client.trust.pointer import read_pointer
 
     info = read_pointer(signer.sign("vit", "v2", 5, FILES, ISSUED, timedelta(hours=72)), parse_key(signer.public_pem))
     assert (info.model, info.version, info.serial) == ("vit", "v2", 5)

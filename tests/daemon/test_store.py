@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.deadlines import Mark
-from daemon.store import Run, Store
+from daemon.state.deadlines import Mark
+from daemon.state.store import Run, Store
 
 
 def make_run(number: int, **changes: object) -> Run:
@@ -46,7 +46,7 @@ def test_the_newest_run_comes_first_and_kinds_are_apart(file: Path) -> None:
 
 
 def test_the_history_is_bounded_and_open_runs_are_never_forgotten(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.store.KEEP_RUNS", 5)
+    monkeypatch.setattr("daemon.state.store.KEEP_RUNS", 5)
     store = Store(file)
     for number in range(20):
         store.save(make_run(number))

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from daemon.notify import Notifier
-from daemon.watchdog import Heartbeats, Watchdog, watchdog_interval
+from daemon.monitoring.sd_notify import Notifier
+from daemon.monitoring.watchdog import Heartbeats, Watchdog, watchdog_interval
 
 
 class CountingNotifier(Notifier):

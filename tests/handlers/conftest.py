@@ -9,9 +9,9 @@ import pytest
 from dataset_kit import Folder, Runner
 
 from handlers.dataset import Dataset
-from utils.check_pool import CheckLimits, CheckPool
 from utils.clock import SystemClock
-from utils.config_sections import Intake
+from utils.config.sections import Intake
+from utils.images.check_pool import CheckLimits, CheckPool
 
 
 @pytest.fixture(scope="session")

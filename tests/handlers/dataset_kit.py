@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 
 from fake_clock import FakeClock
-from handlers import queries
+from handlers.index import queries
+from handlers.index.rows import Counts, Problem, SampleRow
 from handlers.reconcile import Reconciler
-from handlers.rows import Counts, Problem, SampleRow
-from utils.check_pool import CheckPool
+from utils.config.sections import Intake, Scheduler, Storage
 from utils.config_loader import Config
-from utils.config_sections import Intake, Scheduler, Storage
+from utils.images.check_pool import CheckPool
 
 SIZE = (96, 80)
 

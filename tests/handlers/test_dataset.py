@@ -16,8 +16,8 @@ from dataset_kit import Folder, draw, wait_for
 
 from child_processes import running_children
 from handlers.dataset import Dataset
-from handlers.rows import Counts
-from handlers.schema import INDEX_FILE
+from handlers.index.rows import Counts
+from handlers.index.schema import INDEX_FILE
 from utils.clock import SystemClock
 from utils.errors import OperatorError
 
@@ -269,7 +269,7 @@ def test_stopping_does_not_wait_for_what_is_pending(folder: Folder, tree: Path) 
     assert dataset._thread is not None
     dataset._thread.join(10)
     assert not dataset._thread.is_alive()
-    assert not running_children("utils.check_worker")
+    assert not running_children("utils.images.check_worker")
 
 
 def test_a_state_folder_that_cannot_be_used_stops_the_start(folder: Folder) -> None:

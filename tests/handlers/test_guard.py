@@ -9,8 +9,8 @@ import pytest
 from dataset_kit import wait_for
 
 from fake_clock import FakeClock
-from handlers.guard import COOKIE_PATIENCE_SECONDS, COOKIE_SECONDS, MAX_UNPROVEN, RETRY_SECONDS, WatchGuard
-from handlers.marks import Marks
+from handlers.watch.dirty_paths import Marks
+from handlers.watch.liveness import COOKIE_PATIENCE_SECONDS, COOKIE_SECONDS, MAX_UNPROVEN, RETRY_SECONDS, WatchGuard
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.file_stat import Stamp
 from handlers.intake import judge, retry_delay
-from handlers.stamps import Stamp
-from utils.image_facts import CheckFailure, ImageFacts
+from utils.images.facts import CheckFailure, ImageFacts
 
 STAMP = Stamp(100, 1, 1, 7)
 GOOD = ImageFacts("0" * 64, 100, "png", ".png", 96, 80, None, None, False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.labelling import Resolution, Statement, follow, interpret, resolve
+from handlers.label_rules import Resolution, Statement, follow, interpret, resolve
 from handlers.paths import folder_label, is_ignored_file, is_under, join, split
 
 LABELS = st.sampled_from([None, "real", "ai_generated"])

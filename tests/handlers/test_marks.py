@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.marks import MAX_MARKS, MAX_NAMES, Marks
 from handlers.paths import is_under, split
+from handlers.watch.dirty_paths import MAX_MARKS, MAX_NAMES, Marks
 
 PARTS = st.sampled_from([b"a", b"b", b"c", b"ab"])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map(b"/".join)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.mounts import mount_type, network_type
+from handlers.watch.mounts import mount_type, network_type
 
 MOUNTS = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.near import bands, hamming, is_near, thumb_difference
+from handlers.index.phash import bands, hamming, is_near, thumb_difference
 
 HASHES = st.integers(0, 2**64 - 1)
 

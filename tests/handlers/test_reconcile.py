@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dataset_kit import Folder, Runner
 
-from handlers.queries import TWINS_OF_A_PAIRED_SET
-from handlers.rows import Counts
+from handlers.index.queries import TWINS_OF_A_PAIRED_SET
+from handlers.index.rows import Counts
 
 
 def kinds(runner: Runner) -> dict[str, str]:

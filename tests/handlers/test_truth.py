@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dataset_kit import Folder, Runner
 
+from handlers.index.rows import Counts
 from handlers.paths import folder_label
-from handlers.rows import Counts
 
 PLACES = ("real", "real/deep", "ai_generated", "ai_generated/x/y", "inbox", "images/2025/10/28")
 STEPS = 30

@@ -14,8 +14,8 @@ from PIL import Image
 from scrapers.harvest import Harvest, SourceOutcome, make_check_pool
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
-from utils.check_pool import CheckPool
 from utils.config_loader import Config
+from utils.images.check_pool import CheckPool
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from scrapers.answer import Answer, judge_status, read_body
 from scrapers.errors import BlockedError, FailedError, RefusedError, TransientError
+from scrapers.http.response import Answer, judge_status, read_body
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

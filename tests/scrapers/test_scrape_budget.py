@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fake_clock import FakeClock
-from scrapers.budget import Budget, QuotaReading
-from scrapers.ledger import Ledger
-from utils.config_sources import Source
+from scrapers.limits.budget import Budget, QuotaReading
+from scrapers.store.item_store import Ledger
+from utils.config.sources import Source
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from raw_server import RawServer, answer, raw_server
 
 from fake_clock import FakeClock
 from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
-from scrapers.fetcher import Fetcher
-from scrapers.guard import AllowList, CheckedBackend, GuardedTransport, Origin, origin_of
 from scrapers.harvest import SourceOutcome
+from scrapers.http.address_guard import AllowList, CheckedBackend, GuardedTransport, Origin, origin_of
+from scrapers.http.fetcher import Fetcher
 from scrapers.sandbox.server import SandboxServer
 from utils.clock import SystemClock
+from utils.config.sources import Harvest
 from utils.config_loader import Config
-from utils.config_sources import Harvest
 
 Collect = Callable[..., dict[str, SourceOutcome]]
 Configure = Callable[..., Config]

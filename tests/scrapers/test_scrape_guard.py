@@ -11,9 +11,9 @@ import pytest
 from lifted import lifted_source
 
 from scrapers.errors import RefusedError, TransientError
-from scrapers.guard import AllowList, CheckedBackend, is_public, origin_of, resolve
+from scrapers.http.address_guard import AllowList, CheckedBackend, is_public, origin_of, resolve
+from utils.config.sources import Pexels
 from utils.config_loader import load_config
-from utils.config_sources import Pexels
 from utils.errors import ConfigError
 
 PEXELS = AllowList.of(Pexels())

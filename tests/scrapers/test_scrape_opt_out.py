@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from scrapers.opt_out import find_opt_out
+from scrapers.http.opt_out import find_opt_out
 
 
 @pytest.mark.parametrize(

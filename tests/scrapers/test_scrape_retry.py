@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_clock import FakeClock
-from scrapers.retry import (
+from scrapers.http.retry import (
     BREAK_AFTER,
     BREAK_CAP_SECONDS,
     BREAK_SECONDS,

@@ -144,7 +144,7 @@ def test_one_creator_fills_no_more_than_its_share(configure: Configure, collect:
 def test_a_label_that_is_far_ahead_waits_for_the_other(
     configure: Configure, collect: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scrapers.balance.SLACK_IMAGES", 2)
+    monkeypatch.setattr("scrapers.limits.balance.SLACK_IMAGES", 2)
     outcomes = collect(configure(harvest={"max_label_ratio": 1}))
     generated = outcomes["civitai"].tally.total("stored")
     assert generated == 12

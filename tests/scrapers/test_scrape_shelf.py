@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scrapers.candidate import Candidate, Variant
-from scrapers.ledger import Decision, Ledger, Placement, QueuedItem
-from scrapers.shelf import Shelf
+from scrapers.store.image_store import Shelf
+from scrapers.store.item_store import Decision, Ledger, Placement, QueuedItem
 
 CONTENT = b"\xff\xd8\xff picture"
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrapers.answer import Answer
 from scrapers.candidate import MAX_API_DATA_BYTES, Candidate, Dropped, canonical_url, clean
 from scrapers.errors import BlockedError, CursorError, QueryError
+from scrapers.http.response import Answer
 from scrapers.sources import SOURCES
 from scrapers.sources.source import ExhaustedError, PayloadError
 from scrapers.status import KEYS
 from scrapers.terms import TERMS
-from utils.config_sources import Civitai, Openverse, Pexels, Source, Sources, Unsplash
+from utils.config.sources import Civitai, Openverse, Pexels, Source, Sources, Unsplash
 
 SETTINGS: dict[str, Source] = {
     "unsplash": Unsplash(),

@@ -7,8 +7,8 @@ import pytest
 
 from fake_clock import FakeClock
 from scrapers.candidate import Candidate, Dropped, Page, Variant
-from scrapers.ledger import Decision, Ledger, State
-from scrapers.walks import MAX_IDLE_PAGES, MAX_RESTARTS, REFILL_SECONDS, Walk, Walks
+from scrapers.store.cursors import MAX_IDLE_PAGES, MAX_RESTARTS, REFILL_SECONDS, Walk, Walks
+from scrapers.store.item_store import Decision, Ledger, State
 
 HEAD_SECONDS = 300
 

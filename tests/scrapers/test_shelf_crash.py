@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scrapers.candidate import Candidate, Variant
-from scrapers.ledger import Decision, Ledger, Placement
-from scrapers.shelf import TEMPORARY_FOLDER, Shelf
+from scrapers.store.image_store import TEMPORARY_FOLDER, Shelf
+from scrapers.store.item_store import Decision, Ledger, Placement
 
 CANDIDATE = Candidate("1", (Variant("original", "https://images.pexels.com/1.jpeg"),), {}, {})
 

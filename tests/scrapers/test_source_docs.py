@@ -8,7 +8,7 @@ import pytest
 
 from scrapers.sources import SOURCES
 from scrapers.status import KEYS
-from utils.config_sources import Harvest, Source
+from utils.config.sources import Harvest, Source
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 

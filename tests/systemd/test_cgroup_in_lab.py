@@ -11,7 +11,7 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SPLIT = """
 import json, os, subprocess, sys
 from pathlib import Path
-from daemon.cgroup import CGROUP_ROOT, DAEMON_GROUP, PROC, TRAINING_GROUP, confined, own_cgroup
+from daemon.runs.cgroup import CGROUP_ROOT, DAEMON_GROUP, PROC, TRAINING_GROUP, confined, own_cgroup
 unit = own_cgroup(CGROUP_ROOT, PROC)
 delegated = os.getxattr(unit, "user.delegate").decode()
 for name in (DAEMON_GROUP, TRAINING_GROUP):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.disk import DiskUsage
-from daemon.gpu import GpuMemory
-from daemon.prometheus import Metrics, MetricsSnapshot
+from daemon.monitoring.disk import DiskUsage
+from daemon.monitoring.gpu import GpuMemory
+from daemon.monitoring.metrics import Metrics, MetricsSnapshot
 
 MONITORING = Path(__file__).resolve().parents[2] / "systemd/monitoring"
 FULL = MetricsSnapshot(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.scored import Scored
-from trainer.snapshot import Sample
-from trainer.types import Floats, GroupedSample, Part, Transform
+from trainer.data.snapshot import Sample
+from trainer.data.types import Floats, GroupedSample, Part, Transform
+from trainer.stats.predictions import Scored
 
 
 def make_sample(name: str, target: int, **facts: object) -> Sample:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainer.snapshot import Sample, write_snapshot
+from trainer.data.snapshot import Sample, write_snapshot
 from utils.job_protocol import write_job
 from utils.metadata import Label
 

@@ -11,7 +11,7 @@ import numpy as np
 from pictures import encoded, scene, stored
 from PIL import Image
 
-from trainer.snapshot import Sample
+from trainer.data.snapshot import Sample
 from utils.metadata import LABELS, Label
 
 MASTER = 256  # side of the pictures before anything is planted (pixels)

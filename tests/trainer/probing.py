@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.backbones import load_backbone
-from trainer.embeddings import Embedder
-from trainer.frozen import embed_views, fit_head
-from trainer.images import ImageFolder
-from trainer.scoring import ModelScorer
-from trainer.snapshot import Sample
-from trainer.split import Split, split_samples
-from trainer.types import GroupedSample
-from trainer.wash import Wash
-from utils.config_training import Model
-from utils.config_training import Wash as WashSettings
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.snapshot import Sample
+from trainer.data.split import Split, split_samples
+from trainer.data.types import GroupedSample
+from trainer.fitting.linear_head import embed_views, fit_head
+from trainer.models.backbones import load_backbone
+from trainer.models.embeddings import Embedder
+from trainer.models.scorer import ModelScorer
+from utils.config.training import Model
+from utils.config.training import Wash as WashSettings
 
 VIEWS = 4
 

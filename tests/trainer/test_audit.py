@@ -11,14 +11,14 @@ from judging import KnownScorer, silent
 from pictures import encoded, scene, stored
 from PIL import Image
 
-from trainer.audit import Audit, run_audit
-from trainer.file_facts import jpeg_quality
-from trainer.preprocessing import Preprocessing
-from trainer.snapshot import Sample
-from trainer.types import PARTS, GroupedSample
-from trainer.wash import Wash
-from utils.config_training import Audit as Settings
-from utils.config_training import Wash as WashSettings
+from trainer.audit.audit import Audit, run_audit
+from trainer.audit.file_properties import jpeg_quality
+from trainer.data.augmentation import Wash
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.snapshot import Sample
+from trainer.data.types import PARTS, GroupedSample
+from utils.config.training import Audit as Settings
+from utils.config.training import Wash as WashSettings
 
 VIEW = Preprocessing(size=64, short_side_max=96, mean=(0.5,) * 3, std=(0.5,) * 3)
 COUNT = 60

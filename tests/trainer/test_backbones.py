@@ -12,10 +12,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from trainer.adapters import add_adapters, fold_adapters
-from trainer.backbones import backbone_state, classifier_of, family_of, features_of, load_backbone
-from trainer.weights import digest_of, hub_answers, weights_of_package
-from utils.config_training import Model
+from trainer.models.backbones import backbone_state, classifier_of, family_of, features_of, load_backbone
+from trainer.models.lora import add_adapters, fold_adapters
+from trainer.models.pretrained import digest_of, hub_answers, weights_of_package
+from utils.config.training import Model
 from utils.errors import OperatorError
 
 

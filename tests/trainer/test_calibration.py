@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from judging import KnownScorer, make_members, make_sample, make_scored, noisy_scorer
 
-from trainer.calibration import calibrate, fit_temperature, log_loss
-from trainer.operating_points import operating_points
-from trainer.scored import Scored
-from trainer.types import GroupedSample
-from utils.config_training import Evaluation
+from trainer.data.types import GroupedSample
+from trainer.evaluation.calibration import calibrate, fit_temperature, log_loss
+from trainer.evaluation.operating_points import operating_points
+from trainer.stats.predictions import Scored
+from utils.config.training import Evaluation
 
 SETTINGS = Evaluation()
 

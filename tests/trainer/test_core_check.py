@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from trainer.core_check import compare_with_core
-from utils.config_sections import Core
+from trainer.evaluation.core_comparison import compare_with_core
+from utils.config.sections import Core
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 

@@ -11,15 +11,15 @@ from judging import make_members, silent
 from pictures import encoded, scene, stored
 from PIL import Image
 
-from trainer.audit import run_audit
-from trainer.counterfactuals import Way, ways_of
-from trainer.file_facts import UNKNOWN
-from trainer.images import ImageFolder, sample_generator
-from trainer.preprocessing import Preprocessing
-from trainer.types import PARTS, Floats, GroupedSample, Transform
-from trainer.wash import Wash
-from utils.config_training import Audit as Settings
-from utils.config_training import Wash as WashSettings
+from trainer.audit.audit import run_audit
+from trainer.audit.counterfactuals import Way, ways_of
+from trainer.audit.file_properties import UNKNOWN
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder, sample_generator
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.types import PARTS, Floats, GroupedSample, Transform
+from utils.config.training import Audit as Settings
+from utils.config.training import Wash as WashSettings
 
 VIEW = Preprocessing(size=64, short_side_max=96, mean=(0.5,) * 3, std=(0.5,) * 3)
 COUNT = 64

@@ -10,15 +10,15 @@ import pytest
 from judging import KnownScorer, make_members, make_sample, noisy_scorer
 from sklearn.linear_model import SGDClassifier
 
-from trainer.audit import Audit
-from trainer.calibration import calibrate
-from trainer.evaluation import Evaluation
-from trainer.gate import Champion, GateDecision, decide, render_decision
-from trainer.metrics import measure
-from trainer.scored import score
-from trainer.types import GroupedSample
-from utils.config_training import Evaluation as EvaluationSettings
-from utils.config_training import Gate
+from trainer.audit.audit import Audit
+from trainer.data.types import GroupedSample
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.evaluate import Evaluation
+from trainer.gate.gate import Champion, GateDecision, decide, render_decision
+from trainer.stats.metrics import measure
+from trainer.stats.predictions import score
+from utils.config.training import Evaluation as EvaluationSettings
+from utils.config.training import Gate
 
 QUICK = EvaluationSettings(bootstrap_samples=100)
 GATE = Gate()

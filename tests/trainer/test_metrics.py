@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from judging import make_scored
 from sklearn import metrics as sk
 
-from trainer.intervals import Resampler, auc_interval, percentile_interval, wilson
-from trainer.metrics import METRICS, measure, point_metrics, replicate_metrics
+from trainer.stats.intervals import Resampler, auc_interval, percentile_interval, wilson
+from trainer.stats.metrics import METRICS, measure, point_metrics, replicate_metrics
 
 PICTURES = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5001, 0.75, 0.9, 1.0])), min_size=2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer.model_sync import get_model_path, list_available_models, push_latest_model
-from trainer.registry import Registry
+from trainer.publishing.registry import Registry
 from utils.config_loader import Config, load_config
 
 

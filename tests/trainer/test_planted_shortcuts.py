@@ -11,8 +11,8 @@ from planted import VARIANTS, by_creators, counter_balanced, planted, targets_of
 from probing import Probed, probe, silent
 from sklearn.metrics import roc_auc_score
 
-from trainer.audit import run_audit
-from utils.config_training import Audit
+from trainer.audit.audit import run_audit
+from utils.config.training import Audit
 
 TRAINED, TESTED = 24, 60
 TOLERANCE = 0.15  # two standard errors of an AUC over 60 pictures; bench/planted_shortcuts.py asks for 0.05

@@ -14,10 +14,10 @@ from pictures import encoded, scene
 from PIL import Image
 from torch import nn
 
-from trainer.golden import CASES, golden_differences, golden_image, record_golden
-from trainer.preprocessing import Preprocessing, to_rgb
-from trainer.wash import Wash
-from utils.config_training import Wash as WashSettings
+from trainer.data.augmentation import Wash
+from trainer.data.preprocessing import Preprocessing, to_rgb
+from trainer.models.golden import CASES, golden_differences, golden_image, record_golden
+from utils.config.training import Wash as WashSettings
 
 VIEW = Preprocessing(64, 96, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

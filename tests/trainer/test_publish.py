@@ -17,24 +17,24 @@ import torch
 from judging import silent
 from pictures import small_set
 
-from trainer.audit import run_audit
-from trainer.calibration import calibrate
-from trainer.card import CARD_KEYS, Judgement, make_card, make_entry
-from trainer.evaluation import evaluate
-from trainer.fresh_process import FreshProcess
-from trainer.gate import Champion, decide
-from trainer.images import ImageFolder
-from trainer.load_check import problems_of
-from trainer.preprocessing import Preprocessing
-from trainer.publish import publish, write_files
-from trainer.registry import Registry
-from trainer.report import render_report, worth_in_words
-from trainer.scored import CachedScorer
-from trainer.scoring import ModelScorer
-from trainer.snapshot import Snapshot, write_snapshot
-from trainer.types import PARTS, Candidate, GroupedSample, PartsOfSplit
-from trainer.verify import VerifyReport, verify_version
-from trainer.wash import Wash
+from trainer.audit.audit import run_audit
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.snapshot import Snapshot, write_snapshot
+from trainer.data.types import PARTS, Candidate, GroupedSample, PartsOfSplit
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.evaluate import evaluate
+from trainer.gate.gate import Champion, decide
+from trainer.models.scorer import ModelScorer
+from trainer.publishing.card import CARD_KEYS, Judgement, make_card, make_entry
+from trainer.publishing.fresh_process import FreshProcess
+from trainer.publishing.load_check import problems_of
+from trainer.publishing.publish import publish, write_files
+from trainer.publishing.registry import Registry
+from trainer.publishing.report import render_report, worth_in_words
+from trainer.publishing.verify import VerifyReport, verify_version
+from trainer.stats.predictions import CachedScorer
 from utils.config_loader import Config, load_config
 from utils.errors import StopRunError
 from utils.files import sha256_of_file
@@ -258,7 +258,7 @@ def test_a_request_to_stop_does_not_make_files_look_bad(published: tuple[Desk, J
     desk, _, _ = published
     program = textwrap.dedent(f"""
         import os, pathlib, signal, time
-        from trainer.fresh_process import FreshProcess
+        from trainer.publishing.fresh_process import FreshProcess
         signal.signal(signal.SIGTERM, lambda *_: None)
         with FreshProcess() as fresh:
             os.killpg(0, signal.SIGTERM)
@@ -306,7 +306,7 @@ def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Judgem
 
 def test_make_card_and_entry_are_plain_json(published: tuple[Desk, Judgement, dict]) -> None:
     desk, judgement, _ = published
-    from trainer.card import Identity
+    from trainer.publishing.card import Identity
 
     identity = Identity("vit", "v9", NOW)
     card = make_card(identity, desk.candidate, judgement, desk.snapshot, desk.parts, {}, desk.config, {})

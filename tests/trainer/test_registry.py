@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from trainer.registry import Registry
+from trainer.publishing.registry import Registry
 from utils.errors import OperatorError, StopRunError
 
 CHANGING_EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
@@ -115,7 +115,7 @@ def test_a_lost_counter_does_not_bring_numbers_back(registry: Registry, damage: 
 
 def test_two_processes_never_get_the_same_number(registry: Registry) -> None:
     program = (
-        "import sys; from pathlib import Path; from trainer.registry import Registry\n"
+        "import sys; from pathlib import Path; from trainer.publishing.registry import Registry\n"
         "for _ in range(20): print(Registry(Path(sys.argv[1])).reserve_version('vit'))"
     )
     command = [sys.executable, "-c", program, str(registry.models_path)]
@@ -332,6 +332,7 @@ def test_an_entry_in_the_bare_form_of_the_guide_is_served(registry: Registry) ->
 
 
 def test_the_registry_needs_neither_torch_nor_numpy() -> None:
-    program = "import sys, trainer.registry, trainer.model_sync; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    imports = "import sys, trainer.publishing.registry, trainer.model_sync"
+    program = f"{imports}; print({{'torch', 'numpy', 'PIL'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

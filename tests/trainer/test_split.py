@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.near_duplicates import close_pairs
-from trainer.snapshot import Sample
-from trainer.split import Split, split_samples
-from trainer.types import PARTS
+from trainer.data.near_duplicates import close_pairs
+from trainer.data.snapshot import Sample
+from trainer.data.split import Split, split_samples
+from trainer.data.types import PARTS
 
 DISTANCE = 6
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.embedding_cache import EmbeddingCache
-from trainer.ladder import first_rung, next_rung
-from trainer.launch import launch_of
-from trainer.sampling import BatchOrder, epoch_order, sampling_weights
-from trainer.snapshot import Sample, read_snapshot, write_snapshot
-from trainer.types import GroupedSample
-from utils.config_training import Training
+from trainer.data.sampling import BatchOrder, epoch_order, sampling_weights
+from trainer.data.snapshot import Sample, read_snapshot, write_snapshot
+from trainer.data.types import GroupedSample
+from trainer.distributed.launch import launch_of
+from trainer.fitting.strategy import first_rung, next_rung
+from trainer.models.embedding_cache import EmbeddingCache
+from utils.config.training import Training
 from utils.errors import OperatorError, StopRunError
 
 

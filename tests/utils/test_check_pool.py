@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from child_processes import running_children
-from utils.check_pool import CheckFailure, CheckLimits, CheckPool, ImageFacts
+from utils.images.check_pool import CheckFailure, CheckLimits, CheckPool, ImageFacts
 
 LIMITS = CheckLimits(max_file_bytes=60_000_000, min_side=64, max_side=16_384, max_pixels=50_000_000)
 
@@ -27,7 +27,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def checkers() -> list[psutil.Process]:
-    return running_children("utils.check_worker")
+    return running_children("utils.images.check_worker")
 
 
 def test_good_and_bad_files_are_answered_in_any_number(good: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_closing_cancels_what_waits_and_leaves_no_process(good: Path) -> None:
 def test_checkers_die_with_a_killed_parent(good: Path) -> None:
     program = textwrap.dedent(f"""
         import psutil, sys, time
-        from utils.check_pool import CheckLimits, CheckPool
+        from utils.images.check_pool import CheckLimits, CheckPool
         pool = CheckPool(1, CheckLimits(10**7, 64, 4096, 10**7), 30, 1536)
         pool.submit({os.fspath(good)!r}).result()
         print(psutil.Process().children()[0].pid, flush=True)
@@ -107,6 +107,8 @@ def test_checkers_die_with_a_killed_parent(good: Path) -> None:
 
 
 def test_the_pool_imports_no_imaging_library() -> None:
-    program = "import sys, utils.check_pool; print([m for m in ('PIL', 'numpy', 'imagehash') if m in sys.modules])"
+    program = (
+        "import sys, utils.images.check_pool; print([m for m in ('PIL', 'numpy', 'imagehash') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

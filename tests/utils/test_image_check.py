@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from utils.errors import RetryLaterError, SkipItemError
-from utils.image_check import check_image
-from utils.image_facts import CheckLimits
-from utils.image_format import HEAD_BYTES, name_content, sniff_format
+from utils.images.check import check_image
+from utils.images.facts import CheckLimits
+from utils.images.format import HEAD_BYTES, name_content, sniff_format
 
 LIMITS = CheckLimits(max_file_bytes=2_000_000, min_side=64, max_side=4096, max_pixels=4_000_000)
 FORMATS = ("jpeg", "png", "webp", "avif")

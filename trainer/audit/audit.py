@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from trainer.audit_words import content_words, control_words, metadata_words, permuted_words, shortcut_words
-from trainer.counterfactuals import Way, told_apart, ways_of
-from trainer.embedding_cache import EmbeddingCache
-from trainer.file_facts import Properties, file_properties, view_properties
-from trainer.grouped_folds import Folds
-from trainer.intervals import Measured, missing
-from trainer.near_duplicates import close_pairs
-from trainer.probes import (
+from trainer.audit.counterfactuals import Way, told_apart, ways_of
+from trainer.audit.file_properties import Properties, file_properties, view_properties
+from trainer.audit.statements import content_words, control_words, metadata_words, permuted_words, shortcut_words
+from trainer.data.augmentation import Wash
+from trainer.data.near_duplicates import close_pairs
+from trainer.data.types import Floats, GroupedSample, Report, Scorer
+from trainer.models.embedding_cache import EmbeddingCache
+from trainer.stats.folds import Folds
+from trainer.stats.intervals import Measured, missing
+from trainer.stats.predictions import Ints, choose, group_codes
+from trainer.stats.probes import (
     auc_of,
     cross_predicted,
     feature_head,
@@ -37,11 +40,8 @@ from trainer.probes import (
     single_tree,
     thumbnail_head,
 )
-from trainer.projection import Projection
-from trainer.scored import Ints, choose, group_codes
-from trainer.types import Floats, GroupedSample, Report, Scorer
-from trainer.wash import Wash
-from utils.config_training import Audit as Settings
+from trainer.stats.projection import Projection
+from utils.config.training import Audit as Settings
 
 PERMUTED_RUNS = 5
 LEAST_IMAGES = 10  # of a real source, for the control

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from trainer.file_facts import UNKNOWN
-from trainer.intervals import Measured
-from trainer.preprocessing import to_rgb
-from trainer.probes import LEAST_GROUPS, auc_of
-from trainer.scored import choose, group_codes
-from trainer.types import Floats, GroupedSample, Scorer
+from trainer.audit.file_properties import UNKNOWN
+from trainer.data.preprocessing import to_rgb
+from trainer.data.types import Floats, GroupedSample, Scorer
+from trainer.stats.intervals import Measured
+from trainer.stats.predictions import choose, group_codes
+from trainer.stats.probes import LEAST_GROUPS, auc_of
 
 PICTURES = 60
 SHRINK = 0.75  # first, so that what a picture came with is mostly gone

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainer.embedding_cache import Embedding, EmbeddingCache, space_name
-from trainer.preprocessing import Preprocessing, open_image
-from trainer.snapshot import Sample
-from trainer.types import Floats
-from trainer.wash import Wash
+from trainer.data.augmentation import Wash
+from trainer.data.preprocessing import Preprocessing, open_image
+from trainer.data.snapshot import Sample
+from trainer.data.types import Floats
+from trainer.models.embedding_cache import Embedding, EmbeddingCache, space_name
 
 FORMATS = ("jpeg", "png", "webp", "avif")
 UNKNOWN = -1.0  # trees split it off

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.intervals import Measured
+from trainer.stats.intervals import Measured
 
 WEAK, CLEAR = 0.65, 0.90  # AUC below which a probe tells labels apart weakly, and from which almost perfectly
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from trainer.preprocessing import Preprocessing
-from utils.config_training import Wash as WashSettings
+from trainer.data.preprocessing import Preprocessing
+from utils.config.training import Wash as WashSettings
 
 KERNELS = (
     Image.Resampling.BILINEAR,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainer.preprocessing import open_image
-from trainer.snapshot import Sample
+from trainer.data.preprocessing import open_image
+from trainer.data.snapshot import Sample
 from utils.errors import StopRunError
 
 Image.MAX_IMAGE_PIXELS = None  # every picture has passed the intake's own limits

@@ -1,7 +1,8 @@
 """The serving view: the one way from a decoded picture to the tensor a model sees, in training, evaluation and service.
 
 `as_card` describes it completely; Exposr-Core's client implements the same from the card alone, and golden vectors
-(`trainer/golden.py`) pin it. Every decode is a full one: JPEG's scaled decoding would change the traces looked for.
+(`trainer/models/golden.py`) pin it. Every decode is a full one: JPEG's scaled decoding would change the traces that
+are looked for.
 """
 
 from __future__ import annotations

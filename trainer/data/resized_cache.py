@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainer.images import ImageFolder, sample_generator
-from trainer.preprocessing import Preprocessing
-from trainer.sampling import Draw
-from trainer.snapshot import Sample
-from trainer.types import GroupedSample
-from trainer.wash import Wash
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder, sample_generator
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.sampling import Draw
+from trainer.data.snapshot import Sample
+from trainer.data.types import GroupedSample
 
 FREE_SHARE = 0.5  # of the free disk, at most, is taken for prepared pictures
 ASPECT = 1.6  # long over short side, for the estimate of their size

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from trainer.snapshot import Sample
-from trainer.types import Floats, GroupedSample
+from trainer.data.snapshot import Sample
+from trainer.data.types import Floats, GroupedSample
 
 
 def sampling_weights(samples: Sequence[GroupedSample]) -> Floats:

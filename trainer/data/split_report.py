@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.split_hash import SHARES, hashed_part, is_fact
-from trainer.types import GroupedSample, Part
+from trainer.data.split_hash import SHARES, hashed_part, is_fact
+from trainer.data.types import GroupedSample, Part
 from utils.metadata import LABELS
 
 LINK_KINDS = ("creator", "post", "near_duplicate")

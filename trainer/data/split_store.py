@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from trainer.types import Part
+from trainer.data.types import Part
 
 Place = Literal["train", "validation", "calibration", "test", "left_out"]
 LEFT_OUT: Literal["left_out"] = "left_out"

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.snapshot import Sample
+from trainer.data.snapshot import Sample
 from utils.job_protocol import Result
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from trainer.preprocessing import Preprocessing
+    from trainer.data.preprocessing import Preprocessing
 
 Part = Literal["train", "validation", "calibration", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "calibration", "test")

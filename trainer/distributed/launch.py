@@ -19,7 +19,7 @@ from types import FrameType
 
 import psutil
 
-from utils.config_training import Training as Settings
+from utils.config.training import Training as Settings
 from utils.errors import OperatorError
 from utils.job_protocol import EXIT_FINISHED, EXIT_INTERRUPTED
 from utils.logs import get_logger

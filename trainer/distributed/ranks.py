@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from utils.config_training import Training as Settings
+from utils.config.training import Training as Settings
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from trainer.operating_points import OperatingPoints, operating_points
-from trainer.scored import Ints, Scored, group_codes, score
-from trainer.types import Floats, GroupedSample, Part, PartsOfSplit, Scorer
-from utils.config_training import Evaluation as Settings
+from trainer.data.types import Floats, GroupedSample, Part, PartsOfSplit, Scorer
+from trainer.evaluation.operating_points import OperatingPoints, operating_points
+from trainer.stats.predictions import Ints, Scored, group_codes, score
+from utils.config.training import Evaluation as Settings
 
 TEMPERATURES = (0.05, 20.0)
 PRIOR_SPREAD = 1.0  # standard deviation of log(temperature)

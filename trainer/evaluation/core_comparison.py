@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from trainer.operating_points import MIDDLE
-from utils.config_sections import Core
+from trainer.evaluation.operating_points import MIDDLE
+from utils.config.sections import Core
 from utils.logs import get_logger
 
 MEDIA_TYPES = {

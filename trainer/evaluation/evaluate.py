@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from trainer.calibration import Calibration
-from trainer.intervals import Measured, wilson
-from trainer.leave_one_out import leave_one_out
-from trainer.metrics import BINS, measure, to_card
-from trainer.operating_points import MIDDLE, OperatingPoints, origin
-from trainer.robustness import CONDITIONS, STEPS_BEFORE, sweep, verdicts
-from trainer.scored import CachedScorer, Scored, score
-from trainer.types import PartsOfSplit, Report, Scorer
-from utils.config_training import Evaluation as Settings
+from trainer.data.types import PartsOfSplit, Report, Scorer
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.leave_one_out import leave_one_out
+from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, origin
+from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep, verdicts
+from trainer.stats.intervals import Measured, wilson
+from trainer.stats.metrics import BINS, measure, to_card
+from trainer.stats.predictions import CachedScorer, Scored, score
+from utils.config.training import Evaluation as Settings
 
 SLICE_REPLICATES = 300
 CURVE_POINTS = 200  # kept of a ROC curve, for the plot

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from trainer.intervals import missing
-from trainer.metrics import measure
-from trainer.operating_points import MIDDLE, origin
-from trainer.probes import feature_head
-from trainer.projection import Projection
-from trainer.scored import Scored, choose
-from trainer.types import Floats, GroupedSample, Scorer
-from utils.config_training import Evaluation as Settings
+from trainer.data.types import Floats, GroupedSample, Scorer
+from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.stats.intervals import missing
+from trainer.stats.metrics import measure
+from trainer.stats.predictions import Scored, choose
+from trainer.stats.probes import feature_head
+from trainer.stats.projection import Projection
+from utils.config.training import Evaluation as Settings
 
 LEAST_IMAGES = 5  # of what is left out, and of either label to fit on
 REPLICATES = 300

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.metrics import FALSE_POSITIVE_RATES
-from trainer.scored import Bools, Scored
-from trainer.types import Floats, GroupedSample
-from utils.config_training import Evaluation as Settings
+from trainer.data.types import Floats, GroupedSample
+from trainer.stats.metrics import FALSE_POSITIVE_RATES
+from trainer.stats.predictions import Bools, Scored
+from utils.config.training import Evaluation as Settings
 
 MIDDLE = 0.5  # of the plain two-way decision that accuracy, precision and recall are given at
 RULE = (

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from trainer.intervals import Measured, wilson
-from trainer.metrics import measure
-from trainer.operating_points import MIDDLE, OperatingPoints
-from trainer.preprocessing import to_rgb
-from trainer.scored import Scored, choose, score
-from trainer.types import Floats, GroupedSample, Report, Scorer, Transform
-from utils.config_training import Evaluation as Settings
+from trainer.data.preprocessing import to_rgb
+from trainer.data.types import Floats, GroupedSample, Report, Scorer, Transform
+from trainer.evaluation.operating_points import MIDDLE, OperatingPoints
+from trainer.stats.intervals import Measured, wilson
+from trainer.stats.metrics import measure
+from trainer.stats.predictions import Scored, choose, score
+from utils.config.training import Evaluation as Settings
 
 WEB_SIDE = 1024  # pixels of the long side
 REPORTED = ("auc", "balanced_accuracy", "recall", "specificity")

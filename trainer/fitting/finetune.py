@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
-from trainer.adapters import add_adapters, fold_adapters
-from trainer.backbones import Backbone, classifier_of
-from trainer.checkpoints import load_checkpoint, save_checkpoint
-from trainer.ladder import Rung
-from trainer.prepared import PreparedImages, WashedViews, room_for
-from trainer.sampling import BatchOrder, sampling_weights
-from trainer.types import Floats, GroupedSample, PartsOfSplit
-from trainer.wash import Wash
-from trainer.workplace import Workplace
+from trainer.context import Workplace
+from trainer.data.augmentation import Wash
+from trainer.data.resized_cache import PreparedImages, WashedViews, room_for
+from trainer.data.sampling import BatchOrder, sampling_weights
+from trainer.data.types import Floats, GroupedSample, PartsOfSplit
+from trainer.fitting.checkpoints import load_checkpoint, save_checkpoint
+from trainer.fitting.strategy import Rung
+from trainer.models.backbones import Backbone, classifier_of
+from trainer.models.lora import add_adapters, fold_adapters
 from utils.errors import StopRunError
 from utils.job_protocol import SCRATCH_FOLDER
 from utils.logs import get_logger

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.backbones import Backbone
-from trainer.embeddings import Embedder
-from trainer.finetune import fine_tune
-from trainer.frozen import Head, embed_views, fit_head
-from trainer.ladder import Rung, first_rung, next_rung
-from trainer.types import Candidate, GroupedSample, PartsOfSplit
-from trainer.wash import Wash
-from trainer.workplace import Workplace
+from trainer.context import Workplace
+from trainer.data.augmentation import Wash
+from trainer.data.types import Candidate, GroupedSample, PartsOfSplit
+from trainer.fitting.finetune import fine_tune
+from trainer.fitting.linear_head import Head, embed_views, fit_head
+from trainer.fitting.strategy import Rung, first_rung, next_rung
+from trainer.models.backbones import Backbone
+from trainer.models.embeddings import Embedder
 from utils.logs import get_logger
 
 log = get_logger(__name__)

@@ -17,15 +17,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
-from trainer.backbones import classifier_of
-from trainer.embedding_cache import Embedding
-from trainer.embeddings import SERVING_VIEW, Embedder
-from trainer.grouped_folds import grouped_folds
-from trainer.images import sample_generator
-from trainer.projection import Projection
-from trainer.snapshot import Sample
-from trainer.types import Floats, GroupedSample, Report
-from trainer.wash import Wash
+from trainer.data.augmentation import Wash
+from trainer.data.images import sample_generator
+from trainer.data.snapshot import Sample
+from trainer.data.types import Floats, GroupedSample, Report
+from trainer.models.backbones import classifier_of
+from trainer.models.embedding_cache import Embedding
+from trainer.models.embeddings import SERVING_VIEW, Embedder
+from trainer.stats.folds import grouped_folds
+from trainer.stats.projection import Projection
 
 REGULARISATION = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths C that are tried
 FOLDS = 5

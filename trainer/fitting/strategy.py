@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.types import Mode
-from utils.config_training import Training as Settings
+from trainer.data.types import Mode
+from utils.config.training import Training as Settings
 
 PROBE_ONLY_BELOW = 40  # fine-tuning on fewer pictures of a label memorises them
 PROBE_SATISFIES = 0.90  # AUC over held-out groups

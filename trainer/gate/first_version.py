@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer.audit import Audit
-from trainer.evaluation import Evaluation
-from trainer.intervals import Resampler, percentile_interval
-from trainer.metrics import weighted_auc
-from trainer.scored import Scored
-from utils.config_training import Gate as Settings
+from trainer.audit.audit import Audit
+from trainer.evaluation.evaluate import Evaluation
+from trainer.stats.intervals import Resampler, percentile_interval
+from trainer.stats.metrics import weighted_auc
+from trainer.stats.predictions import Scored
+from utils.config.training import Gate as Settings
 
 REPLICATES = 1000
 CEILING = 0.99  # an AUC that cannot be beaten: a tie with such a probe says that the data are too easy

@@ -14,15 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainer.audit import Audit
-from trainer.evaluation import Evaluation
-from trainer.gate_first import judge_first, probe_objections
-from trainer.intervals import Resampler, percentile_interval
-from trainer.metrics import expected_calibration_error, log_losses, weighted_auc
-from trainer.operating_points import MIDDLE, origin
-from trainer.scored import Ints, Scored, score
-from trainer.types import Floats, Scorer
-from utils.config_training import Gate as Settings
+from trainer.audit.audit import Audit
+from trainer.data.types import Floats, Scorer
+from trainer.evaluation.evaluate import Evaluation
+from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.gate.first_version import judge_first, probe_objections
+from trainer.stats.intervals import Resampler, percentile_interval
+from trainer.stats.metrics import expected_calibration_error, log_losses, weighted_auc
+from trainer.stats.predictions import Ints, Scored, score
+from utils.config.training import Gate as Settings
 
 Verdict = Literal["first", "improvement", "not_worse", "rejected", "gate_off"]
 REPLICATES = 1000

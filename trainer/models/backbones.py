@@ -18,8 +18,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from trainer.preprocessing import Preprocessing
-from trainer.weights import (
+from trainer.data.preprocessing import Preprocessing
+from trainer.models.pretrained import (
     OFFLINE_ARCHITECTURE,
     StateDict,
     Weights,
@@ -29,7 +29,7 @@ from trainer.weights import (
     weights_of_hub,
     weights_of_package,
 )
-from utils.config_training import Model as ModelSettings
+from utils.config.training import Model as ModelSettings
 from utils.errors import OperatorError, StopRunError
 from utils.logs import get_logger
 

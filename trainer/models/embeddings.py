@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainer.backbones import backbone_state, features_of
-from trainer.embedding_cache import Embedding, EmbeddingCache, space_name
-from trainer.images import ImageFolder
-from trainer.preprocessing import Preprocessing
-from trainer.snapshot import Sample
-from trainer.types import Report
-from trainer.weights import digest_of
+from trainer.data.images import ImageFolder
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.snapshot import Sample
+from trainer.data.types import Report
+from trainer.models.backbones import backbone_state, features_of
+from trainer.models.embedding_cache import Embedding, EmbeddingCache, space_name
+from trainer.models.pretrained import digest_of
 
 SERVING_VIEW = "serving view"  # the recipe of what `Preprocessing.view` makes
 LOADERS = min(8, len(os.sched_getaffinity(0)))  # threads that decode

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainer.preprocessing import Preprocessing
+from trainer.data.preprocessing import Preprocessing
 
 PROBED_VALUES = 16  # tensor values written out, evenly spaced over the flattened tensor
 FORMULA = (

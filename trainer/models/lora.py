@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainer.backbones import classifier_of
+from trainer.models.backbones import classifier_of
 
 RANK = 8  # DDA's choice; 4 to 16 differ little
 SCALE = 1.0  # alpha / rank

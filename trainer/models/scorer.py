@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainer.backbones import classifier_of
-from trainer.embedding_cache import EmbeddingCache
-from trainer.embeddings import SERVING_VIEW, Embedder
-from trainer.images import ImageFolder, sample_generator
-from trainer.preprocessing import Preprocessing
-from trainer.snapshot import Sample
-from trainer.types import Floats, GroupedSample, Transform
+from trainer.data.images import ImageFolder, sample_generator
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.snapshot import Sample
+from trainer.data.types import Floats, GroupedSample, Transform
+from trainer.models.backbones import classifier_of
+from trainer.models.embedding_cache import EmbeddingCache
+from trainer.models.embeddings import SERVING_VIEW, Embedder
 from utils.errors import StopRunError
 
 

@@ -10,15 +10,15 @@ from datetime import datetime
 from importlib.metadata import version as package_version
 from typing import Any
 
-from trainer.audit import Audit
-from trainer.calibration import Calibration
-from trainer.evaluation import Evaluation
-from trainer.gate import GateDecision
-from trainer.golden import record_golden
-from trainer.operating_points import MIDDLE, origin
-from trainer.registry_files import Entry
-from trainer.snapshot import Snapshot
-from trainer.types import PARTS, Candidate, GroupedSample, PartsOfSplit
+from trainer.audit.audit import Audit
+from trainer.data.snapshot import Snapshot
+from trainer.data.types import PARTS, Candidate, GroupedSample, PartsOfSplit
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.evaluate import Evaluation
+from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.gate.gate import GateDecision
+from trainer.models.golden import record_golden
+from trainer.publishing.registry_files import Entry
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.version import VERSION

@@ -3,8 +3,8 @@
     with FreshProcess() as fresh:      # starts importing at once, beside whatever is done until then
         fresh.check_loads(folder)
 
-The other end is `python -P -m trainer.fresh_process`: it reads the folder from standard input, writes what is wrong to
-standard output, one problem a line, and exits with 1 if anything is.
+The other end is `python -P -m trainer.publishing.fresh_process`: it reads the folder from standard input, writes what
+is wrong to standard output, one problem a line, and exits with 1 if anything is.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FreshProcess:
 
 def main() -> int:
     with quick_import():
-        from trainer.load_check import problems_of
+        from trainer.publishing.load_check import problems_of
 
     folder = sys.stdin.read()
     if not folder:

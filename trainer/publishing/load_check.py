@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.golden import golden_differences
-from trainer.registry_files import CARD_FILE, WEIGHTS_FILE
-from trainer.scoring import load_version
+from trainer.models.golden import golden_differences
+from trainer.models.scorer import load_version
+from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE
 from utils.errors import StopRunError
 from utils.files import sha256_of_file
 

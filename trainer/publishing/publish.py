@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from trainer.card import Identity, Judgement, make_card, make_entry
-from trainer.fresh_process import FreshProcess
-from trainer.registry import Registry
-from trainer.registry_files import CARD_FILE, WEIGHTS_FILE, Entry
-from trainer.report import write_report
-from trainer.snapshot import Snapshot, write_snapshot
-from trainer.types import PARTS, Candidate, PartsOfSplit, Report
+from trainer.data.snapshot import Snapshot, write_snapshot
+from trainer.data.types import PARTS, Candidate, PartsOfSplit, Report
+from trainer.publishing.card import Identity, Judgement, make_card, make_entry
+from trainer.publishing.fresh_process import FreshProcess
+from trainer.publishing.registry import Registry
+from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE, Entry
+from trainer.publishing.report import write_report
 from utils.config_loader import Config
 from utils.errors import StopRunError
 from utils.files import sha256_of_file, write_json_atomically

@@ -25,7 +25,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from trainer.registry_files import (
+from trainer.publishing.registry_files import (
     MEDIA_TYPES,
     SAFE_NAME,
     STAGED,

@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from trainer.plots import plots_of
-from trainer.registry_files import Entry
+from trainer.publishing.plots import plots_of
+from trainer.publishing.registry_files import Entry
 from utils.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.audit import Audit, run_audit
-from trainer.calibration import Calibration, calibrate
-from trainer.card import Identity, Judgement, make_entry
-from trainer.evaluation import evaluate
-from trainer.gate import Champion, decide
-from trainer.images import ImageFolder
-from trainer.load_check import problems_of
-from trainer.publish import SNAPSHOT_FILE, SPLIT_FILE
-from trainer.registry import Registry
-from trainer.registry_files import CARD_FILE, Entry
-from trainer.scored import CachedScorer
-from trainer.scoring import ModelScorer, load_version
-from trainer.snapshot import Snapshot, read_snapshot
-from trainer.types import PARTS, Candidate, GroupedSample, Part, PartsOfSplit
-from trainer.wash import Wash
+from trainer.audit.audit import Audit, run_audit
+from trainer.data.augmentation import Wash
+from trainer.data.images import ImageFolder
+from trainer.data.snapshot import Snapshot, read_snapshot
+from trainer.data.types import PARTS, Candidate, GroupedSample, Part, PartsOfSplit
+from trainer.evaluation.calibration import Calibration, calibrate
+from trainer.evaluation.evaluate import evaluate
+from trainer.gate.gate import Champion, decide
+from trainer.models.scorer import ModelScorer, load_version
+from trainer.publishing.card import Identity, Judgement, make_entry
+from trainer.publishing.load_check import problems_of
+from trainer.publishing.publish import SNAPSHOT_FILE, SPLIT_FILE
+from trainer.publishing.registry import Registry
+from trainer.publishing.registry_files import CARD_FILE, Entry
+from trainer.stats.predictions import CachedScorer
 from utils.clock import from_iso
+from utils.config.training import Audit as AuditSettings
+from utils.config.training import Evaluation as EvaluationSettings
+from utils.config.training import Gate as GateSettings
+from utils.config.training import Wash as WashSettings
 from utils.config_loader import Config
-from utils.config_training import Audit as AuditSettings
-from utils.config_training import Evaluation as EvaluationSettings
-from utils.config_training import Gate as GateSettings
-from utils.config_training import Wash as WashSettings
 from utils.errors import OperatorError, StopRunError
 from utils.files import sha256_of_file
 

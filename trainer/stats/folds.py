@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from trainer.scored import Ints
+from trainer.stats.predictions import Ints
 
 Folds = list[tuple[Ints, Ints]]  # rows to fit on, rows to ask
 

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from trainer.scored import Ints
-from trainer.types import Floats
+from trainer.data.types import Floats
+from trainer.stats.predictions import Ints
 
 CONFIDENCE = 0.95
 MIN_FINITE_SHARE = 0.5  # of the replicates; below, the interval is not given

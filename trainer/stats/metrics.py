@@ -13,9 +13,9 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn import metrics as sk
 
-from trainer.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval, wilson
-from trainer.scored import Bools, Ints, Scored
-from trainer.types import Floats
+from trainer.data.types import Floats
+from trainer.stats.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval, wilson
+from trainer.stats.predictions import Bools, Ints, Scored
 
 BINS = 15  # of the expected calibration error, equally wide
 FALSE_POSITIVE_RATES = (0.01, 0.05, 0.10)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from trainer.types import Floats, GroupedSample, Scorer, Transform
+from trainer.data.types import Floats, GroupedSample, Scorer, Transform
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -11,11 +11,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from trainer.grouped_folds import Folds, grouped_folds
-from trainer.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval
-from trainer.metrics import weighted_auc
-from trainer.scored import Ints
-from trainer.types import Floats
+from trainer.data.types import Floats
+from trainer.stats.folds import Folds, grouped_folds
+from trainer.stats.intervals import Measured, Resampler, auc_interval, hull, missing, percentile_interval
+from trainer.stats.metrics import weighted_auc
+from trainer.stats.predictions import Ints
 
 LEAST_GROUPS = 4  # of either label, below which nothing is asked
 REPLICATES = 500
@@ -38,7 +38,7 @@ def linear_head(strength: float) -> Any:
 
 
 def feature_head() -> Any:
-    """For a model's features on their main components (see `trainer.projection`)."""
+    """For a model's features on their main components (see `trainer.stats.projection`)."""
     return linear_head(0.01)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.decomposition import PCA
 
-from trainer.types import Floats
+from trainer.data.types import Floats
 
 COMPONENTS_MAX = 256  # more do not help with small data, and a fit costs their square
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from utils.config.sections import Section
 from utils.config_loader import SECRET_VARIABLES, Config
-from utils.config_sections import Section
 
 WIDTH = 118
 HEADER = """\

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from utils.config_sections import Section
+from utils.config.sections import Section
 
 LEAST_HEAD_INTERVAL_SECONDS = 300.0
 LEAST_INTERVAL_SECONDS = 0.5  # between API calls to a real host, whatever its quota would allow

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from utils.config_sections import Section
+from utils.config.sections import Section
 
 
 class Wash(Section):

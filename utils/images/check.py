@@ -1,6 +1,7 @@
 """The check that every image passes before it counts: one usable picture, decoded to its last byte.
 
-Runs in checker processes only (`utils/check_worker.py`), since what it reads may be hostile and it imports Pillow.
+Runs in checker processes only (`utils/images/check_worker.py`), since what it reads may be hostile and it imports
+Pillow.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import imagehash
 from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from utils.errors import RetryLaterError, SkipItemError
-from utils.image_facts import EXTENSIONS, THUMB_SIDE, CheckLimits, ImageFacts, ImageFormat
-from utils.image_format import HEAD_BYTES, sniff_format
+from utils.images.facts import EXTENSIONS, THUMB_SIDE, CheckLimits, ImageFacts, ImageFormat
+from utils.images.format import HEAD_BYTES, sniff_format
 
 __all__ = ["CheckLimits", "ImageFacts", "check_image"]
 

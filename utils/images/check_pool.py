@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from utils.errors import RetryLaterError
-from utils.image_facts import CheckFailure, CheckLimits, CheckResult, ImageFacts
+from utils.images.facts import CheckFailure, CheckLimits, CheckResult, ImageFacts
 from utils.logs import get_logger
 
 __all__ = ["CheckFailure", "CheckLimits", "CheckPool", "CheckResult", "ImageFacts"]
@@ -47,7 +47,7 @@ class CheckPool:
     def __init__(self, workers: int, limits: CheckLimits, timeout_seconds: float, memory_mb: int) -> None:
         self._workers = workers
         self._timeout = timeout_seconds
-        self._command = [sys.executable, "-P", "-m", "utils.check_worker"]
+        self._command = [sys.executable, "-P", "-m", "utils.images.check_worker"]
         self._settings = {"parent": os.getpid(), "memory_mb": memory_mb, "limits": asdict(limits)}
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []

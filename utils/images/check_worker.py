@@ -1,4 +1,4 @@
-"""A checker process: `python -P -m utils.check_worker '{"parent": PID, "memory_mb": N, "limits": {…}}'`.
+"""A checker process: `python -P -m utils.images.check_worker '{"parent": PID, "memory_mb": N, "limits": {…}}'`.
 
 Reads one JSON object a line, `{"path": "…"}`, and answers each with one: `{"facts": {…}}` or `{"failure": {…}}`.
 JSON is ASCII with `\\udcXX` for bytes that are no UTF-8, so any file name passes. It ends when its input ends.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from utils.errors import RetryLaterError, SkipItemError
-from utils.image_facts import CheckFailure, CheckLimits, CheckResult
+from utils.images.facts import CheckFailure, CheckLimits, CheckResult
 from utils.process import die_with_parent
 
 NICENESS = 5
@@ -30,7 +30,7 @@ def main() -> None:
     die_with_parent(settings["parent"])
     _confine(settings["memory_mb"])
     answers = _claim_stdout()
-    importlib.import_module("utils.image_check")  # under the memory limit, and not in the first file's time
+    importlib.import_module("utils.images.check")  # under the memory limit, and not in the first file's time
     _answer(answers, {"ready": os.getpid()})
     limits = CheckLimits(**settings["limits"])
     for line in sys.stdin:
@@ -41,7 +41,7 @@ def main() -> None:
 
 def check(path: str, limits: CheckLimits) -> CheckResult:
     """One file; never raises for what a file may hold."""
-    from utils.image_check import check_image  # `main` has loaded it, after the memory limit was in place
+    from utils.images.check import check_image  # `main` has loaded it, after the memory limit was in place
 
     try:
         return check_image(path, limits)

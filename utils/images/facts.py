@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from utils.config_sections import Intake
+from utils.config.sections import Intake
 
 ImageFormat = Literal["jpeg", "png", "webp", "avif"]
 EXTENSIONS: dict[ImageFormat, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "avif": ".avif"}

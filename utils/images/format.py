@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from utils.errors import SkipItemError
-from utils.image_facts import ImageFormat
+from utils.images.facts import ImageFormat
 
 HEAD_BYTES = 4096  # enough for every signature below and for a guess at text
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exposr_api.responses import json_response
+from exposr_api.answers.responses import json_response
 from utils.errors import ExposrError, RetryLaterError
 
 ERROR_CODES = {

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive
 
-from exposr_api.conditional import matches_any
+from exposr_api.answers.conditional import matches_any
 
 JSON = "application/json"
 SAFE_HEADERS = {

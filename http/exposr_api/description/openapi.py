@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from exposr_api.errors import ERROR_CODES
-from exposr_api.openapi_schemas import SCHEMAS
+from exposr_api.answers.errors import ERROR_CODES
+from exposr_api.description.schemas import SCHEMAS
 
 Document = dict[str, Any]
 

@@ -16,8 +16,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from exposr_api.errors import ERROR_CODES, RETRY_SECONDS
-from exposr_api.responses import JSON, SAFE_HEADERS, encode_json
+from exposr_api.answers.errors import ERROR_CODES, RETRY_SECONDS
+from exposr_api.answers.responses import JSON, SAFE_HEADERS, encode_json
 
 MAX_CONNECTIONS = 400
 HEAD_BYTES = 64 * 1024  # request line and headers

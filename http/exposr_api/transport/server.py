@@ -23,7 +23,7 @@ import psutil
 import uvicorn
 from starlette.applications import Starlette
 
-from exposr_api.connection import HEAD_BYTES, ApiConnection
+from exposr_api.transport.connection import HEAD_BYTES, ApiConnection
 from utils.clock import Clock, SystemClock
 from utils.errors import OperatorError, StopRunError
 from utils.logs import get_logger

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exposr_client.cache import WEIGHTS_FILE
-from exposr_client.card import Verdict
+from exposr_client.detection.card import Verdict
+from exposr_client.downloads.cache import WEIGHTS_FILE
 from exposr_client.errors import MissingLibraryError, NoModelError
 
 if TYPE_CHECKING:
-    from exposr_client.loading import LoadedModel
-    from exposr_client.preprocessing import Source
+    from exposr_client.detection.loading import LoadedModel
+    from exposr_client.detection.preprocessing import Source
 
 DEFAULT_BATCH_SIZE = 16
 
@@ -62,7 +62,7 @@ class Detector:
 
         It is built and checked against its card's golden vectors aside. Raises LoadError, and then nothing changes.
         """
-        from exposr_client.loading import load_version
+        from exposr_client.detection.loading import load_version
 
         weights = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
         with self._loading:
@@ -76,7 +76,7 @@ class Detector:
 
         Raises ImageError when one cannot be read, NoModelError before the first `load`.
         """
-        from exposr_client.preprocessing import open_image, to_array
+        from exposr_client.detection.preprocessing import open_image, to_array
 
         model = self._model  # one reference for the whole call: a reload does not mix versions
         if model is None:
@@ -96,7 +96,7 @@ class Detector:
 
 def _require_libraries() -> None:
     try:
-        import exposr_client.loading  # noqa: F401
+        import exposr_client.detection.loading  # noqa: F401
     except ImportError as error:
         raise MissingLibraryError(
             f"Detector needs {error.name or error}, which is not installed: pip install torch timm pillow numpy"

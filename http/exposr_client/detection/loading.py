@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from exposr_client.cache import CARD_FILE
-from exposr_client.card import Card, Golden, read_card
+from exposr_client.detection.card import Card, Golden, read_card
+from exposr_client.detection.preprocessing import EXIF_ORIENTATION, to_array
+from exposr_client.downloads.cache import CARD_FILE
 from exposr_client.errors import LoadError
-from exposr_client.preprocessing import EXIF_ORIENTATION, to_array
 
 TENSOR_TOLERANCE = 1e-3  # of values that lie within about -3..3
 LOGIT_TOLERANCE = 1e-3  # relative, at least absolute; another CPU sums in another order

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from exposr_client.card import View
+from exposr_client.detection.card import View
 from exposr_client.errors import ImageError
 
 Source: TypeAlias = str | Path | bytes | Image.Image

@@ -18,11 +18,11 @@ import time
 import uuid
 from pathlib import Path
 
+from exposr_client.downloads.parts import PART_SUFFIX, Part
 from exposr_client.errors import CacheError, IntegrityError
-from exposr_client.keys import PublicKey, parse_key
-from exposr_client.ledger import Ledger
-from exposr_client.parts import PART_SUFFIX, Part
-from exposr_client.pointer import FileFacts, ModelInfo
+from exposr_client.trust.keys import PublicKey, parse_key
+from exposr_client.trust.pointer import FileFacts, ModelInfo
+from exposr_client.trust.pointer_store import Ledger
 
 WEIGHTS_FILE = "weights.pt"
 CARD_FILE = "model.json"

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from exposr_client.answers import require_success
+from exposr_client.downloads.answers import require_success
 from exposr_client.errors import IntegrityError, TrainerUnavailable, UnexpectedAnswerError
-from exposr_client.pointer import FileFacts
+from exposr_client.trust.pointer import FileFacts
 
 PART_SUFFIX = ".part"
 COPY_CHUNK_BYTES = 1 << 20

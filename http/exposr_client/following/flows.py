@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exposr_client.answers import error_of, require_success
-from exposr_client.cache import Cache, needed_files
+from exposr_client.downloads.answers import error_of, require_success
+from exposr_client.downloads.cache import Cache, needed_files
+from exposr_client.downloads.parts import Part
 from exposr_client.errors import (
     ExposrClientError,
     FollowerStopped,
@@ -24,10 +25,9 @@ from exposr_client.errors import (
     UnexpectedAnswerError,
     VersionGoneError,
 )
-from exposr_client.keys import MAX_KEY_FILE_BYTES, PublicKey, parse_key
-from exposr_client.parts import Part
-from exposr_client.pointer import MAX_POINTER_BYTES, ModelInfo, read_pointer
-from exposr_client.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply
+from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply
+from exposr_client.trust.keys import MAX_KEY_FILE_BYTES, PublicKey, parse_key
+from exposr_client.trust.pointer import MAX_POINTER_BYTES, ModelInfo, read_pointer
 
 POINTER_PATH = "/models/pointer"
 KEY_PATH = "/models/key"

@@ -16,18 +16,18 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from exposr_client import flows
 from exposr_client.errors import FollowerStopped, TrainerUnavailable
-from exposr_client.events import EVENTS_PATH, EventReader, announces_model
-from exposr_client.pointer import ModelInfo
-from exposr_client.settings import (
+from exposr_client.following import flows
+from exposr_client.following.events import EVENTS_PATH, EventReader, announces_model
+from exposr_client.following.settings import (
     DEFAULT_KEEP,
     DEFAULT_POLL_SECONDS,
     EVENTS_SILENCE_SECONDS,
     make_connection,
     make_plan,
 )
-from exposr_client.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply, Step, disk_errors, unavailable
+from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply, Step, disk_errors, unavailable
+from exposr_client.trust.pointer import ModelInfo
 
 Result = TypeVar("Result")
 LISTENER_STOP_SECONDS = 2.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from exposr_client.cache import Cache
+from exposr_client.downloads.cache import Cache
 from exposr_client.errors import AuthError
-from exposr_client.flows import Plan
-from exposr_client.keys import parse_key
+from exposr_client.following.flows import Plan
+from exposr_client.trust.keys import parse_key
 
 URL_VARIABLE = "EXPOSR_TRAINER_URL"
 API_KEY_VARIABLE = "EXPOSR_TRAINER_API_KEY"

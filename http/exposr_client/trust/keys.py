@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from exposr_client import ed25519
 from exposr_client.errors import SignatureError
+from exposr_client.trust import ed25519
 
 PEM = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*")
 HEX = re.compile(r"\s*([0-9a-fA-F]{64})\s*")

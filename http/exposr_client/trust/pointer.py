@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from exposr_client import ed25519
 from exposr_client.errors import ExpiredError, KeyChangedError, RollbackError, SignatureError
-from exposr_client.keys import PublicKey
+from exposr_client.trust import ed25519
+from exposr_client.trust.keys import PublicKey
 
 MAX_POINTER_BYTES = 64 * 1024
 MAX_SERIAL = 10**12 - 1  # fits the cache's file names

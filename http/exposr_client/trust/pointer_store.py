@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exposr_client.errors import SignatureError
-from exposr_client.keys import PublicKey
-from exposr_client.pointer import ModelInfo, read_pointer
+from exposr_client.trust.keys import PublicKey
+from exposr_client.trust.pointer import ModelInfo, read_pointer
 
 SERIAL_DIGITS = 12
 KEY_DIGITS = 16  # of the key id, in the folder's name

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from scrapers.sandbox.apis.civitai_query import ImageQuery, parse_query
 from scrapers.sandbox.catalogue import COMPRESSED, Catalogue, Sandbox, handle, person
-from scrapers.sandbox.civitai_query import ImageQuery, parse_query
 from scrapers.sandbox.faults import CHALLENGE_PAGE
 from scrapers.sandbox.pictures import Picture, with_oddities
 from scrapers.sandbox.settings import Civitai as Settings
