@@ -3,11 +3,11 @@
     python bench/gate_seeds.py [--work FOLDER] [--pairs 169] [--seeds 20]
 
 The set of bench/upsampled_pairs.py, which frozen features do not solve. For every seed another split by source photo;
-champion and candidates are heads on the frozen features of washed views, judged as a training judges them:
+champion and candidates are heads on the frozen features of augmented views, judged as a training judges them:
 
     flipped   30 % of the train labels are wrong: to be rejected in 19 of 20 seeds
     scarce    a sixth of the photos to learn from: the same
-    equal     the same pictures, other washed views: an improvement in no more than the stated error rate
+    equal     the same pictures, other augmented views: an improvement in no more than the stated error rate
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from real_signal import pairs_of
 from scipy.stats import binom
 
 from trainer.audit.audit import Audit
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
 from trainer.data.split import split_samples
@@ -110,15 +110,15 @@ class Judge:
 
 
 def embedded(data: Path, samples: Sequence[Sample]) -> tuple[Views, Views]:
-    """The same pictures washed in two ways."""
+    """The same pictures augmented in two ways."""
     config = load_config(environ={})
     backbone = load_backbone(config.model, on_gpu=False, seed=0)
-    wash = Wash(config.training.wash, backbone.preprocessing)
+    augmentation = Augmentation(config.training.augmentation, backbone.preprocessing)
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, ImageFolder(data), None, torch.device("cpu")
     )
     members = [GroupedSample(sample, sample.sha256, "train") for sample in samples]
-    found = [embed_views(embedder, wash, members, FROZEN_VIEWS, seed, silent) for seed in (0, 1)]
+    found = [embed_views(embedder, augmentation, members, FROZEN_VIEWS, seed, silent) for seed in (0, 1)]
     first, second = (dict(zip((sample.sha256 for sample in samples), views, strict=True)) for views in found)
     return first, second
 

@@ -2,9 +2,9 @@
 
     python bench/loading.py [--steps 60] [--pictures 64] [--side 1024] [--architecture NAME] [--device cpu|cuda]
 
-The files are JPEGs of --side pixels, decoded, washed and batched as in a training (trainer/data/resized_cache.py: from
-the second epoch on, out of prepared arrays). Both are measured in turns, so that a busy machine is equally unfair to
-either. The demand: 90 % or more.
+The files are JPEGs of --side pixels, decoded, augmented and batched as in a training (trainer/data/resized_cache.py:
+from the second epoch on, out of prepared arrays). Both are measured in turns, so that a busy machine is equally unfair
+to either. The demand: 90 % or more.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "trainer"))
 
 from pictures import encoded, scene, stored
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
-from trainer.data.resized_cache import PreparedImages, WashedViews
+from trainer.data.resized_cache import AugmentedViews, PreparedImages
 from trainer.data.sampling import BatchOrder, sampling_weights
 from trainer.data.types import GroupedSample
 from trainer.fitting.finetune import BATCH, batches, normalized, train_mode
@@ -51,7 +51,7 @@ def main() -> None:
     given = parser.parse_args()
     on_gpu = given.device == "cuda"
     backbone = load_backbone(Model(architecture=given.architecture), on_gpu=on_gpu, seed=0)
-    wash = Wash(Training().wash, backbone.preprocessing)
+    augmentation = Augmentation(Training().augmentation, backbone.preprocessing)
     is_transformer = hasattr(backbone.model, "patch_embed")
     crop = backbone.preprocessing.size if on_gpu or is_transformer else backbone.preprocessing.size // 2
     cores = len(os.sched_getaffinity(0))
@@ -65,13 +65,13 @@ def main() -> None:
             sample = stored(data, f"{number}.jpg", content, "real" if number % 2 else "ai_generated")
             samples.append(GroupedSample(sample, sample.sha256, "train"))
         images = PreparedImages(ImageFolder(data), backbone.preprocessing, data / "prepared")
-        dataset = WashedViews(samples, images, wash, size=crop, seed=0)
+        dataset = AugmentedViews(samples, images, augmentation, size=crop, seed=0)
         epochs = 2 + (given.steps + 2 * TURN) * batch // given.pictures
         order = BatchOrder(sampling_weights(samples), seed=0, epochs=epochs, batch=batch, rank=0, ranks=1)
         files = batches(dataset, order, min(cores, 12), on_gpu)
         first = next(files)
         memory = iter(lambda: first, None)
-        step = make_step(backbone.model, torch.device(given.device), wash)
+        step = make_step(backbone.model, torch.device(given.device), augmentation)
         rates: dict[str, list[float]] = {"memory": [], "files": []}
         for source in ("memory", "files"):  # warm up, and pass the first epoch, which decodes
             run(step, memory if source == "memory" else files, max(TURN, 2 * given.pictures // batch))
@@ -85,21 +85,21 @@ def main() -> None:
     sys.exit(0 if share >= DEMANDED_SHARE else 1)
 
 
-def make_step(model: nn.Module, device: torch.device, wash: Wash) -> Step:
-    return Step(model.to(device=device, memory_format=torch.channels_last), device, wash)  # type: ignore[call-overload]
+def make_step(model: nn.Module, device: torch.device, augmentation: Augmentation) -> Step:
+    return Step(model.to(device=device, memory_format=torch.channels_last), device, augmentation)  # type: ignore[call-overload]
 
 
 class Step:
     """One step of trainer/fitting/finetune.py, without what both sides share for nothing (averages, checkpoints)."""
 
-    def __init__(self, model: nn.Module, device: torch.device, wash: Wash) -> None:
-        self.model, self.device, self.wash = model, device, wash
+    def __init__(self, model: nn.Module, device: torch.device, augmentation: Augmentation) -> None:
+        self.model, self.device, self.augmentation = model, device, augmentation
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
     def __call__(self, pixels: Tensor, targets: Tensor) -> None:
         train_mode(self.model, keep_statistics=True)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(normalized(pixels.to(self.device, non_blocking=True), self.wash)).flatten()
+            logits = self.model(normalized(pixels.to(self.device, non_blocking=True), self.augmentation)).flatten()
         goal = targets.to(self.device, torch.float32)
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), goal)
         self.optimizer.zero_grad(set_to_none=True)

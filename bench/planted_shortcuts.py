@@ -4,7 +4,7 @@
 
 For each of format, JPEG quality, size and EXIF: a model is trained on pictures whose label only that accident carries,
 and asked about new pictures that come in both variants under a label of chance. Demanded is an AUC of 0.45 to 0.55, and
-that the audit names the accident. `without the wash` shows what there was to learn: the AUC of telling the variants
+that the audit names the accident. `without augmentation` shows what there was to learn: the AUC of telling the variants
 apart. Then duplicates and creators: the AUC on the test part of a split that keeps groups together, and of one that
 does not.
 """
@@ -56,8 +56,8 @@ def main() -> None:
         for kind in VARIANTS:
             samples, tested = planted(data, kind, given.train), counter_balanced(data, kind, given.test)
             probed = probe(data, samples, data / f"{kind}.sqlite", size=given.size)
-            raw = probe(data, samples, data / f"{kind}.sqlite", size=given.size, washed=False)
-            audit = run_audit(probed.split.samples(), probed.scorer, probed.wash, data, Audit(), silent)
+            raw = probe(data, samples, data / f"{kind}.sqlite", size=given.size, augmented=False)
+            audit = run_audit(probed.split.samples(), probed.scorer, probed.augmentation, data, Audit(), silent)
             shortcuts = audit.to_card()["shortcuts"]
             named = [shortcut["property"] for shortcut in shortcuts]
             learnt = [shortcut["property"] for shortcut in shortcuts if shortcut["learnt"]]
@@ -66,7 +66,7 @@ def main() -> None:
             failed |= not (CHANCE[0] <= chance <= CHANCE[1] and named)
             told, told_raw = auc(probed, tested, variants), auc(raw, tested, variants)
             print(f"{kind}: counter-balanced AUC {chance:.3f}; the audit names {', '.join(named) or 'NOTHING'}")
-            print(f"    tells the variants apart: AUC {told:.3f}, without the wash {told_raw:.3f}")
+            print(f"    tells the variants apart: AUC {told:.3f}, without augmentation {told_raw:.3f}")
             print(f"    learnt, says the audit: {', '.join(learnt) or 'nothing'}", flush=True)
         copies, creators = with_copies(data, given.train), by_creators(data, given.train // 4, 4)
         for kind, samples, forgotten in (("duplicates", copies, "phash"), ("creators", creators, "creator")):

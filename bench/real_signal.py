@@ -1,4 +1,4 @@
-"""Does a real signal get through the wash, by default settings? Photographs against neural-upsampler reconstructions.
+"""Does a real signal survive the augmentation, by default settings? Photographs against their reconstructions.
 
     python bench/real_signal.py [--work FOLDER] [--pairs 150] [--seed 0] [--photos FOLDER ...]
 

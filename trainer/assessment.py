@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.audit.audit import run_audit
 from trainer.context import Workplace
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.snapshot import Snapshot
 from trainer.data.split import Split
 from trainer.data.types import Candidate, Outcome
@@ -30,14 +30,14 @@ log = get_logger(__name__)
 
 
 def judge_and_publish(
-    place: Workplace, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, wash: Wash
+    place: Workplace, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, augmentation: Augmentation
 ) -> Outcome:
     """Publish the candidate, or say why not; either way the gate's numbers are in the outcome."""
     registry = Registry(place.config.storage.models_path)
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        judgement = _judge(place, registry, split, candidate, wash)
+        judgement = _judge(place, registry, split, candidate, augmentation)
         decision = judgement.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if judgement.evaluation.core is not None:
@@ -65,7 +65,9 @@ def judge_and_publish(
     return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
 
 
-def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candidate, wash: Wash) -> Judgement:
+def _judge(
+    place: Workplace, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
+) -> Judgement:
     config = place.config
     scorer = CachedScorer(
         ModelScorer(
@@ -82,7 +84,7 @@ def _judge(place: Workplace, registry: Registry, split: Split, candidate: Candid
     audit = run_audit(
         split.samples(),
         scorer,
-        wash,
+        augmentation,
         place.images.folder,
         config.audit,
         place.report("audit"),

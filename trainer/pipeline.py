@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.assessment import judge_and_publish
 from trainer.context import Workplace
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot, read_snapshot
 from trainer.data.split import Split, split_samples
@@ -49,14 +49,14 @@ class StartedJob:
     place: Workplace
     prepared: Prepared
 
-    def train(self) -> tuple[Candidate, Backbone, Wash]:
+    def train(self) -> tuple[Candidate, Backbone, Augmentation]:
         """On every rank, with the same result."""
         config, ranks = self.place.config, self.place.ranks
         backbone = ranks.share(
             load_backbone(config.model, on_gpu=self.place.on_gpu, seed=config.training.seed) if ranks.is_main else None
         )
-        wash = Wash(config.training.wash, backbone.preprocessing)
-        return train_candidate(self.place, self.prepared.split.parts, backbone, wash), backbone, wash
+        augmentation = Augmentation(config.training.augmentation, backbone.preprocessing)
+        return train_candidate(self.place, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
 
 
 def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
@@ -65,11 +65,11 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
         place, prepared = job.place, job.prepared
         if prepared.outcome is not None:
             return prepared.outcome if place.ranks.is_main else None
-        candidate, backbone, wash = job.train()
+        candidate, backbone, augmentation = job.train()
         place.ranks.leave()
         if not place.ranks.is_main:
             return None
-        outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, wash)
+        outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, augmentation)
         place.cache.shrink()
         return outcome
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
 from trainer.data.split import Split, split_samples
@@ -19,8 +19,8 @@ from trainer.fitting.linear_head import embed_views, fit_head
 from trainer.models.backbones import load_backbone
 from trainer.models.embeddings import Embedder
 from trainer.models.scorer import ModelScorer
+from utils.config.training import Augmentation as AugmentationSettings
 from utils.config.training import Model
-from utils.config.training import Wash as WashSettings
 
 VIEWS = 4
 
@@ -33,24 +33,24 @@ def silent(done: int, total: int, message: str) -> None:
 class Probed:
     scorer: ModelScorer
     split: Split
-    wash: Wash
+    augmentation: Augmentation
 
     def logits(self, samples: Sequence[Sample]) -> NDArray[np.float64]:
         return self.scorer.logits([GroupedSample(sample, sample.sha256, "test") for sample in samples])
 
 
-def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, washed: bool = True, size: int = 96) -> Probed:
+def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, augmented: bool = True, size: int = 96) -> Probed:
     """Train a head on the train part of `samples`."""
     torch.set_num_threads(1)
     settings = Model(image_size=size, short_side_max=2 * size, architecture="mobilenetv2_100")
     backbone = load_backbone(settings, on_gpu=False, seed=0)
-    wash = Wash(WashSettings(enabled=washed), backbone.preprocessing)
+    augmentation = Augmentation(AugmentationSettings(enabled=augmented), backbone.preprocessing)
     split = split_samples(samples, ledger, key="planted", near_duplicate_distance=6)
     images = ImageFolder(data)
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, images, None, torch.device("cpu")
     )
     train = split.parts["train"]
-    fit_head(embed_views(embedder, wash, train, VIEWS, 0, silent), train, 0, silent).put_into(backbone.model)
+    fit_head(embed_views(embedder, augmentation, train, VIEWS, 0, silent), train, 0, silent).put_into(backbone.model)
     scorer = ModelScorer(backbone.model, backbone.architecture, backbone.preprocessing, images)
-    return Probed(scorer, split, wash)
+    return Probed(scorer, split, augmentation)

@@ -13,12 +13,12 @@ from PIL import Image
 
 from trainer.audit.audit import Audit, run_audit
 from trainer.audit.file_properties import jpeg_quality
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.snapshot import Sample
 from trainer.data.types import PARTS, GroupedSample
 from utils.config.training import Audit as Settings
-from utils.config.training import Wash as WashSettings
+from utils.config.training import Augmentation as AugmentationSettings
 
 VIEW = Preprocessing(size=64, short_side_max=96, mean=(0.5,) * 3, std=(0.5,) * 3)
 COUNT = 60
@@ -29,12 +29,14 @@ def grouped(samples: list[Sample]) -> list[GroupedSample]:
 
 
 def audited(
-    folder: Path, members: list[GroupedSample], *, washed: bool = True, features: dict[str, np.ndarray] | None = None
+    folder: Path, members: list[GroupedSample], *, augmented: bool = True, features: dict[str, np.ndarray] | None = None
 ) -> Audit:
     rng = np.random.default_rng(0)
     given = features or {member.sample.sha256: rng.normal(size=16) for member in members}
     scorer = KnownScorer(dict.fromkeys(given, 0.0), given)
-    return run_audit(members, scorer, Wash(WashSettings(enabled=washed), VIEW), folder, Settings(), silent)
+    return run_audit(
+        members, scorer, Augmentation(AugmentationSettings(enabled=augmented), VIEW), folder, Settings(), silent
+    )
 
 
 def plant(folder: Path, kind: str) -> list[Sample]:
@@ -58,7 +60,7 @@ def plant(folder: Path, kind: str) -> list[Sample]:
 
 
 @pytest.mark.parametrize("kind", ["format", "jpeg_quality", "image_size", "exif"])
-def test_a_planted_shortcut_is_named_and_gone_after_the_wash(tmp_path: Path, kind: str) -> None:
+def test_a_planted_shortcut_is_named_and_gone_after_augmentation(tmp_path: Path, kind: str) -> None:
     audit = audited(tmp_path, grouped(plant(tmp_path, kind)))
     card = audit.to_card()
     assert kind in [shortcut["property"] for shortcut in card["shortcuts"]]
@@ -87,7 +89,7 @@ def test_without_a_shortcut_nothing_is_named(tmp_path: Path) -> None:
         assert card[probe]["meaning"]
 
 
-def test_shortcuts_without_a_wash_are_a_problem(tmp_path: Path) -> None:
+def test_shortcuts_without_augmentation_are_a_problem(tmp_path: Path) -> None:
     samples = []
     for number in range(COUNT):
         is_ai = number % 2
@@ -97,8 +99,8 @@ def test_shortcuts_without_a_wash_are_a_problem(tmp_path: Path) -> None:
         label = ("real", "ai_generated")[is_ai]
         form, name = ("PNG", f"{number}.png") if is_ai else ("JPEG", f"{number}.jpg")
         samples.append(stored(tmp_path, name, encoded(image, form), label))
-    audit = audited(tmp_path, grouped(samples), washed=False)
-    assert any("the wash is switched off" in problem for problem in audit.problems)
+    audit = audited(tmp_path, grouped(samples), augmented=False)
+    assert any("the augmentation is switched off" in problem for problem in audit.problems)
     assert any("block traces" in warning for warning in audit.warnings)
     assert audited(tmp_path, grouped(samples)).problems == ()
 
@@ -175,7 +177,7 @@ def test_too_few_groups_give_no_numbers(tmp_path: Path) -> None:
 
 def test_the_audit_can_be_switched_off_and_says_so(tmp_path: Path) -> None:
     scorer = KnownScorer({})
-    audit = run_audit([], scorer, Wash(WashSettings(), VIEW), tmp_path, Settings(enabled=False), silent)
+    audit = run_audit([], scorer, Augmentation(AugmentationSettings(), VIEW), tmp_path, Settings(enabled=False), silent)
     assert audit.card["metadata_probe"]["auc_before"] is None
     assert audit.card["permuted"]["auc"] is None
     assert "switched off" in audit.warnings[0]

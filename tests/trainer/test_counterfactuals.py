@@ -14,12 +14,12 @@ from PIL import Image
 from trainer.audit.audit import run_audit
 from trainer.audit.counterfactuals import Way, ways_of
 from trainer.audit.file_properties import UNKNOWN
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder, sample_generator
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.types import PARTS, Floats, GroupedSample, Transform
 from utils.config.training import Audit as Settings
-from utils.config.training import Wash as WashSettings
+from utils.config.training import Augmentation as AugmentationSettings
 
 VIEW = Preprocessing(size=64, short_side_max=96, mean=(0.5,) * 3, std=(0.5,) * 3)
 COUNT = 64
@@ -69,8 +69,8 @@ def test_the_model_is_asked_whether_it_has_learnt_what_could_be_learnt(
     tmp_path: Path, read: Callable[[Floats], float], learnt: bool
 ) -> None:
     members = planted(tmp_path)
-    wash = Wash(WashSettings(), VIEW)
-    card = run_audit(members, PixelScorer(tmp_path, read), wash, tmp_path, Settings(), silent).to_card()
+    augmentation = Augmentation(AugmentationSettings(), VIEW)
+    card = run_audit(members, PixelScorer(tmp_path, read), augmentation, tmp_path, Settings(), silent).to_card()
     shortcut = next(entry for entry in card["shortcuts"] if entry["property"] == "jpeg_quality")
     assert shortcut["learnt"] is learnt
     assert (shortcut["model_auc"]["value"] > 0.9) is learnt

@@ -27,7 +27,7 @@ def auc_of_test_part(probed: Probed) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", list(VARIANTS))
-def test_a_model_trained_through_the_wash_does_not_know_the_shortcut(
+def test_a_model_trained_through_augmentation_does_not_know_the_shortcut(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -35,7 +35,7 @@ def test_a_model_trained_through_the_wash_does_not_know_the_shortcut(
     tested = counter_balanced(tmp_path, kind, TESTED)
     auc = roc_auc_score(targets_of(tested), probed.logits(tested))
     assert abs(auc - 0.5) < TOLERANCE
-    audit = run_audit(probed.split.samples(), probed.scorer, probed.wash, tmp_path, Audit(), silent)
+    audit = run_audit(probed.split.samples(), probed.scorer, probed.augmentation, tmp_path, Audit(), silent)
     named = [shortcut["property"] for shortcut in audit.to_card()["shortcuts"]]
     assert any(AUDITED_AS[kind] in name for name in named), named
 

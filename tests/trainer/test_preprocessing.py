@@ -1,4 +1,4 @@
-"""The serving view and the wash: what a model sees of a picture."""
+"""The serving view and the augmentation: what a model sees of a picture."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pictures import encoded, scene
 from PIL import Image
 from torch import nn
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.preprocessing import Preprocessing, to_rgb
 from trainer.models.golden import CASES, golden_differences, golden_image, record_golden
-from utils.config.training import Wash as WashSettings
+from utils.config.training import Augmentation as AugmentationSettings
 
 VIEW = Preprocessing(64, 96, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -80,23 +80,26 @@ def test_golden_vectors_notice_another_view_and_another_model() -> None:
     assert records[0]["tensor_sha256"] == hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
-def washed(image: Image.Image, count: int = 200, **changes: object) -> list[Image.Image]:
-    wash = Wash(WashSettings(**changes), VIEW)  # type: ignore[arg-type]
-    return [wash.view(VIEW.shrunk(image), np.random.default_rng(seed)) for seed in range(count)]
+def augmented(image: Image.Image, count: int = 200, **changes: object) -> list[Image.Image]:
+    augmentation = Augmentation(AugmentationSettings(**changes), VIEW)  # type: ignore[arg-type]
+    return [augmentation.view(VIEW.shrunk(image), np.random.default_rng(seed)) for seed in range(count)]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     width=st.integers(1, 300), height=st.integers(1, 300), seed=st.integers(0, 2**32), size=st.sampled_from([32, 64])
 )
-def test_any_picture_can_be_washed_to_any_size(width: int, height: int, seed: int, size: int) -> None:
+def test_any_picture_can_be_augmented_to_any_size(width: int, height: int, seed: int, size: int) -> None:
     image = VIEW.shrunk(Image.new("RGB", (width, height)))
-    assert Wash(WashSettings(), VIEW).view(image, np.random.default_rng(seed), size).size == (size, size)
+    assert Augmentation(AugmentationSettings(), VIEW).view(image, np.random.default_rng(seed), size).size == (
+        size,
+        size,
+    )
 
 
-def test_a_washed_view_depends_on_its_generator_alone() -> None:
+def test_an_augmented_view_depends_on_its_generator_alone() -> None:
     image = scene(4, 120, 100)
-    first, second = washed(image, 20), washed(image, 20)
+    first, second = augmented(image, 20), augmented(image, 20)
     assert [np.asarray(view).tobytes() for view in first] == [np.asarray(view).tobytes() for view in second]
     assert len({np.asarray(view).tobytes() for view in first}) == 20
 
@@ -105,19 +108,22 @@ def test_the_untouched_share_is_untouched() -> None:
     image = scene(5, 64, 64)
     plain = {image.tobytes(), image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()}
     shares = {
-        share: np.mean([view.tobytes() in plain for view in washed(image, untouched_share=share)])
+        share: np.mean([view.tobytes() in plain for view in augmented(image, untouched_share=share)])
         for share in (0, 0.5, 1)
     }
     assert shares[0] < 0.1  # rescaled by 1 and not re-encoded, now and then
     assert 0.4 < shares[0.5] < 0.65
     assert shares[1] == 1
-    assert all(view.tobytes() in plain for view in washed(image, 20, enabled=False))
+    assert all(view.tobytes() in plain for view in augmented(image, 20, enabled=False))
 
 
-def test_every_wash_setting_changes_the_cache_key() -> None:
-    plain = Wash(WashSettings(), VIEW).key()
-    for name, value in WashSettings().model_dump().items():
+def test_every_augmentation_setting_changes_the_cache_key() -> None:
+    plain = Augmentation(AugmentationSettings(), VIEW).key()
+    for name, value in AugmentationSettings().model_dump().items():
         other = (not value) if isinstance(value, bool) else value * 0.99 if isinstance(value, float) else value - 1
-        assert Wash(WashSettings(**{name: max(1.0, other) if name == "enlarge_max" else other}), VIEW).key() != plain, (
-            name
-        )
+        assert (
+            Augmentation(
+                AugmentationSettings(**{name: max(1.0, other) if name == "enlarge_max" else other}), VIEW
+            ).key()
+            != plain
+        ), name

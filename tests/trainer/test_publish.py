@@ -18,7 +18,7 @@ from judging import silent
 from pictures import small_set
 
 from trainer.audit.audit import run_audit
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.snapshot import Snapshot, write_snapshot
@@ -65,8 +65,8 @@ class Desk:
         calibration = calibrate(scorer, self.parts, self.config.evaluation)
         evaluation = evaluate(scorer, self.parts, calibration, self.config.evaluation, silent)
         members = [member for part in PARTS for member in self.parts[part]]
-        wash = Wash(self.config.training.wash, view)
-        audit = run_audit(members, scorer, wash, images.folder, self.config.audit, silent)
+        augmentation = Augmentation(self.config.training.augmentation, view)
+        audit = run_audit(members, scorer, augmentation, images.folder, self.config.audit, silent)
         return Judgement(calibration, evaluation, audit, decide(evaluation, audit, champion, self.config.gate))
 
     def publish(self, judgement: Judgement) -> dict:

@@ -1,6 +1,6 @@
 """The shortcut audit: could the label be guessed without looking for what generators leave behind?
 
-    metadata_probe   a forest on file properties, as the files lie and as the model sees them after the wash
+    metadata_probe   a forest on file properties, as the files lie and as the model sees them after the augmentation
     content_probe    a linear model on 32-pixel thumbnails: content and colour without detail
     control_probe    the model's own features told to separate two *real* sources: what pipelines alone give away
     permuted         the model's features on labels dealt at random: what leaks from fitting to asking
@@ -22,7 +22,7 @@ import numpy as np
 from trainer.audit.counterfactuals import Way, told_apart, ways_of
 from trainer.audit.file_properties import Properties, file_properties, view_properties
 from trainer.audit.statements import content_words, control_words, metadata_words, permuted_words, shortcut_words
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.near_duplicates import close_pairs
 from trainer.data.types import Floats, GroupedSample, Report, Scorer
 from trainer.models.embedding_cache import EmbeddingCache
@@ -97,7 +97,7 @@ class _Asked:
 def run_audit(
     samples: Sequence[GroupedSample],
     scorer: Scorer,
-    wash: Wash,
+    augmentation: Augmentation,
     folder: Path,
     settings: Settings,
     report: Report,
@@ -111,7 +111,7 @@ def run_audit(
     report(0, 4, "audit: file properties")
     rows = [member.sample for member in asked.samples]
     before = file_properties(rows, folder)
-    after, thumbnails, read = view_properties(rows, folder, wash, wash.preprocessing, seed, cache)
+    after, thumbnails, read = view_properties(rows, folder, augmentation, augmentation.preprocessing, seed, cache)
     seen = asked
     if len(read) < len(asked.samples):
         seen = _Asked.of([asked.samples[index] for index in read], settings.folds, seed)
@@ -154,7 +154,7 @@ def run_audit(
     }
     return Audit(
         card,
-        _problems(measured, duplicates, wash.settings.enabled, settings),
+        _problems(measured, duplicates, augmentation.settings.enabled, settings),
         _warnings(measured, shortcuts, creators, settings),
         probes,
     )
@@ -177,8 +177,8 @@ def _shortcuts(
     settings: Settings,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Properties that alone tell the labels apart, strongest first, with what the wash leaves of them for a probe to
-    find, and with whether the model has learnt them."""
+    """Properties that alone tell the labels apart, strongest first, with what the augmentation leaves of them for a
+    probe to find, and with whether the model has learnt them."""
     found = []
     measured: dict[tuple[Way, Way], Measured] = {}
     for name, columns in before.columns.items():
@@ -275,14 +275,14 @@ def _sources(samples: Sequence[GroupedSample]) -> dict[str, Any]:
 
 
 def _problems(
-    measured: dict[str, Measured], duplicates: dict[str, Any], is_washed: bool, settings: Settings
+    measured: dict[str, Measured], duplicates: dict[str, Any], is_augmented: bool, settings: Settings
 ) -> tuple[str, ...]:
     problems = []
     before = measured["before"]
-    if not is_washed and before.low is not None and before.low > settings.metadata_auc:
+    if not is_augmented and before.low is not None and before.low > settings.metadata_auc:
         problems.append(
             f"file properties tell the labels apart (AUC {before.value:.2f}, interval from {before.low:.2f}) and the "
-            "wash is switched off (training.wash.enabled)"
+            "augmentation is switched off (training.augmentation.enabled)"
         )
     permuted = measured["permuted"]
     if permuted.low is not None and permuted.low > 0.5 + CHANCE_TOLERANCE:
@@ -300,7 +300,7 @@ def _warnings(
     if left.low is not None and left.low > settings.metadata_auc:
         warnings.append(
             f"block traces in what the model is shown go with the label (AUC {left.value:.2f}, interval from "
-            f"{left.low:.2f}): smooth pictures show them more, so this may be content or what the wash left"
+            f"{left.low:.2f}): smooth pictures show them more, so this may be content or what the augmentation left"
         )
     return tuple(warnings)
 

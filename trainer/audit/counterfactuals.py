@@ -1,8 +1,8 @@
 """Has the model learnt a shortcut? The same pictures, as if they had come the way real and generated ones come.
 
 That the label *could* be told from the file format says nothing about the model, and that a probe finds little of it in
-washed views does not clear it: a network sees more than a probe. So the test pictures are stored in both ways, each way
-for both labels, and the model's scores are asked to tell the ways apart. 0.5 is a model that does not care.
+augmented views does not clear it: a network sees more than a probe. So the test pictures are stored in both ways, each
+way for both labels, and the model's scores are asked to tell the ways apart. 0.5 is a model that does not care.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a file gives away without its content: the properties that the metadata probe is allowed to see.
 
-Before the wash they are read from the file as it lies; after it, from the view that the model is trained on, saved once
-more: what is left of size, codec and quality in the pixels.
+Before the augmentation they are read from the file as it lies; after it, from the view that the model is trained on,
+saved once more: what is left of size, codec and quality in the pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.preprocessing import Preprocessing, open_image
 from trainer.data.snapshot import Sample
 from trainer.data.types import Floats
@@ -23,7 +23,7 @@ FORMATS = ("jpeg", "png", "webp", "avif")
 UNKNOWN = -1.0  # trees split it off
 RESAVE_QUALITY = 90
 THUMBNAIL_VALUES = 32 * 32 * 3
-VIEW_RECIPE = "audit 1: size, bits per pixel, blocks, thumbnail of one washed view"
+VIEW_RECIPE = "audit 1: size, bits per pixel, blocks, thumbnail of one augmented view"
 JPEG_BLOCK = 8
 # the mean of the standard luminance table (ITU T.81, table K.1) that libjpeg scales by quality
 STANDARD_LUMINANCE_MEAN = 57.625
@@ -59,14 +59,15 @@ def file_properties(samples: list[Sample], folder: Path) -> Properties:
 def view_properties(
     samples: list[Sample],
     folder: Path,
-    wash: Wash,
+    augmentation: Augmentation,
     preprocessing: Preprocessing,
     seed: int,
     cache: EmbeddingCache | None = None,
 ) -> tuple[Properties, Floats, list[int]]:
-    """After the wash: the same properties of one training view each, its 32-pixel thumbnail [n, 3072], and the indices
-    of the samples whose files could be read. With a cache, pictures that an earlier training met are not opened."""
-    space = space_name(VIEW_RECIPE, wash.key(), seed)
+    """After the augmentation: the same properties of one training view each, its 32-pixel thumbnail [n, 3072], and the
+    indices of the samples whose files could be read. With a cache, pictures that an earlier training met are not
+    opened."""
+    space = space_name(VIEW_RECIPE, augmentation.key(), seed)
     known = cache.find(space, [sample.sha256 for sample in samples]) if cache else {}
     fresh: dict[str, Embedding] = {}
     read: list[int] = []
@@ -77,7 +78,7 @@ def view_properties(
             except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
                 continue  # deleted or damaged since the snapshot: the audit looks at the others
             rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
-            fresh[sample.sha256] = _described(wash.view(shrunk, rng))
+            fresh[sample.sha256] = _described(augmentation.view(shrunk, rng))
         read.append(index)
     if cache and fresh:
         cache.add(space, fresh)

@@ -17,7 +17,7 @@ def metadata_words(before: Measured, after: Measured) -> str:
 
 
 def shortcut_words(name: str, before: Measured, after: Measured, model: Measured | None, *, learnt: bool | None) -> str:
-    left = "" if after.value is None else f"; {after.value:.2f} for a probe of washed views"
+    left = "" if after.value is None else f"; {after.value:.2f} for a probe of augmented views"
     words = f"the label can be told from {name} alone (AUC {before.value:.2f}{left})"
     if model is None or model.value is None or model.low is None or model.high is None:
         return words

@@ -1,9 +1,9 @@
-"""The wash: random re-encoding, rescaling and cropping, drawn the same way for both labels.
+"""The augmentation: random re-encoding, rescaling and cropping, drawn the same way for both labels.
 
 Generated pictures come as PNG or WebP of a few sizes, photographs as JPEG of other sizes; a network learns that first
-(research: Grommelt et al. 2024, DIRE issue 11). After the wash, codec, quality tables, size and aspect say little.
-A share stays untouched, in both labels alike, so that clean pictures remain familiar. The ranges follow OpenFake and
-Sieve (`docs/training.md`).
+(research: Grommelt et al. 2024, DIRE issue 11). After the augmentation, codec, quality tables, size and aspect say
+little. A share stays untouched, in both labels alike, so that clean pictures remain familiar. The ranges follow
+OpenFake and Sieve (`docs/training.md`).
 
 Everything after the shrink is done on a crop: as cheap as the network's input is small.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.data.preprocessing import Preprocessing
-from utils.config.training import Wash as WashSettings
+from utils.config.training import Augmentation as AugmentationSettings
 
 KERNELS = (
     Image.Resampling.BILINEAR,
@@ -30,10 +30,10 @@ GRID = 16  # pixels cut off again after re-encoding, so that the crop does not s
 
 
 @dataclass(frozen=True, slots=True)
-class Wash:
+class Augmentation:
     """Makes random views of a shrunk picture; all randomness comes from the generator that is handed in."""
 
-    settings: WashSettings
+    settings: AugmentationSettings
     preprocessing: Preprocessing
 
     def key(self) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder, sample_generator
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import Draw
@@ -56,13 +56,25 @@ def room_for(folder: Path, samples: Sequence[GroupedSample], preprocessing: Prep
     return sum(side * side * ASPECT * 3 for side in sides) < FREE_SHARE * shutil.disk_usage(folder).free
 
 
-class WashedViews(Dataset[tuple[Tensor, float]]):
+class AugmentedViews(Dataset[tuple[Tensor, float]]):
     """Training views as uint8 [3, size, size] with their targets; normalised later, a batch at a time."""
 
     def __init__(
-        self, samples: Sequence[GroupedSample], images: PreparedImages, wash: Wash, *, size: int, seed: int
+        self,
+        samples: Sequence[GroupedSample],
+        images: PreparedImages,
+        augmentation: Augmentation,
+        *,
+        size: int,
+        seed: int,
     ) -> None:
-        self.samples, self.images, self.wash, self.size, self.seed = list(samples), images, wash, size, seed
+        self.samples, self.images, self.augmentation, self.size, self.seed = (
+            list(samples),
+            images,
+            augmentation,
+            size,
+            seed,
+        )
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -70,5 +82,5 @@ class WashedViews(Dataset[tuple[Tensor, float]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
         sample = self.samples[draw.index].sample
         generator = sample_generator(sample, self.seed, draw.epoch, draw.number)
-        view = self.wash.view(self.images.open(sample), generator, self.size)
+        view = self.augmentation.view(self.images.open(sample), generator, self.size)
         return torch.from_numpy(np.array(view)).permute(2, 0, 1), float(sample.target)

@@ -24,8 +24,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 from trainer.context import Workplace
-from trainer.data.augmentation import Wash
-from trainer.data.resized_cache import PreparedImages, WashedViews, room_for
+from trainer.data.augmentation import Augmentation
+from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for
 from trainer.data.sampling import BatchOrder, sampling_weights
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit
 from trainer.fitting.checkpoints import load_checkpoint, save_checkpoint
@@ -82,7 +82,7 @@ class Recipe:
 
 
 def fine_tune(
-    place: Workplace, parts: PartsOfSplit, backbone: Backbone, wash: Wash, rung: Rung
+    place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, rung: Rung
 ) -> list[dict[str, float]]:
     """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same weights."""
     train = parts["train"]
@@ -101,7 +101,9 @@ def fine_tune(
     optimizer = _optimizer(model, recipe.learning_rate)
     kept = place.folder / SCRATCH_FOLDER / "prepared"
     images = PreparedImages(
-        place.images, wash.preprocessing, kept if room_for(place.folder, train, wash.preprocessing) else None
+        place.images,
+        augmentation.preprocessing,
+        kept if room_for(place.folder, train, augmentation.preprocessing) else None,
     )
 
     order = BatchOrder(
@@ -114,7 +116,7 @@ def fine_tune(
     )
     per_epoch, steps = order.steps_per_epoch, len(order)
     validate_every = max(1, rung.epochs // VALIDATIONS)
-    owner = _owner(recipe, backbone, wash, train, ranks.count)
+    owner = _owner(recipe, backbone, augmentation, train, ranks.count)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # of the current epoch
     done = 0
@@ -132,7 +134,7 @@ def fine_tune(
             states = {"learnt": learnt, "counters": counters, "average": average, "optimizer": optimizer.state_dict()}
             save_checkpoint(place.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
-    dataset = WashedViews(train, images, wash, size=recipe.crop, seed=recipe.seed)
+    dataset = AugmentedViews(train, images, augmentation, size=recipe.crop, seed=recipe.seed)
     autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
     saved = reported = time.monotonic()
     with place.interrupts.deferred() as interrupts:
@@ -141,7 +143,7 @@ def fine_tune(
             _set_rates(optimizer, _rate(done, steps))
             train_mode(model, keep_statistics=backbone.is_pretrained)
             with autocast:
-                logits = model(normalized(pixels.to(device, non_blocking=True), wash)).flatten()
+                logits = model(normalized(pixels.to(device, non_blocking=True), augmentation)).flatten()
             loss = binary_cross_entropy_with_logits(logits.float(), targets.to(device, torch.float32))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -182,7 +184,7 @@ def fine_tune(
     return history
 
 
-def batches(dataset: WashedViews, order: BatchOrder, workers: int, on_gpu: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(dataset: AugmentedViews, order: BatchOrder, workers: int, on_gpu: bool) -> Iterator[tuple[Tensor, Tensor]]:
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=order,
@@ -200,8 +202,8 @@ def _quiet_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def normalized(pixels: Tensor, wash: Wash) -> Tensor:
-    view = wash.preprocessing
+def normalized(pixels: Tensor, augmentation: Augmentation) -> Tensor:
+    view = augmentation.preprocessing
     mean = torch.tensor(view.mean, device=pixels.device).view(3, 1, 1)
     deviation = torch.tensor(view.std, device=pixels.device).view(3, 1, 1)
     scaled = (pixels.to(torch.float32) / 255 - mean) / deviation
@@ -296,7 +298,9 @@ def _measured(entry: dict[str, float]) -> dict[str, float]:
     return {name: entry[name] for name in ("val_auc", "val_loss") if name in entry}
 
 
-def _owner(recipe: Recipe, backbone: Backbone, wash: Wash, train: Sequence[GroupedSample], ranks: int) -> str:
+def _owner(
+    recipe: Recipe, backbone: Backbone, augmentation: Augmentation, train: Sequence[GroupedSample], ranks: int
+) -> str:
     """Names everything that the weights depend on."""
     facts = [
         recipe.rung.mode,
@@ -308,7 +312,7 @@ def _owner(recipe: Recipe, backbone: Backbone, wash: Wash, train: Sequence[Group
         ranks,
         backbone.architecture["name"],
         backbone.pretrained["sha256"],
-        wash.key(),
+        augmentation.key(),
         [(grouped.sample.sha256, grouped.sample.label) for grouped in train],
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

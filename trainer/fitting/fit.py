@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.context import Workplace
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.types import Candidate, GroupedSample, PartsOfSplit
 from trainer.fitting.finetune import fine_tune
 from trainer.fitting.linear_head import Head, embed_views, fit_head
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 SMALL_PARAMETERS = 10_000_000  # a convolutional network below this is fine-tuned whole
 
 
-def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, wash: Wash) -> Candidate:
+def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation) -> Candidate:
     """Every rank calls this and gets the same weights."""
     settings, train = place.config.training, parts["train"]
     facts: dict[str, Any] = {
@@ -37,9 +37,9 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, w
         log.info("training_mode", mode=rung.mode, epochs=rung.epochs, reason=rung.reason)
         notes.append(f"{rung.mode}: {rung.reason}")
         if rung.mode != "frozen":
-            history += fine_tune(place, parts, backbone, wash, rung)
+            history += fine_tune(place, parts, backbone, augmentation, rung)
             return _candidate(backbone, rung, history, notes)
-        head = place.ranks.share(_fit_head(place, train, backbone, wash, rung) if place.ranks.is_main else None)
+        head = place.ranks.share(_fit_head(place, train, backbone, augmentation, rung) if place.ranks.is_main else None)
         history += head.history
         higher = next_rung(settings, head.cv_auc, **facts)
         if higher is None:
@@ -48,12 +48,14 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, w
         rung = higher
 
 
-def _fit_head(place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, wash: Wash, rung: Rung) -> Head:
+def _fit_head(
+    place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, augmentation: Augmentation, rung: Rung
+) -> Head:
     seed = place.config.training.seed
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, place.images, place.cache, place.device
     )
-    embeddings = embed_views(embedder, wash, train, rung.epochs, seed, place.report("embed"))
+    embeddings = embed_views(embedder, augmentation, train, rung.epochs, seed, place.report("embed"))
     return fit_head(embeddings, train, seed, place.report("train"))
 
 

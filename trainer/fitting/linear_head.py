@@ -1,4 +1,4 @@
-"""The frozen mode: a regularised logistic head on embeddings of several washed views of each picture.
+"""The frozen mode: a regularised logistic head on embeddings of several augmented views of each picture.
 
 With a few hundred pictures a linear head on frozen features often beats fine-tuning (Cozzolino et al. 2024). Features
 are standardised and projected on their main components, C is chosen by cross-validation over groups, and all of it is
@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import sample_generator
 from trainer.data.snapshot import Sample
 from trainer.data.types import Floats, GroupedSample, Report
@@ -53,16 +53,21 @@ class Head:
 
 
 def embed_views(
-    embedder: Embedder, wash: Wash, samples: Sequence[GroupedSample], views: int, seed: int, report: Report
+    embedder: Embedder,
+    augmentation: Augmentation,
+    samples: Sequence[GroupedSample],
+    views: int,
+    seed: int,
+    report: Report,
 ) -> list[Embedding]:
-    """[views, d] of each sample: the serving view first, then washed ones."""
+    """[views, d] of each sample: the serving view first, then augmented ones."""
 
     def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
-        shrunk = wash.preprocessing.shrunk(image)
-        washed = [wash.view(shrunk, sample_generator(sample, seed, view)) for view in range(1, views)]
-        return [wash.preprocessing.cropped(shrunk), *washed]
+        shrunk = augmentation.preprocessing.shrunk(image)
+        augmented = [augmentation.view(shrunk, sample_generator(sample, seed, view)) for view in range(1, views)]
+        return [augmentation.preprocessing.cropped(shrunk), *augmented]
 
-    recipe = f"{views} views, wash {wash.key()}, seed {seed}"
+    recipe = f"{views} views, augmentation {augmentation.key()}, seed {seed}"
     found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)
     embedder.remember(SERVING_VIEW, {sha256: embedding[:1] for sha256, embedding in found.items()})
     return [found[grouped.sample.sha256] for grouped in samples]

@@ -1,7 +1,7 @@
 """The gate for a first version, which has no champion: it must beat what can be had without a model.
 
-The trivial rivals are chance, a forest on the file properties that are left after the wash, and a linear model on
-32-pixel thumbnails. With `gate.first_groups` groups of either label in the test part it must beat them; with fewer,
+The trivial rivals are chance, a forest on the file properties that are left after the augmentation, and a linear model
+on 32-pixel thumbnails. With `gate.first_groups` groups of either label in the test part it must beat them; with fewer,
 nothing of the kind can be told, so it is published unless it is clearly worse, and its notes say what that is worth.
 """
 
@@ -21,7 +21,7 @@ from utils.config.training import Gate as Settings
 REPLICATES = 1000
 CEILING = 0.99  # an AUC that cannot be beaten: a tie with such a probe says that the data are too easy
 NAMES = {
-    "metadata_probe": "file properties after the wash",
+    "metadata_probe": "file properties after the augmentation",
     "content_probe": "32-pixel thumbnails",
 }
 

@@ -1,7 +1,8 @@
 """Embeddings on disk, by content: retraining after new images costs only the new images.
 
 One SQLite file; a row is what one network makes of one sample's views. `space` names everything else that the numbers
-depend on (backbone, weights, serving view, wash, seed), so nothing is ever stale; the file may be deleted at any time.
+depend on (backbone, weights, serving view, augmentation, seed), so nothing is ever stale; the file may be deleted at
+any time.
 """
 
 from __future__ import annotations

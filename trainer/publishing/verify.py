@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.audit.audit import Audit, run_audit
-from trainer.data.augmentation import Wash
+from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot, read_snapshot
 from trainer.data.types import PARTS, Candidate, GroupedSample, Part, PartsOfSplit
@@ -30,9 +30,9 @@ from trainer.publishing.registry_files import CARD_FILE, Entry
 from trainer.stats.predictions import CachedScorer
 from utils.clock import from_iso
 from utils.config.training import Audit as AuditSettings
+from utils.config.training import Augmentation as AugmentationSettings
 from utils.config.training import Evaluation as EvaluationSettings
 from utils.config.training import Gate as GateSettings
-from utils.config.training import Wash as WashSettings
 from utils.config_loader import Config
 from utils.errors import OperatorError, StopRunError
 from utils.files import sha256_of_file
@@ -151,11 +151,11 @@ class _Recomputation:
         training = self.card["data"]["training"]
         audit = Audit({}, tuple(self.card["audit"]["problems"]), (), {})
         if not any(self.missing.values()):
-            wash = Wash(WashSettings(**training["settings"]["wash"]), preprocessing)
+            augmentation = Augmentation(AugmentationSettings(**training["settings"]["augmentation"]), preprocessing)
             members = [member for part in PARTS for member in present[part]]
             audit_settings = AuditSettings(**judged["audit"])
             audit = run_audit(
-                members, scorer, wash, self.images.folder, audit_settings, _silent, training["settings"]["seed"]
+                members, scorer, augmentation, self.images.folder, audit_settings, _silent, training["settings"]["seed"]
             )
         rival = self._rival()
         decision = decide(evaluation, audit, rival, GateSettings(**judged["gate"]))

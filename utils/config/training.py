@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 from utils.config.sections import Section
 
 
-class Wash(Section):
-    """How training views are re-encoded, rescaled and cropped, alike for both labels (docs/training.md, The wash)."""
+class Augmentation(Section):
+    """How training views are re-encoded, rescaled and cropped, alike for both labels (docs/training.md, The
+    augmentation)."""
 
-    enabled: bool = Field(True, description="Wash training views; false trains on crops of the pictures as they are.")
+    enabled: bool = Field(
+        True, description="Augment training views; false trains on crops of the pictures as they are."
+    )
     untouched_share: float = Field(0.15, ge=0, le=1, description="Share of views that are only cropped and mirrored.")
     rescale_share: float = Field(0.7, ge=0, le=1, description="Share of the other views that are rescaled.")
     short_side_min_share: float = Field(
@@ -92,7 +95,9 @@ class Training(Section):
     group_distance: int = Field(
         6, ge=0, le=12, description="Perceptual hashes (64 bit) this close, in bits, are never parted by the split."
     )
-    wash: Wash = Field(default_factory=Wash, description="Re-encoding, rescaling and cropping of training views.")
+    augmentation: Augmentation = Field(
+        default_factory=Augmentation, description="Re-encoding, rescaling and cropping of training views."
+    )
 
 
 class Evaluation(Section):
@@ -141,7 +146,7 @@ class Audit(Section):
         description="A property that tells the labels apart with a higher AUC is named as a shortcut.",
     )
     metadata_auc: float = Field(
-        0.60, gt=0.5, lt=1, description="AUC of file properties: an objection without the wash, a warning after it."
+        0.60, gt=0.5, lt=1, description="AUC of file properties: an objection without augmentation, a warning after it."
     )
     creator_share: float = Field(
         0.5, gt=0, le=1, description="A creator with a larger share of a label's pictures is named as a shortcut."
