@@ -1,4 +1,4 @@
-"""Sampling, ladder, cache, snapshot, launch: the decisions and stores of a training."""
+"""Sampling, strategy, cache, snapshot, launch: the decisions and stores of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.data.sampling import BatchOrder, epoch_order, sampling_weights
 from trainer.data.snapshot import Sample, read_snapshot, write_snapshot
 from trainer.data.types import GroupedSample
 from trainer.distributed.launch import launch_of
-from trainer.fitting.strategy import first_rung, next_rung
+from trainer.fitting.strategy import first_strategy, next_strategy
 from trainer.models.embedding_cache import EmbeddingCache
 from utils.config.training import Training
 from utils.errors import OperatorError, StopRunError
@@ -63,20 +63,20 @@ def test_ranks_share_one_order_and_resume_in_the_middle(
         assert numbers == set(range(len(numbers)))  # each draw once
 
 
-def test_the_ladder_begins_low_and_climbs_only_when_the_head_does_not_satisfy() -> None:
+def test_the_strategy_begins_low_and_climbs_only_when_the_head_does_not_satisfy() -> None:
     facts = {"train": 200, "pretrained": True, "on_gpu": False, "small": True}
     auto = Training()
-    assert first_rung(auto, scarcer=30, **facts).mode == "frozen"
-    assert first_rung(auto, scarcer=5_000, **facts).mode == "full"
-    assert first_rung(auto, scarcer=5_000, **{**facts, "small": False}).mode == "lora"
-    assert first_rung(auto, scarcer=50_000, **{**facts, "on_gpu": True, "small": False}).mode == "full"
-    assert first_rung(auto, scarcer=5_000, **{**facts, "pretrained": False}).mode == "frozen"
-    assert first_rung(Training(mode="lora"), scarcer=1, **facts).mode == "lora"
-    assert first_rung(Training(epochs=7), scarcer=30, **facts).epochs == 7
-    assert next_rung(auto, 0.95, scarcer=100, **facts) is None
-    assert next_rung(auto, 0.7, scarcer=30, **facts) is None
-    assert next_rung(Training(mode="frozen"), 0.7, scarcer=100, **facts) is None
-    higher = next_rung(auto, 0.7, scarcer=100, **facts)
+    assert first_strategy(auto, scarcer=30, **facts).mode == "frozen"
+    assert first_strategy(auto, scarcer=5_000, **facts).mode == "full"
+    assert first_strategy(auto, scarcer=5_000, **{**facts, "small": False}).mode == "lora"
+    assert first_strategy(auto, scarcer=50_000, **{**facts, "on_gpu": True, "small": False}).mode == "full"
+    assert first_strategy(auto, scarcer=5_000, **{**facts, "pretrained": False}).mode == "frozen"
+    assert first_strategy(Training(mode="lora"), scarcer=1, **facts).mode == "lora"
+    assert first_strategy(Training(epochs=7), scarcer=30, **facts).epochs == 7
+    assert next_strategy(auto, 0.95, scarcer=100, **facts) is None
+    assert next_strategy(auto, 0.7, scarcer=30, **facts) is None
+    assert next_strategy(Training(mode="frozen"), 0.7, scarcer=100, **facts) is None
+    higher = next_strategy(auto, 0.7, scarcer=100, **facts)
     assert higher is not None
     assert (higher.mode, "0.70" in higher.reason) == ("full", True)
 

@@ -29,7 +29,7 @@ from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for
 from trainer.data.sampling import BatchOrder, sampling_weights
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit
 from trainer.fitting.checkpoints import load_checkpoint, save_checkpoint
-from trainer.fitting.strategy import Rung
+from trainer.fitting.strategy import Strategy
 from trainer.models.backbones import Backbone, classifier_of
 from trainer.models.lora import add_adapters, fold_adapters
 from utils.errors import StopRunError
@@ -55,7 +55,7 @@ BATCH = {True: 64, False: 16}  # on a GPU or not
 class Recipe:
     """The numbers of one fine-tuning; `crop` is the side of training views (pixels), `batch` that of one rank."""
 
-    rung: Rung
+    strategy: Strategy
     seed: int
     batch: int
     crop: int
@@ -63,14 +63,14 @@ class Recipe:
     workers: int
 
     @classmethod
-    def of(cls, place: Workplace, backbone: Backbone, rung: Rung, train: int) -> Recipe:
+    def of(cls, place: Workplace, backbone: Backbone, strategy: Strategy, train: int) -> Recipe:
         settings = place.config.training
         is_transformer = hasattr(backbone.model, "patch_embed")
         size = backbone.preprocessing.size
-        kind = "full transformer" if rung.mode == "full" and is_transformer else rung.mode
+        kind = "full transformer" if strategy.mode == "full" and is_transformer else strategy.mode
         cores = max(1, torch.get_num_threads() if not place.on_gpu else WORKERS_MAX)
         return cls(
-            rung=rung,
+            strategy=strategy,
             seed=settings.seed,
             batch=min(settings.batch_size or BATCH[place.on_gpu], max(2, train // place.ranks.count)),
             # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
@@ -82,15 +82,15 @@ class Recipe:
 
 
 def fine_tune(
-    place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, rung: Rung
+    place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
 ) -> list[dict[str, float]]:
     """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same weights."""
     train = parts["train"]
-    recipe = Recipe.of(place, backbone, rung, len(train))
+    recipe = Recipe.of(place, backbone, strategy, len(train))
     model, ranks, device = backbone.model, place.ranks, place.device
     torch.manual_seed(recipe.seed)
     _reset_head(classifier_of(model))
-    if rung.mode == "lora":
+    if strategy.mode == "lora":
         log.info("adapters_added", count=add_adapters(model))
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -109,13 +109,13 @@ def fine_tune(
     order = BatchOrder(
         sampling_weights(train),
         seed=recipe.seed,
-        epochs=rung.epochs,
+        epochs=strategy.epochs,
         batch=recipe.batch,
         rank=ranks.number,
         ranks=ranks.count,
     )
     per_epoch, steps = order.steps_per_epoch, len(order)
-    validate_every = max(1, rung.epochs // VALIDATIONS)
+    validate_every = max(1, strategy.epochs // VALIDATIONS)
     owner = _owner(recipe, backbone, augmentation, train, ranks.count)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # of the current epoch
@@ -166,7 +166,7 @@ def fine_tune(
             if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
                 reported = time.monotonic()
                 metrics = {"loss": float(np.mean(losses))} | (_measured(history[-1]) if history else {})
-                place.say("train", done, steps, f"epoch {-(-done // per_epoch)}/{rung.epochs}", metrics)
+                place.say("train", done, steps, f"epoch {-(-done // per_epoch)}/{strategy.epochs}", metrics)
             if rest == 0:
                 losses.clear()
             if stop.item() > 0:  # agreed on by all ranks, so that none waits for one that has left
@@ -177,7 +177,7 @@ def fine_tune(
                 saved = time.monotonic()
         save()
     _copy_into(learnt, average)
-    if rung.mode == "lora":
+    if strategy.mode == "lora":
         fold_adapters(model)
     if ranks.is_main:
         images.remove()
@@ -303,8 +303,8 @@ def _owner(
 ) -> str:
     """Names everything that the weights depend on."""
     facts = [
-        recipe.rung.mode,
-        recipe.rung.epochs,
+        recipe.strategy.mode,
+        recipe.strategy.epochs,
         recipe.seed,
         recipe.batch,
         recipe.crop,

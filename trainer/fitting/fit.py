@@ -1,4 +1,4 @@
-"""From the parts of a split to a candidate: begin on the rung that fits, climb when the head does not satisfy."""
+"""From the parts of a split to a candidate: begin on the strategy that fits, climb when the head does not satisfy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.types import Candidate, GroupedSample, PartsOfSplit
 from trainer.fitting.finetune import fine_tune
 from trainer.fitting.linear_head import Head, embed_views, fit_head
-from trainer.fitting.strategy import Rung, first_rung, next_rung
+from trainer.fitting.strategy import Strategy, first_strategy, next_strategy
 from trainer.models.backbones import Backbone
 from trainer.models.embeddings import Embedder
 from utils.logs import get_logger
@@ -30,42 +30,44 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, a
         "on_gpu": place.on_gpu,
         "small": _is_small_convolutional(backbone),
     }
-    rung = first_rung(settings, **facts)
+    strategy = first_strategy(settings, **facts)
     history: list[dict[str, float]] = []
     notes: list[str] = []
     while True:
-        log.info("training_mode", mode=rung.mode, epochs=rung.epochs, reason=rung.reason)
-        notes.append(f"{rung.mode}: {rung.reason}")
-        if rung.mode != "frozen":
-            history += fine_tune(place, parts, backbone, augmentation, rung)
-            return _candidate(backbone, rung, history, notes)
-        head = place.ranks.share(_fit_head(place, train, backbone, augmentation, rung) if place.ranks.is_main else None)
+        log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
+        notes.append(f"{strategy.mode}: {strategy.reason}")
+        if strategy.mode != "frozen":
+            history += fine_tune(place, parts, backbone, augmentation, strategy)
+            return _candidate(backbone, strategy, history, notes)
+        head = place.ranks.share(
+            _fit_head(place, train, backbone, augmentation, strategy) if place.ranks.is_main else None
+        )
         history += head.history
-        higher = next_rung(settings, head.cv_auc, **facts)
+        higher = next_strategy(settings, head.cv_auc, **facts)
         if higher is None:
             head.put_into(backbone.model)
-            return _candidate(backbone, rung, history, notes)
-        rung = higher
+            return _candidate(backbone, strategy, history, notes)
+        strategy = higher
 
 
 def _fit_head(
-    place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, augmentation: Augmentation, rung: Rung
+    place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, augmentation: Augmentation, strategy: Strategy
 ) -> Head:
     seed = place.config.training.seed
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, place.images, place.cache, place.device
     )
-    embeddings = embed_views(embedder, augmentation, train, rung.epochs, seed, place.report("embed"))
+    embeddings = embed_views(embedder, augmentation, train, strategy.epochs, seed, place.report("embed"))
     return fit_head(embeddings, train, seed, place.report("train"))
 
 
-def _candidate(backbone: Backbone, rung: Rung, history: list[dict[str, float]], notes: list[str]) -> Candidate:
+def _candidate(backbone: Backbone, strategy: Strategy, history: list[dict[str, float]], notes: list[str]) -> Candidate:
     return Candidate(
         model=backbone.model.cpu().eval(),
-        architecture={**backbone.architecture, "mode": rung.mode, "pretrained": backbone.pretrained},
+        architecture={**backbone.architecture, "mode": strategy.mode, "pretrained": backbone.pretrained},
         preprocessing=backbone.preprocessing,
-        mode=rung.mode,
-        epochs=rung.epochs,
+        mode=strategy.mode,
+        epochs=strategy.epochs,
         history=history,
         pretrained=backbone.pretrained,
         notes=notes,

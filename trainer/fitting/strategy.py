@@ -1,6 +1,6 @@
 """How a model is trained: by what there is to learn from and what there is to compute on. Pure decisions, with reasons.
 
-pictures of the scarcer label in train     rung
+pictures of the scarcer label in train     strategy
 below PROBE_ONLY_BELOW, or random weights  frozen: a head on cached embeddings
 below FINE_TUNE_FROM                       frozen; middle when its cross-validated AUC is below PROBE_SATISFIES
 below FULL_FROM                            middle: LoRA in a transformer, a small convolutional network whole
@@ -28,33 +28,37 @@ EPOCHS_MIN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Strategy:
     mode: Mode
     epochs: int
     reason: str
 
 
-def first_rung(settings: Settings, *, scarcer: int, train: int, pretrained: bool, on_gpu: bool, small: bool) -> Rung:
-    """The rung to begin with; `scarcer` counts the train pictures of the scarcer label, `train` all of them.
+def first_strategy(
+    settings: Settings, *, scarcer: int, train: int, pretrained: bool, on_gpu: bool, small: bool
+) -> Strategy:
+    """The strategy to begin with; `scarcer` counts the train pictures of the scarcer label, `train` all of them.
 
-    `small` is a convolutional network, which the middle rung trains whole.
+    `small` is a convolutional network, which the middle strategy trains whole.
     """
     if settings.mode != "auto":
-        return _rung(settings, settings.mode, "as configured by training.mode", train, on_gpu)
+        return _strategy(settings, settings.mode, "as configured by training.mode", train, on_gpu)
     if not pretrained and (scarcer < RANDOM_FULL_FROM or not on_gpu):
-        return _rung(
+        return _strategy(
             settings, "frozen", "random weights, and too little to train a network from nothing", train, on_gpu
         )
     if not pretrained:
-        return _rung(settings, "full", "random weights: all of them are trained", train, on_gpu)
+        return _strategy(settings, "full", "random weights: all of them are trained", train, on_gpu)
     if scarcer < FINE_TUNE_FROM:
-        return _rung(settings, "frozen", f"{scarcer} pictures of the scarcer label: begin with a head", train, on_gpu)
+        return _strategy(
+            settings, "frozen", f"{scarcer} pictures of the scarcer label: begin with a head", train, on_gpu
+        )
     if scarcer < FULL_FROM or not on_gpu:
-        return _rung(settings, _middle(small), f"{scarcer} pictures of the scarcer label", train, on_gpu)
-    return _rung(settings, "full", f"{scarcer} pictures of the scarcer label and a GPU", train, on_gpu)
+        return _strategy(settings, _middle(small), f"{scarcer} pictures of the scarcer label", train, on_gpu)
+    return _strategy(settings, "full", f"{scarcer} pictures of the scarcer label and a GPU", train, on_gpu)
 
 
-def next_rung(
+def next_strategy(
     settings: Settings,
     frozen_auc: float | None,
     *,
@@ -63,22 +67,22 @@ def next_rung(
     pretrained: bool,
     on_gpu: bool,
     small: bool,
-) -> Rung | None:
+) -> Strategy | None:
     """Where to climb when the head's cross-validated AUC does not satisfy; None: stay."""
     if settings.mode != "auto" or not pretrained or scarcer < PROBE_ONLY_BELOW:
         return None
     if frozen_auc is None or frozen_auc >= PROBE_SATISFIES:
         return None
     reason = f"a head on frozen features reached AUC {frozen_auc:.2f} over held-out groups, below {PROBE_SATISFIES:g}"
-    return _rung(settings, _middle(small), reason, train, on_gpu)
+    return _strategy(settings, _middle(small), reason, train, on_gpu)
 
 
 def _middle(small: bool) -> Mode:
     return "full" if small else "lora"
 
 
-def _rung(settings: Settings, mode: Mode, reason: str, train: int, on_gpu: bool) -> Rung:
-    return Rung(mode, settings.epochs or _epochs(mode, train, on_gpu), reason)
+def _strategy(settings: Settings, mode: Mode, reason: str, train: int, on_gpu: bool) -> Strategy:
+    return Strategy(mode, settings.epochs or _epochs(mode, train, on_gpu), reason)
 
 
 def _epochs(mode: Mode, train: int, on_gpu: bool) -> int:
