@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from trainer.audit.audit import run_audit
-from trainer.context import Workplace
+from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.snapshot import Snapshot
 from trainer.data.split import Split
@@ -30,21 +30,21 @@ log = get_logger(__name__)
 
 
 def judge_and_publish(
-    place: Workplace, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, augmentation: Augmentation
+    context: RunContext, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, augmentation: Augmentation
 ) -> Outcome:
     """Publish the candidate, or say why not; either way the gate's numbers are in the outcome."""
-    registry = Registry(place.config.storage.models_path)
+    registry = Registry(context.config.storage.models_path)
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        judgement = _judge(place, registry, split, candidate, augmentation)
+        judgement = _judge(context, registry, split, candidate, augmentation)
         decision = judgement.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if judgement.evaluation.core is not None:
             details["core"] = judgement.evaluation.core
         if not decision.publish:
             return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
-        place.interrupts.finish()  # once begun, publishing ends with an outcome
+        context.interrupts.finish()  # once begun, publishing ends with an outcome
         entry = publish(
             registry,
             family,
@@ -53,10 +53,10 @@ def judge_and_publish(
             snapshot,
             split.parts,
             split.report,
-            place.config,
+            context.config,
             SystemClock().now(),
             fresh,
-            place.report("publish"),
+            context.report("publish"),
         )
     name = f"{entry['model']}/{entry['version']}"
     auc = judgement.evaluation.test["auc"].value
@@ -66,48 +66,53 @@ def judge_and_publish(
 
 
 def _judge(
-    place: Workplace, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
+    context: RunContext, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
 ) -> Judgement:
-    config = place.config
+    config = context.config
     scorer = CachedScorer(
         ModelScorer(
-            candidate.model, candidate.architecture, candidate.preprocessing, place.images, place.cache, place.device
+            candidate.model,
+            candidate.architecture,
+            candidate.preprocessing,
+            context.images,
+            context.cache,
+            context.device,
         )
     )
     calibration = calibrate(scorer, split.parts, config.evaluation)
-    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, place.report("evaluate"))
+    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, context.report("evaluate"))
     if config.core.enabled:
         test = evaluation.scored_test
-        files = [place.images.folder / member.sample.path for member in test.samples]
+        files = [context.images.folder / member.sample.path for member in test.samples]
         compared = compare_with_core(config.core, files, test.probabilities.tolist(), test.targets.tolist())
         evaluation = evaluation.with_core(compared)
     audit = run_audit(
         split.samples(),
         scorer,
         augmentation,
-        place.images.folder,
+        context.images.folder,
         config.audit,
-        place.report("audit"),
+        context.report("audit"),
         config.training.seed,
-        place.cache,
+        context.cache,
     )
     for warning in audit.warnings:
         log.warning("audit_warning", what=warning)
-    report = place.report("gate")
+    report = context.report("gate")
     report(0, 1, "champion and candidate on the same test part")
-    decision = decide(evaluation, audit, _champion(place, registry), config.gate)
+    decision = decide(evaluation, audit, _champion(context, registry), config.gate)
     report(1, 1, "; ".join(decision.reasons))
     return Judgement(calibration, evaluation, audit, decision)
 
 
-def _champion(place: Workplace, registry: Registry) -> Champion | None:
+def _champion(context: RunContext, registry: Registry) -> Champion | None:
     entry = registry.champion()
     if entry is None:
         return None
     name = f"{entry['model']}/{entry['version']}"
     folder = registry.version_folder(str(entry["model"]), str(entry["version"]))
     try:
-        scorer = ModelScorer.from_version(folder, place.images, place.cache, place.device)
+        scorer = ModelScorer.from_version(folder, context.images, context.cache, context.device)
         card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
         return Champion(name, scorer, float(card["calibration"]["temperature"]))
     except (StopRunError, OSError, ValueError, KeyError) as error:

@@ -17,7 +17,7 @@ from utils.job_protocol import emit_progress
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class RunContext:
     folder: Path  # of the job: checkpoints go here
     config: Config
     images: ImageFolder

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer.assessment import judge_and_publish
-from trainer.context import Workplace
+from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot, read_snapshot
@@ -46,31 +46,35 @@ class Prepared:
 class StartedJob:
     """A job whose ranks are together and whose data are split."""
 
-    place: Workplace
+    context: RunContext
     prepared: Prepared
 
     def train(self) -> tuple[Candidate, Backbone, Augmentation]:
         """On every rank, with the same result."""
-        config, ranks = self.place.config, self.place.ranks
+        config, ranks = self.context.config, self.context.ranks
         backbone = ranks.share(
-            load_backbone(config.model, on_gpu=self.place.on_gpu, seed=config.training.seed) if ranks.is_main else None
+            load_backbone(config.model, on_gpu=self.context.on_gpu, seed=config.training.seed)
+            if ranks.is_main
+            else None
         )
         augmentation = Augmentation(config.training.augmentation, backbone.preprocessing)
-        return train_candidate(self.place, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
+        return train_candidate(self.context, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
 
 
 def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
     """Run the job in `folder` to its end, on this rank. None on all ranks but the main one."""
     with start_job(folder, data, interrupts) as job:
-        place, prepared = job.place, job.prepared
+        context, prepared = job.context, job.prepared
         if prepared.outcome is not None:
-            return prepared.outcome if place.ranks.is_main else None
+            return prepared.outcome if context.ranks.is_main else None
         candidate, backbone, augmentation = job.train()
-        place.ranks.leave()
-        if not place.ranks.is_main:
+        context.ranks.leave()
+        if not context.ranks.is_main:
             return None
-        outcome = judge_and_publish(place, prepared.snapshot, prepared.split, backbone.family, candidate, augmentation)
-        place.cache.shrink()
+        outcome = judge_and_publish(
+            context, prepared.snapshot, prepared.split, backbone.family, candidate, augmentation
+        )
+        context.cache.shrink()
         return outcome
 
 
@@ -84,7 +88,7 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
     configure_logging(config.logging.level)
     with TemporaryDirectory(prefix="exposr-rank-") as own:
         state = config.storage.state_path if ranks.is_main else Path(own)
-        place = Workplace(
+        context = RunContext(
             folder=folder or Path(own),
             config=config,
             images=ImageFolder(data or config.storage.local_path),
@@ -92,26 +96,28 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
             ranks=ranks,
             interrupts=interrupts,
         )
-        yield StartedJob(place, ranks.share(_prepare(place, place.folder / job["snapshot"]) if ranks.is_main else None))
+        yield StartedJob(
+            context, ranks.share(_prepare(context, context.folder / job["snapshot"]) if ranks.is_main else None)
+        )
 
 
-def _prepare(place: Workplace, file: Path) -> Prepared:
-    report = place.report("snapshot")
+def _prepare(context: RunContext, file: Path) -> Prepared:
+    report = context.report("snapshot")
     snapshot = read_snapshot(file)
     report(0, 1, f"{len(snapshot.samples)} labelled pictures, fingerprint {snapshot.fingerprint[:12]}")
-    present = snapshot.where(place.images.has)
+    present = snapshot.where(context.images.has)
     if len(present.samples) < len(snapshot.samples):
         log.warning("samples_gone", count=len(snapshot.samples) - len(present.samples))
-    training = place.config.training
+    training = context.config.training
     split = split_samples(
         present.samples,
-        place.config.storage.state_path / LEDGER_FILE,
+        context.config.storage.state_path / LEDGER_FILE,
         key=training.split_key,
         near_duplicate_distance=training.group_distance,
     )
     numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
     report(1, 1, f"split by creator, post and near-duplicates: {numbers}")
-    return Prepared(present, split, _too_little(place.config, split))
+    return Prepared(present, split, _too_little(context.config, split))
 
 
 def _too_little(config: Config, split: Split) -> Outcome | None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
-from trainer.context import Workplace
+from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for
 from trainer.data.sampling import BatchOrder, sampling_weights
@@ -63,18 +63,18 @@ class Recipe:
     workers: int
 
     @classmethod
-    def of(cls, place: Workplace, backbone: Backbone, strategy: Strategy, train: int) -> Recipe:
-        settings = place.config.training
+    def of(cls, context: RunContext, backbone: Backbone, strategy: Strategy, train: int) -> Recipe:
+        settings = context.config.training
         is_transformer = hasattr(backbone.model, "patch_embed")
         size = backbone.preprocessing.size
         kind = "full transformer" if strategy.mode == "full" and is_transformer else strategy.mode
-        cores = max(1, torch.get_num_threads() if not place.on_gpu else WORKERS_MAX)
+        cores = max(1, torch.get_num_threads() if not context.on_gpu else WORKERS_MAX)
         return cls(
             strategy=strategy,
             seed=settings.seed,
-            batch=min(settings.batch_size or BATCH[place.on_gpu], max(2, train // place.ranks.count)),
+            batch=min(settings.batch_size or BATCH[context.on_gpu], max(2, train // context.ranks.count)),
             # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
-            crop=size if is_transformer or place.on_gpu else size // 2,
+            crop=size if is_transformer or context.on_gpu else size // 2,
             learning_rate=settings.learning_rate
             or LEARNING_RATE[kind] * (1.0 if backbone.is_pretrained else FROM_RANDOM_FACTOR),
             workers=settings.workers if settings.workers is not None else min(cores, WORKERS_MAX),
@@ -82,12 +82,13 @@ class Recipe:
 
 
 def fine_tune(
-    place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
+    context: RunContext, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
 ) -> list[dict[str, float]]:
-    """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same weights."""
+    """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same
+    weights."""
     train = parts["train"]
-    recipe = Recipe.of(place, backbone, strategy, len(train))
-    model, ranks, device = backbone.model, place.ranks, place.device
+    recipe = Recipe.of(context, backbone, strategy, len(train))
+    model, ranks, device = backbone.model, context.ranks, context.device
     torch.manual_seed(recipe.seed)
     _reset_head(classifier_of(model))
     if strategy.mode == "lora":
@@ -99,11 +100,11 @@ def fine_tune(
     learnt = [*weights, *statistics]
     average = [tensor.detach().clone() for tensor in learnt]
     optimizer = _optimizer(model, recipe.learning_rate)
-    kept = place.folder / SCRATCH_FOLDER / "prepared"
+    kept = context.folder / SCRATCH_FOLDER / "prepared"
     images = PreparedImages(
-        place.images,
+        context.images,
         augmentation.preprocessing,
-        kept if room_for(place.folder, train, augmentation.preprocessing) else None,
+        kept if room_for(context.folder, train, augmentation.preprocessing) else None,
     )
 
     order = BatchOrder(
@@ -120,7 +121,7 @@ def fine_tune(
     history: list[dict[str, float]] = []
     losses: list[float] = []  # of the current epoch
     done = 0
-    if state := ranks.share(load_checkpoint(place.folder, owner) if ranks.is_main else None):
+    if state := ranks.share(load_checkpoint(context.folder, owner) if ranks.is_main else None):
         done, history, losses = state["step"], state["history"], state["losses"]
         _copy_into(learnt, state["learnt"])
         _copy_into(counters, state["counters"])
@@ -132,13 +133,13 @@ def fine_tune(
     def save() -> None:
         if ranks.is_main:
             states = {"learnt": learnt, "counters": counters, "average": average, "optimizer": optimizer.state_dict()}
-            save_checkpoint(place.folder, owner, {**states, "step": done, "history": history, "losses": losses})
+            save_checkpoint(context.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
     dataset = AugmentedViews(train, images, augmentation, size=recipe.crop, seed=recipe.seed)
-    autocast = torch.autocast("cuda", torch.bfloat16) if place.on_gpu else nullcontext()
+    autocast = torch.autocast("cuda", torch.bfloat16) if context.on_gpu else nullcontext()
     saved = reported = time.monotonic()
-    with place.interrupts.deferred() as interrupts:
-        for pixels, targets in batches(dataset, order, recipe.workers, place.on_gpu):
+    with context.interrupts.deferred() as interrupts:
+        for pixels, targets in batches(dataset, order, recipe.workers, context.on_gpu):
             torch.manual_seed(recipe.seed * 1_000_003 + done * ranks.count + ranks.number)  # dropout and drop path
             _set_rates(optimizer, _rate(done, steps))
             train_mode(model, keep_statistics=backbone.is_pretrained)
@@ -161,18 +162,18 @@ def fine_tune(
             if rest == 0:
                 entry = {"epoch": float(epoch), "loss": float(np.mean(losses)), "step": float(done)}
                 if epoch % validate_every == 0 or done == steps:
-                    entry |= _validated(place, model, learnt, average, parts["validation"], images)
+                    entry |= _validated(context, model, learnt, average, parts["validation"], images)
                 history.append(entry)
             if rest == 0 or time.monotonic() - reported >= REPORT_SECONDS:
                 reported = time.monotonic()
                 metrics = {"loss": float(np.mean(losses))} | (_measured(history[-1]) if history else {})
-                place.say("train", done, steps, f"epoch {-(-done // per_epoch)}/{strategy.epochs}", metrics)
+                context.say("train", done, steps, f"epoch {-(-done // per_epoch)}/{strategy.epochs}", metrics)
             if rest == 0:
                 losses.clear()
             if stop.item() > 0:  # agreed on by all ranks, so that none waits for one that has left
                 interrupts.requested = True
                 break
-            if time.monotonic() - saved >= place.config.training.checkpoint_seconds:
+            if time.monotonic() - saved >= context.config.training.checkpoint_seconds:
                 save()
                 saved = time.monotonic()
         save()
@@ -266,7 +267,7 @@ def _copy_into(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _validated(
-    place: Workplace,
+    context: RunContext,
     model: nn.Module,
     learnt: Sequence[Tensor],
     average: Sequence[Tensor],
@@ -275,7 +276,7 @@ def _validated(
 ) -> dict[str, float]:
     """AUC and log loss of the averaged weights on the validation part, by the serving view, on the first rank."""
     targets = [grouped.sample.target for grouped in samples]
-    if not place.ranks.is_main or len(set(targets)) < 2:
+    if not context.ranks.is_main or len(set(targets)) < 2:
         return {}
     current = [tensor.detach().clone() for tensor in learnt]
     _copy_into(learnt, average)
@@ -285,7 +286,7 @@ def _validated(
         for grouped in samples:
             view = images.preprocessing.cropped(images.open(grouped.sample))
             tensor = images.preprocessing.normalized(view).unsqueeze(0)
-            logits.append(float(model(tensor.to(place.device, memory_format=torch.channels_last)).flatten()[0]))
+            logits.append(float(model(tensor.to(context.device, memory_format=torch.channels_last)).flatten()[0]))
     _copy_into(learnt, current)
     probabilities: Floats = 1 / (1 + np.exp(-np.array(logits)))
     return {

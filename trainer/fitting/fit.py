@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.context import Workplace
+from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.types import Candidate, GroupedSample, PartsOfSplit
 from trainer.fitting.finetune import fine_tune
@@ -20,14 +20,16 @@ log = get_logger(__name__)
 SMALL_PARAMETERS = 10_000_000  # a convolutional network below this is fine-tuned whole
 
 
-def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation) -> Candidate:
+def train_candidate(
+    context: RunContext, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation
+) -> Candidate:
     """Every rank calls this and gets the same weights."""
-    settings, train = place.config.training, parts["train"]
+    settings, train = context.config.training, parts["train"]
     facts: dict[str, Any] = {
         "scarcer": min(sum(grouped.sample.target == label for grouped in train) for label in (0, 1)),
         "train": len(train),
         "pretrained": backbone.is_pretrained,
-        "on_gpu": place.on_gpu,
+        "on_gpu": context.on_gpu,
         "small": _is_small_convolutional(backbone),
     }
     strategy = first_strategy(settings, **facts)
@@ -37,10 +39,10 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, a
         log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
         notes.append(f"{strategy.mode}: {strategy.reason}")
         if strategy.mode != "frozen":
-            history += fine_tune(place, parts, backbone, augmentation, strategy)
+            history += fine_tune(context, parts, backbone, augmentation, strategy)
             return _candidate(backbone, strategy, history, notes)
-        head = place.ranks.share(
-            _fit_head(place, train, backbone, augmentation, strategy) if place.ranks.is_main else None
+        head = context.ranks.share(
+            _fit_head(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
         )
         history += head.history
         higher = next_strategy(settings, head.cv_auc, **facts)
@@ -51,14 +53,18 @@ def train_candidate(place: Workplace, parts: PartsOfSplit, backbone: Backbone, a
 
 
 def _fit_head(
-    place: Workplace, train: Sequence[GroupedSample], backbone: Backbone, augmentation: Augmentation, strategy: Strategy
+    context: RunContext,
+    train: Sequence[GroupedSample],
+    backbone: Backbone,
+    augmentation: Augmentation,
+    strategy: Strategy,
 ) -> Head:
-    seed = place.config.training.seed
+    seed = context.config.training.seed
     embedder = Embedder(
-        backbone.model, backbone.architecture, backbone.preprocessing, place.images, place.cache, place.device
+        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
     )
-    embeddings = embed_views(embedder, augmentation, train, strategy.epochs, seed, place.report("embed"))
-    return fit_head(embeddings, train, seed, place.report("train"))
+    embeddings = embed_views(embedder, augmentation, train, strategy.epochs, seed, context.report("embed"))
+    return fit_head(embeddings, train, seed, context.report("train"))
 
 
 def _candidate(backbone: Backbone, strategy: Strategy, history: list[dict[str, float]], notes: list[str]) -> Candidate:
