@@ -16,7 +16,7 @@ from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
-from trainer.publishing.card import Judgement
+from trainer.publishing.card import Assessment
 from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.publish import publish
 from trainer.publishing.registry import Registry
@@ -37,19 +37,19 @@ def judge_and_publish(
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        judgement = _judge(context, registry, split, candidate, augmentation)
-        decision = judgement.decision
+        assessment = _judge(context, registry, split, candidate, augmentation)
+        decision = assessment.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
-        if judgement.evaluation.core is not None:
-            details["core"] = judgement.evaluation.core
+        if assessment.evaluation.core is not None:
+            details["core"] = assessment.evaluation.core
         if not decision.publish:
             return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
-        context.interrupts.finish()  # once begun, publishing ends with an outcome
+        context.interrupts.defer_signals()  # once begun, publishing ends with an outcome
         entry = publish(
             registry,
             family,
             candidate,
-            judgement,
+            assessment,
             snapshot,
             split.parts,
             split.report,
@@ -59,7 +59,7 @@ def judge_and_publish(
             context.report("publish"),
         )
     name = f"{entry['model']}/{entry['version']}"
-    auc = judgement.evaluation.test["auc"].value
+    auc = assessment.evaluation.test["auc"].value
     worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
     details |= {"model": entry["model"], "version": entry["version"]}
     return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
@@ -67,7 +67,7 @@ def judge_and_publish(
 
 def _judge(
     context: RunContext, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
-) -> Judgement:
+) -> Assessment:
     config = context.config
     scorer = CachedScorer(
         ModelScorer(
@@ -102,7 +102,7 @@ def _judge(
     report(0, 1, "champion and candidate on the same test part")
     decision = decide(evaluation, audit, _champion(context, registry), config.gate)
     report(1, 1, "; ".join(decision.reasons))
-    return Judgement(calibration, evaluation, audit, decision)
+    return Assessment(calibration, evaluation, audit, decision)
 
 
 def _champion(context: RunContext, registry: Registry) -> Champion | None:

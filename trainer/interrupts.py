@@ -35,7 +35,7 @@ class Interrupts:
         if self.requested:
             raise TrainingInterrupted
 
-    def finish(self) -> None:
+    def defer_signals(self) -> None:
         """From here on signals are only noted: what is left takes moments and is to end with an outcome."""
         self._is_deferred = True
 

@@ -1,4 +1,4 @@
-"""Samples and scorers for the tests of the judgement: numbers without pictures where only numbers matter."""
+"""Samples and scorers for the tests of the assessment: numbers without pictures where only numbers matter."""
 
 from __future__ import annotations
 

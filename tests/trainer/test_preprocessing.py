@@ -82,7 +82,7 @@ def test_golden_vectors_notice_another_view_and_another_model() -> None:
 
 def augmented(image: Image.Image, count: int = 200, **changes: object) -> list[Image.Image]:
     augmentation = Augmentation(AugmentationSettings(**changes), VIEW)  # type: ignore[arg-type]
-    return [augmentation.view(VIEW.shrunk(image), np.random.default_rng(seed)) for seed in range(count)]
+    return [augmentation.view(VIEW.resized(image), np.random.default_rng(seed)) for seed in range(count)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,7 +90,7 @@ def augmented(image: Image.Image, count: int = 200, **changes: object) -> list[I
     width=st.integers(1, 300), height=st.integers(1, 300), seed=st.integers(0, 2**32), size=st.sampled_from([32, 64])
 )
 def test_any_picture_can_be_augmented_to_any_size(width: int, height: int, seed: int, size: int) -> None:
-    image = VIEW.shrunk(Image.new("RGB", (width, height)))
+    image = VIEW.resized(Image.new("RGB", (width, height)))
     assert Augmentation(AugmentationSettings(), VIEW).view(image, np.random.default_rng(seed), size).size == (
         size,
         size,

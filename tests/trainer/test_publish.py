@@ -27,7 +27,7 @@ from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import evaluate
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
-from trainer.publishing.card import CARD_KEYS, Judgement, make_card, make_entry
+from trainer.publishing.card import CARD_KEYS, Assessment, make_card, make_entry
 from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.load_check import problems_of
 from trainer.publishing.publish import publish, write_files
@@ -58,7 +58,7 @@ class Desk:
     parts: PartsOfSplit
     registry: Registry
 
-    def judge(self, champion: Champion | None = None) -> Judgement:
+    def judge(self, champion: Champion | None = None) -> Assessment:
         images = ImageFolder(self.config.storage.local_path)
         view = self.candidate.preprocessing
         scorer = CachedScorer(ModelScorer(self.candidate.model, self.candidate.architecture, view, images))
@@ -67,10 +67,10 @@ class Desk:
         members = [member for part in PARTS for member in self.parts[part]]
         augmentation = Augmentation(self.config.training.augmentation, view)
         audit = run_audit(members, scorer, augmentation, images.folder, self.config.audit, silent)
-        return Judgement(calibration, evaluation, audit, decide(evaluation, audit, champion, self.config.gate))
+        return Assessment(calibration, evaluation, audit, decide(evaluation, audit, champion, self.config.gate))
 
-    def publish(self, judgement: Judgement) -> dict:
-        model = (self.registry, "vit", self.candidate, judgement, self.snapshot, self.parts)
+    def publish(self, assessment: Assessment) -> dict:
+        model = (self.registry, "vit", self.candidate, assessment, self.snapshot, self.parts)
         with FreshProcess() as fresh:
             return publish(*model, {}, self.config, NOW, fresh, silent)
 
@@ -121,23 +121,23 @@ def make_desk(root: Path) -> Desk:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Judgement, dict]:
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Assessment, dict]:
     desk = make_desk(tmp_path_factory.mktemp("published"))
-    judgement = desk.judge()
-    return desk, judgement, desk.publish(judgement)
+    assessment = desk.judge()
+    return desk, assessment, desk.publish(assessment)
 
 
-def test_the_entry_has_the_guides_fields_and_what_was_measured(published: tuple[Desk, Judgement, dict]) -> None:
-    desk, judgement, entry = published
+def test_the_entry_has_the_guides_fields_and_what_was_measured(published: tuple[Desk, Assessment, dict]) -> None:
+    desk, assessment, entry = published
     assert entry.keys() >= GUIDE_FIELDS | {"sha256", "size_bytes", "gate"}
     assert (entry["model"], entry["version"], entry["timestamp"]) == ("vit", "v1", "2026-03-01T12:00:00Z")
     assert (entry["dataset_size"], entry["train_size"], entry["val_size"]) == (40, 10, 10)
-    assert entry["val_acc"] == judgement.evaluation.validation["accuracy"].value
+    assert entry["val_acc"] == assessment.evaluation.validation["accuracy"].value
     assert "random weights" in entry["notes"]
     assert desk.registry.entries() == [entry]
 
 
-def test_the_published_files_are_what_they_say(published: tuple[Desk, Judgement, dict]) -> None:
+def test_the_published_files_are_what_they_say(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, entry = published
     folder = desk.registry.version_folder("vit", "v1")
     card = json.loads((folder / "model.json").read_text())
@@ -152,7 +152,7 @@ def test_the_published_files_are_what_they_say(published: tuple[Desk, Judgement,
     assert type(state) is dict
 
 
-def test_the_audits_numbers_are_at_their_agreed_places(published: tuple[Desk, Judgement, dict]) -> None:
+def test_the_audits_numbers_are_at_their_agreed_places(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, _ = published
     audit = json.loads((desk.registry.version_folder("vit", "v1") / "model.json").read_text())["audit"]
     for value in (
@@ -165,7 +165,7 @@ def test_the_audits_numbers_are_at_their_agreed_places(published: tuple[Desk, Ju
         assert value is None or 0 <= value <= 1
 
 
-def test_every_number_can_be_computed_again(published: tuple[Desk, Judgement, dict]) -> None:
+def test_every_number_can_be_computed_again(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, _ = published
     report = desk.verify()
     assert report.ok
@@ -185,7 +185,7 @@ def test_weights_that_do_not_load_never_become_visible(tmp_path: Path) -> None:
     assert desk.registry.reserve_version("vit") == "v2"
 
 
-def test_a_disk_that_cannot_be_written_is_said_and_leaves_nothing(published: tuple[Desk, Judgement, dict]) -> None:
+def test_a_disk_that_cannot_be_written_is_said_and_leaves_nothing(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, _ = published
     staged = desk.registry.stage("vit", "v7")
     (staged / "weights.pt").mkdir()  # stands for any error of the disk
@@ -230,7 +230,7 @@ def test_a_second_version_is_verified_against_its_champion_and_deleted_pictures_
     ]
 
 
-def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Judgement, dict], tmp_path: Path) -> None:
+def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Assessment, dict], tmp_path: Path) -> None:
     desk, _, _ = published
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -254,7 +254,7 @@ def test_the_load_check_finds_what_is_wrong(published: tuple[Desk, Judgement, di
         fresh.check_loads(folder)
 
 
-def test_a_request_to_stop_does_not_make_files_look_bad(published: tuple[Desk, Judgement, dict]) -> None:
+def test_a_request_to_stop_does_not_make_files_look_bad(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, _ = published
     program = textwrap.dedent(f"""
         import os, pathlib, signal, time
@@ -268,7 +268,7 @@ def test_a_request_to_stop_does_not_make_files_look_bad(published: tuple[Desk, J
     subprocess.run([sys.executable, "-P", "-c", program], start_new_session=True, check=True)
 
 
-def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk, Judgement, dict]) -> None:
+def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, entry = published
     folder = desk.registry.version_folder("vit", "v1")
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -295,7 +295,7 @@ def test_the_reports_words_follow_the_interval() -> None:
     assert "The true figure lies between 0.70" in words(0.7, 500)
 
 
-def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Judgement, dict]) -> None:
+def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Assessment, dict]) -> None:
     desk, _, entry = published
     card = json.loads((desk.registry.version_folder("vit", "v1") / "model.json").read_text())
     slices = card["evaluation"]["per_generator"]
@@ -304,11 +304,11 @@ def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Judgem
     assert "<script>" not in page
 
 
-def test_make_card_and_entry_are_plain_json(published: tuple[Desk, Judgement, dict]) -> None:
-    desk, judgement, _ = published
+def test_make_card_and_entry_are_plain_json(published: tuple[Desk, Assessment, dict]) -> None:
+    desk, assessment, _ = published
     from trainer.publishing.card import Identity
 
     identity = Identity("vit", "v9", NOW)
-    card = make_card(identity, desk.candidate, judgement, desk.snapshot, desk.parts, {}, desk.config, {})
+    card = make_card(identity, desk.candidate, assessment, desk.snapshot, desk.parts, {}, desk.config, {})
     json.dumps(card, allow_nan=False)
-    json.dumps(make_entry(identity, desk.candidate, judgement, desk.snapshot, desk.parts), allow_nan=False)
+    json.dumps(make_entry(identity, desk.candidate, assessment, desk.snapshot, desk.parts), allow_nan=False)

@@ -66,17 +66,17 @@ def test_ranks_share_one_order_and_resume_in_the_middle(
 def test_the_strategy_begins_low_and_climbs_only_when_the_head_does_not_satisfy() -> None:
     facts = {"train": 200, "pretrained": True, "on_gpu": False, "small": True}
     auto = Training()
-    assert first_strategy(auto, scarcer=30, **facts).mode == "frozen"
-    assert first_strategy(auto, scarcer=5_000, **facts).mode == "full"
-    assert first_strategy(auto, scarcer=5_000, **{**facts, "small": False}).mode == "lora"
-    assert first_strategy(auto, scarcer=50_000, **{**facts, "on_gpu": True, "small": False}).mode == "full"
-    assert first_strategy(auto, scarcer=5_000, **{**facts, "pretrained": False}).mode == "frozen"
-    assert first_strategy(Training(mode="lora"), scarcer=1, **facts).mode == "lora"
-    assert first_strategy(Training(epochs=7), scarcer=30, **facts).epochs == 7
-    assert next_strategy(auto, 0.95, scarcer=100, **facts) is None
-    assert next_strategy(auto, 0.7, scarcer=30, **facts) is None
-    assert next_strategy(Training(mode="frozen"), 0.7, scarcer=100, **facts) is None
-    higher = next_strategy(auto, 0.7, scarcer=100, **facts)
+    assert first_strategy(auto, minority=30, **facts).mode == "frozen"
+    assert first_strategy(auto, minority=5_000, **facts).mode == "full"
+    assert first_strategy(auto, minority=5_000, **{**facts, "small": False}).mode == "lora"
+    assert first_strategy(auto, minority=50_000, **{**facts, "on_gpu": True, "small": False}).mode == "full"
+    assert first_strategy(auto, minority=5_000, **{**facts, "pretrained": False}).mode == "frozen"
+    assert first_strategy(Training(mode="lora"), minority=1, **facts).mode == "lora"
+    assert first_strategy(Training(epochs=7), minority=30, **facts).epochs == 7
+    assert next_strategy(auto, 0.95, minority=100, **facts) is None
+    assert next_strategy(auto, 0.7, minority=30, **facts) is None
+    assert next_strategy(Training(mode="frozen"), 0.7, minority=100, **facts) is None
+    higher = next_strategy(auto, 0.7, minority=100, **facts)
     assert higher is not None
     assert (higher.mode, "0.70" in higher.reason) == ("full", True)
 

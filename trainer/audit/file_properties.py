@@ -74,11 +74,11 @@ def view_properties(
     for index, sample in enumerate(samples):
         if sample.sha256 not in known:
             try:
-                shrunk = preprocessing.shrunk(open_image(folder / sample.path))
+                resized = preprocessing.resized(open_image(folder / sample.path))
             except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
                 continue  # deleted or damaged since the snapshot: the audit looks at the others
             rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
-            fresh[sample.sha256] = _described(augmentation.view(shrunk, rng))
+            fresh[sample.sha256] = _described(augmentation.view(resized, rng))
         read.append(index)
     if cache and fresh:
         cache.add(space, fresh)

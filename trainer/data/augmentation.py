@@ -31,7 +31,7 @@ GRID = 16  # pixels cut off again after re-encoding, so that the crop does not s
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Makes random views of a shrunk picture; all randomness comes from the generator that is handed in."""
+    """Makes random views of a resized picture; all randomness comes from the generator that is handed in."""
 
     settings: AugmentationSettings
     preprocessing: Preprocessing
@@ -41,14 +41,14 @@ class Augmentation:
         text = self.settings.model_dump_json() + self.preprocessing.key()
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def view(self, shrunk: Image.Image, rng: np.random.Generator, size: int | None = None) -> Image.Image:
-        """A random RGB view of `size` (none: the serving size) of a picture that `Preprocessing.shrunk` made."""
+    def view(self, resized: Image.Image, rng: np.random.Generator, size: int | None = None) -> Image.Image:
+        """A random RGB view of `size` (none: the serving size) of a picture that `Preprocessing.resized` made."""
         size = size or self.preprocessing.size
         if not self.settings.enabled or rng.random() < self.settings.untouched_share:
-            return self._flipped(_random_crop(_at_least(shrunk, self.preprocessing.size), size, rng), rng)
-        factor = self._factor(min(shrunk.size), rng)
+            return self._flipped(_random_crop(_at_least(resized, self.preprocessing.size), size, rng), rng)
+        factor = self._factor(min(resized.size), rng)
         # the part of the picture that fills the view, with a margin for the codec's grid
-        region = _random_crop(shrunk, min(round((size + GRID) / factor), *shrunk.size), rng)
+        region = _random_crop(resized, min(round((size + GRID) / factor), *resized.size), rng)
         scaled = max(1, round(region.width * factor))
         if scaled != region.width:
             region = region.resize((scaled, scaled), KERNELS[rng.integers(len(KERNELS))])

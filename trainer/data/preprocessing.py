@@ -74,14 +74,14 @@ class Preprocessing:
         """The picture turned, in RGB, at its own size."""
         return to_rgb(ImageOps.exif_transpose(image), self.background)
 
-    def shrunk(self, image: Image.Image) -> Image.Image:
+    def resized(self, image: Image.Image) -> Image.Image:
         """The upright picture with a short side of at most `short_side_max`."""
         rgb = self.upright(image)
         short = min(rgb.size)
         return _resized(rgb, self.short_side_max / short) if short > self.short_side_max else rgb
 
-    def cropped(self, rgb: Image.Image) -> Image.Image:
-        """The centre of a shrunk picture, enlarged first where it is too small."""
+    def center_crop(self, rgb: Image.Image) -> Image.Image:
+        """The centre of a resized picture, enlarged first where it is too small."""
         if min(rgb.size) < self.size:
             rgb = _resized(rgb, self.size / min(rgb.size))
         left, top = (rgb.width - self.size) // 2, (rgb.height - self.size) // 2
@@ -89,7 +89,7 @@ class Preprocessing:
 
     def view(self, image: Image.Image) -> Image.Image:
         """The RGB picture of `size` x `size` that the model sees."""
-        return self.cropped(self.shrunk(image))
+        return self.center_crop(self.resized(image))
 
     def normalized(self, view: Image.Image) -> Tensor:
         """float32 [3, H, W] of an RGB picture of any size."""

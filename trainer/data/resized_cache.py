@@ -34,16 +34,16 @@ class PreparedImages:
 
     def open(self, sample: Sample) -> Image.Image:
         if self.folder is None:
-            return self.preprocessing.shrunk(self.images.open(sample))
+            return self.preprocessing.resized(self.images.open(sample))
         file = self.folder / f"{sample.sha256}.npy"
         try:
             return Image.fromarray(np.load(file))
         except FileNotFoundError:
-            shrunk = self.preprocessing.shrunk(self.images.open(sample))
+            resized = self.preprocessing.resized(self.images.open(sample))
             part = self.folder / f".{uuid.uuid4().hex}.npy"  # several workers may meet the same picture
-            np.save(part, np.asarray(shrunk))
+            np.save(part, np.asarray(resized))
             part.replace(file)
-            return shrunk
+            return resized
 
     def remove(self) -> None:
         if self.folder is not None:

@@ -45,7 +45,7 @@ def _noisy(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _cropped(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _random_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = max(1, round(image.width * 0.6)), max(1, round(image.height * 0.6))
     left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
@@ -89,7 +89,7 @@ CONDITIONS = (
     Condition("resize_50", "half the size", lambda image, rng: _scaled(image, 0.5)),
     Condition("blur", "Gaussian blur, 1 px", lambda image, rng: image.filter(ImageFilter.GaussianBlur(1))),
     Condition("noise", "Gaussian noise, 8 of 255", _noisy),
-    Condition("crop_60", "a random 60 % of either side", _cropped),
+    Condition("crop_60", "a random 60 % of either side", _random_crop),
     Condition("screenshot", "shown in a window and captured, JPEG 85", _screenshot),
 )
 

@@ -284,7 +284,7 @@ def _validated(
     logits = []
     with torch.inference_mode():
         for grouped in samples:
-            view = images.preprocessing.cropped(images.open(grouped.sample))
+            view = images.preprocessing.center_crop(images.open(grouped.sample))
             tensor = images.preprocessing.normalized(view).unsqueeze(0)
             logits.append(float(model(tensor.to(context.device, memory_format=torch.channels_last)).flatten()[0]))
     _copy_into(learnt, current)

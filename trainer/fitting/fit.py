@@ -26,7 +26,7 @@ def train_candidate(
     """Every rank calls this and gets the same weights."""
     settings, train = context.config.training, parts["train"]
     facts: dict[str, Any] = {
-        "scarcer": min(sum(grouped.sample.target == label for grouped in train) for label in (0, 1)),
+        "minority": min(sum(grouped.sample.target == label for grouped in train) for label in (0, 1)),
         "train": len(train),
         "pretrained": backbone.is_pretrained,
         "on_gpu": context.on_gpu,

@@ -63,9 +63,9 @@ def embed_views(
     """[views, d] of each sample: the serving view first, then augmented ones."""
 
     def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
-        shrunk = augmentation.preprocessing.shrunk(image)
-        augmented = [augmentation.view(shrunk, sample_generator(sample, seed, view)) for view in range(1, views)]
-        return [augmentation.preprocessing.cropped(shrunk), *augmented]
+        resized = augmentation.preprocessing.resized(image)
+        augmented = [augmentation.view(resized, sample_generator(sample, seed, view)) for view in range(1, views)]
+        return [augmentation.preprocessing.center_crop(resized), *augmented]
 
     recipe = f"{views} views, augmentation {augmentation.key()}, seed {seed}"
     found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)

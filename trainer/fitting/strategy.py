@@ -1,6 +1,6 @@
 """How a model is trained: by what there is to learn from and what there is to compute on. Pure decisions, with reasons.
 
-pictures of the scarcer label in train     strategy
+pictures of the rarer label in train     strategy
 below PROBE_ONLY_BELOW, or random weights  frozen: a head on cached embeddings
 below FINE_TUNE_FROM                       frozen; middle when its cross-validated AUC is below PROBE_SATISFIES
 below FULL_FROM                            middle: LoRA in a transformer, a small convolutional network whole
@@ -35,41 +35,41 @@ class Strategy:
 
 
 def first_strategy(
-    settings: Settings, *, scarcer: int, train: int, pretrained: bool, on_gpu: bool, small: bool
+    settings: Settings, *, minority: int, train: int, pretrained: bool, on_gpu: bool, small: bool
 ) -> Strategy:
-    """The strategy to begin with; `scarcer` counts the train pictures of the scarcer label, `train` all of them.
+    """The strategy to begin with; `minority` counts the train pictures of the rarer label, `train` all of them.
 
     `small` is a convolutional network, which the middle strategy trains whole.
     """
     if settings.mode != "auto":
         return _strategy(settings, settings.mode, "as configured by training.mode", train, on_gpu)
-    if not pretrained and (scarcer < RANDOM_FULL_FROM or not on_gpu):
+    if not pretrained and (minority < RANDOM_FULL_FROM or not on_gpu):
         return _strategy(
             settings, "frozen", "random weights, and too little to train a network from nothing", train, on_gpu
         )
     if not pretrained:
         return _strategy(settings, "full", "random weights: all of them are trained", train, on_gpu)
-    if scarcer < FINE_TUNE_FROM:
+    if minority < FINE_TUNE_FROM:
         return _strategy(
-            settings, "frozen", f"{scarcer} pictures of the scarcer label: begin with a head", train, on_gpu
+            settings, "frozen", f"{minority} pictures of the rarer label: begin with a head", train, on_gpu
         )
-    if scarcer < FULL_FROM or not on_gpu:
-        return _strategy(settings, _middle(small), f"{scarcer} pictures of the scarcer label", train, on_gpu)
-    return _strategy(settings, "full", f"{scarcer} pictures of the scarcer label and a GPU", train, on_gpu)
+    if minority < FULL_FROM or not on_gpu:
+        return _strategy(settings, _middle(small), f"{minority} pictures of the rarer label", train, on_gpu)
+    return _strategy(settings, "full", f"{minority} pictures of the rarer label and a GPU", train, on_gpu)
 
 
 def next_strategy(
     settings: Settings,
     frozen_auc: float | None,
     *,
-    scarcer: int,
+    minority: int,
     train: int,
     pretrained: bool,
     on_gpu: bool,
     small: bool,
 ) -> Strategy | None:
     """Where to climb when the head's cross-validated AUC does not satisfy; None: stay."""
-    if settings.mode != "auto" or not pretrained or scarcer < PROBE_ONLY_BELOW:
+    if settings.mode != "auto" or not pretrained or minority < PROBE_ONLY_BELOW:
         return None
     if frozen_auc is None or frozen_auc >= PROBE_SATISFIES:
         return None

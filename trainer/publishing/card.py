@@ -47,7 +47,7 @@ SMALL_TEST = 100  # pictures of the test part below which the notes warn
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Assessment:
     """What was found out about a candidate."""
 
     calibration: Calibration
@@ -66,7 +66,7 @@ class Identity:
 def make_card(
     identity: Identity,
     candidate: Candidate,
-    judgement: Judgement,
+    assessment: Assessment,
     snapshot: Snapshot,
     parts: PartsOfSplit,
     split_report: Mapping[str, Any],
@@ -79,11 +79,11 @@ def make_card(
         "architecture": {**candidate.architecture, "mode": candidate.mode, "pretrained": candidate.pretrained},
         "preprocessing": {**candidate.preprocessing.as_card(), "golden": golden},
         "labels": LABELS_CARD,
-        "operating_points": judgement.calibration.points.to_card(),
-        "calibration": judgement.calibration.to_card(),
-        "evaluation": judgement.evaluation.to_card(),
-        "audit": judgement.audit.to_card(),
-        "gate": {"published_as": f"{identity.model}/{identity.version}", **judgement.decision.to_card()},
+        "operating_points": assessment.calibration.points.to_card(),
+        "calibration": assessment.calibration.to_card(),
+        "evaluation": assessment.evaluation.to_card(),
+        "audit": assessment.audit.to_card(),
+        "gate": {"published_as": f"{identity.model}/{identity.version}", **assessment.decision.to_card()},
         "data": {
             "fingerprint": snapshot.fingerprint,
             "samples": len(snapshot.samples),
@@ -115,10 +115,10 @@ def make_card(
 
 
 def make_entry(
-    identity: Identity, candidate: Candidate, judgement: Judgement, snapshot: Snapshot, parts: PartsOfSplit
+    identity: Identity, candidate: Candidate, assessment: Assessment, snapshot: Snapshot, parts: PartsOfSplit
 ) -> Entry:
     """The guide's fields, from the validation part at a threshold of 0.5 after temperature, and what the gate found."""
-    validation = judgement.evaluation.validation
+    validation = assessment.evaluation.validation
     return {
         "model": identity.model,
         "version": identity.version,
@@ -135,17 +135,17 @@ def make_entry(
         "precision": validation["precision"].value,
         "recall": validation["recall"].value,
         "f1_score": validation["f1"].value,
-        "test_auc": judgement.evaluation.test["auc"].value,
-        "test_auc_interval": [judgement.evaluation.test["auc"].low, judgement.evaluation.test["auc"].high],
-        "notes": notes(candidate, judgement),
+        "test_auc": assessment.evaluation.test["auc"].value,
+        "test_auc_interval": [assessment.evaluation.test["auc"].low, assessment.evaluation.test["auc"].high],
+        "notes": notes(candidate, assessment),
         "data_fingerprint": snapshot.fingerprint,
-        "gate": judgement.decision.to_card(),
+        "gate": assessment.decision.to_card(),
     }
 
 
-def notes(candidate: Candidate, judgement: Judgement) -> str:
+def notes(candidate: Candidate, assessment: Assessment) -> str:
     """What whoever reads the registry must know, in one line."""
-    auc, decision = judgement.evaluation.test["auc"], judgement.decision
+    auc, decision = assessment.evaluation.test["auc"], assessment.decision
     weights = candidate.pretrained.get("note") or candidate.pretrained.get("source", "unknown")
     parts = [f"{candidate.architecture['name']}, mode {candidate.mode}, weights: {weights}"]
     parts += candidate.notes

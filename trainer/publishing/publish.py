@@ -12,7 +12,7 @@ import torch
 
 from trainer.data.snapshot import Snapshot, write_snapshot
 from trainer.data.types import PARTS, Candidate, PartsOfSplit, Report
-from trainer.publishing.card import Identity, Judgement, make_card, make_entry
+from trainer.publishing.card import Assessment, Identity, make_card, make_entry
 from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.registry import Registry
 from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE, Entry
@@ -33,7 +33,7 @@ def publish(
     registry: Registry,
     model_name: str,
     candidate: Candidate,
-    judgement: Judgement,
+    assessment: Assessment,
     snapshot: Snapshot,
     parts: PartsOfSplit,
     split_report: Mapping[str, Any],
@@ -45,8 +45,8 @@ def publish(
     """Make the candidate the champion. Raises StopRunError, with nothing visible, when its files do not load."""
     identity = Identity(model_name, registry.reserve_version(model_name), now)
     staged = registry.stage(model_name, identity.version)
-    entry = make_entry(identity, candidate, judgement, snapshot, parts)
-    card = make_card(identity, candidate, judgement, snapshot, parts, split_report, config, {})
+    entry = make_entry(identity, candidate, assessment, snapshot, parts)
+    card = make_card(identity, candidate, assessment, snapshot, parts, split_report, config, {})
     try:
         report(0, 3, f"writing {model_name}/{identity.version}")
         write_files(staged, candidate, snapshot, parts, entry, card)

@@ -22,7 +22,7 @@ from trainer.evaluation.calibration import Calibration, calibrate
 from trainer.evaluation.evaluate import evaluate
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer, load_version
-from trainer.publishing.card import Identity, Judgement, make_entry
+from trainer.publishing.card import Assessment, Identity, make_entry
 from trainer.publishing.load_check import problems_of
 from trainer.publishing.publish import SNAPSHOT_FILE, SPLIT_FILE
 from trainer.publishing.registry import Registry
@@ -171,8 +171,8 @@ class _Recomputation:
             training["notes"],
         )
         identity = Identity(name, version, from_iso(self.card["software"]["created"]))
-        judgement = Judgement(calibration, evaluation, audit, decision)
-        return make_entry(identity, candidate, judgement, self.snapshot, self.parts)
+        assessment = Assessment(calibration, evaluation, audit, decision)
+        return make_entry(identity, candidate, assessment, self.snapshot, self.parts)
 
     def _calibration(self, scorer: CachedScorer, present: PartsOfSplit, settings: EvaluationSettings) -> Calibration:
         again = calibrate(scorer, present, settings)
