@@ -99,7 +99,7 @@ def sandbox(settings: SandboxSettings) -> Iterator[str]:
 
 
 def settings_for(candidates: int, faults: tuple[Fault, ...] = ()) -> SandboxSettings:
-    """Half photographs on two sources, half generated pictures; quotas that the walk just fits into."""
+    """Half photographs on two sources, half generated pictures; quotas that the crawl just fits into."""
     photos = candidates // 4
     return SandboxSettings.model_validate(
         {
@@ -264,11 +264,11 @@ def judge_manners(host: str) -> dict[str, int]:
 def survive(candidates: int, kills: int, seed: int, folder: Path) -> bool:
     settings = settings_for(candidates, TRANSIENT + HARMLESS + FATAL)
     expected = expected_images(settings)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     with sandbox(settings) as host:
         job = make_job(folder, host, candidates)
         began = time.perf_counter()
-        moments = [round(dice.uniform(2.0, 2.0 + candidates / 400), 2) for _ in range(kills)]
+        moments = [round(rng.uniform(2.0, 2.0 + candidates / 400), 2) for _ in range(kills)]
         for seconds in moments:
             run_and_kill(job, seconds)
         outcome: dict[str, Any] = {}

@@ -58,7 +58,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answered request of a walk; `next_cursor` None: the end."""
+    """One answered request of a crawl; `next_cursor` None: the end."""
 
     items: tuple[Candidate | Dropped, ...]
     next_cursor: str | None

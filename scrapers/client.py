@@ -14,7 +14,7 @@ from scrapers.candidate import Variant
 from scrapers.errors import FailedError, ParkedError, QueryError, TransientError
 from scrapers.http.address_guard import AllowList
 from scrapers.http.fetcher import Download, Fetcher
-from scrapers.http.rate_limit import Sleep, Turnstile
+from scrapers.http.rate_limit import RateLimiter, Sleep
 from scrapers.http.response import judge_status
 from scrapers.http.retry import (
     EXHAUSTED_SECONDS,
@@ -54,10 +54,10 @@ class Client:
     clock: Clock
     sleep: Sleep
     max_attempts: int
-    dice: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
     allowed: AllowList = field(init=False)
-    _api_turns: Turnstile = field(init=False)
-    _image_turns: Turnstile = field(init=False)
+    _api_turns: RateLimiter = field(init=False)
+    _image_turns: RateLimiter = field(init=False)
     _breakers: dict[tuple[str, str], Breaker] = field(init=False, default_factory=dict)
     _retries: RetryBudget = field(init=False)
 
@@ -67,18 +67,18 @@ class Client:
         since = self.clock.now().timestamp() - last if last is not None else None
         interval = self.budget.interval_seconds()
         first_wait = min(interval, max(0.0, interval - since)) if since is not None else 0.0
-        self._api_turns = Turnstile(1, self.budget.interval_seconds, self.clock, self.sleep, self.dice, first_wait)
-        self._image_turns = Turnstile(
+        self._api_turns = RateLimiter(1, self.budget.interval_seconds, self.clock, self.sleep, self.rng, first_wait)
+        self._image_turns = RateLimiter(
             self.settings.image_connections,
             lambda: self.settings.image_interval_seconds,
             self.clock,
             self.sleep,
-            self.dice,
+            self.rng,
         )
         self._retries = RetryBudget(self.clock)
 
     async def page(self, query: str, cursor: str | None, etag: str | None = None) -> Reply:
-        """One page of a walk; with `etag` only if it has changed since."""
+        """One page of a crawl; with `etag` only if it has changed since."""
         return await self._api(self.module.page_url(self.settings, query, cursor), etag)
 
     async def report_use(self, url: str) -> None:
@@ -112,7 +112,7 @@ class Client:
                 self.module.judge(answer)
             except ExhaustedError as error:
                 parked = self.budget.exhausted(error.window)
-                jitter = timedelta(seconds=self.dice.uniform(0, EXHAUSTION_JITTER_SECONDS))
+                jitter = timedelta(seconds=self.rng.uniform(0, EXHAUSTION_JITTER_SECONDS))
                 raise ParkedError(parked.until + jitter, parked.reason) from error
             if etag and answer.status == 304:
                 return Reply(None, etag)
@@ -143,7 +143,7 @@ class Client:
                 if number + 1 == self.max_attempts or not self._retries.take():
                     self._park_if_broken(kind, breaker, error)
                     raise
-                wait = error.retry_after if error.retry_after is not None else backoff_seconds(number, self.dice)
+                wait = error.retry_after if error.retry_after is not None else backoff_seconds(number, self.rng)
                 await self.sleep(wait)
             except ParkedError:
                 raise

@@ -13,8 +13,8 @@ from scrapers.candidate import Variant, public_url
 from scrapers.client import Client
 from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.http.fetcher import Download
-from scrapers.store.image_store import Shelf
-from scrapers.store.item_store import Decision, Ledger, Placement, QueuedItem
+from scrapers.store.image_store import ImageStore
+from scrapers.store.item_store import Decision, ItemStore, Placement, QueuedItem
 from utils.clock import Clock, to_iso
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, ImageFacts
@@ -29,15 +29,15 @@ class Collector:
     """Turns queued items of one source into decisions; `collect` never raises for the item's own faults."""
 
     client: Client
-    ledger: Ledger
-    shelf: Shelf
+    item_store: ItemStore
+    image_store: ImageStore
     checks: CheckPool
     data_folder: Path
     clock: Clock
 
     async def collect(self, item: QueuedItem) -> Decision:
         """Raises ParkedError and BlockedError, which concern the source; the item then stays queued."""
-        part = self.shelf.part_path(item.sample_id)
+        part = self.image_store.part_path(item.sample_id)
         try:
             await self._report_use(item)
             placement = await self._fetch(item, part)
@@ -51,18 +51,18 @@ class Collector:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
-        return await self.shelf.put(placement, part)
+        return await self.image_store.put(placement, part)
 
     async def _give_up(self, item: QueuedItem, part: Path, decision: Decision, error: Exception) -> Decision:
         part.unlink(missing_ok=True)
         log.debug("item_left_out", source=self.client.module.name, id=item.candidate.source_id, reason=str(error))
-        return await self.shelf.put(decision, None)
+        return await self.image_store.put(decision, None)
 
     async def _report_use(self, item: QueuedItem) -> None:
         if item.candidate.track_url is None or item.tracked:
             return
         await self.client.report_use(item.candidate.track_url)
-        self.ledger.note_tracked(item.row)
+        self.item_store.note_tracked(item.row)
 
     async def _fetch(self, item: QueuedItem, part: Path) -> Placement:
         """The best variant within our limits."""

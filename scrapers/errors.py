@@ -5,7 +5,7 @@ RefusedError     we do not want this item (a guard, an opt-out, a bad file): nev
 └── TooLargeError    … but a smaller variant of it may do
 FailedError      the source cannot give us this item (gone, forbidden): never asked for again
 QueryError       this query cannot be continued in this run; other queries can
-CursorError      the walk's cursor is not accepted any more: start the walk again
+CursorError      the crawl's cursor is not accepted any more: start the crawl again
 ParkedError      the source has to rest until a known time
 BlockedError     a person must act before this source is any use
 """
@@ -52,7 +52,7 @@ class QueryError(SkipItemError):
 
 
 class CursorError(SkipItemError):
-    """The walk has to begin again without a cursor."""
+    """The crawl has to begin again without a cursor."""
 
 
 class ParkedError(StopRunError):

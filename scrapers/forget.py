@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scrapers.status import KEYS
-from scrapers.store.item_store import Ledger
+from scrapers.store.item_store import ItemStore
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError
@@ -32,7 +32,7 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
     if source not in KEYS:
         raise OperatorError(f"no such source: {source!r}; sources are {', '.join(KEYS)}")
     data = config.storage.local_path
-    ledger = Ledger(config.storage.state_path, run_id="forget")
+    item_store = ItemStore(config.storage.state_path, run_id="forget")
     try:
         deleted = 0
         creators: set[str] = {f"{source}:{photographer}"} if photographer is not None else set()
@@ -42,13 +42,13 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
             if photographer is not None and (creator := metadata.api_data.get("creator")):
                 creators.add(str(creator))
             # the tombstone first: a crash in between leaves something to delete, not something that comes back
-            _bury(ledger, source, str(metadata.api_data.get("id") or "") or None, metadata.sha256)
+            _add_tombstone(item_store, source, str(metadata.api_data.get("id") or "") or None, metadata.sha256)
             _delete(data, file, metadata)
             deleted += 1
-        _remember(ledger, source, source_id, creators)
+        _remember(item_store, source, source_id, creators)
         return deleted
     finally:
-        ledger.close()
+        item_store.close()
 
 
 def _stored(data: Path, source: str) -> Iterator[tuple[Path, Metadata]]:
@@ -77,21 +77,23 @@ def _delete(data: Path, file: Path, metadata: Metadata) -> None:
     fsync_folder(file.parent)
 
 
-def _bury(ledger: Ledger, source: str, source_id: str | None, sha256: str | None, creator: str | None = None) -> None:
-    with ledger.transaction() as db:
+def _add_tombstone(
+    item_store: ItemStore, source: str, source_id: str | None, sha256: str | None, creator: str | None = None
+) -> None:
+    with item_store.transaction() as db:
         db.execute(
             "INSERT INTO tombstones (source, source_id, creator, sha256, reason, at) VALUES (?, ?, ?, ?, ?, ?)",
             (source, source_id, creator, sha256 or None, REASON, to_iso(datetime.now(UTC))),
         )
 
 
-def _remember(ledger: Ledger, source: str, source_id: str | None, creators: set[str]) -> None:
+def _remember(item_store: ItemStore, source: str, source_id: str | None, creators: set[str]) -> None:
     """Tombstones for what was asked for by name, and for every known item of it, stored or waiting."""
     if source_id is not None:
-        _bury(ledger, source, source_id, None)
+        _add_tombstone(item_store, source, source_id, None)
     for creator in creators:
-        _bury(ledger, source, None, None, creator)
-    with ledger.transaction() as db:
+        _add_tombstone(item_store, source, None, None, creator)
+    with item_store.transaction() as db:
         db.executemany(
             "UPDATE items SET state = 'refused', why = 'tombstone', candidate = NULL, metadata = NULL, again = 0"
             " WHERE source = ? AND (source_id = ? OR creator = ?) AND state != 'placing'",

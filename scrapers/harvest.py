@@ -1,4 +1,5 @@
-"""One run over the sources: each in its own task, with what they share (ledger, shelf, checks, balance, room)."""
+"""One run over the sources: each in its own task, with what they share (item store, image store, checks, balance,
+room)."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from scrapers.limits.capacity import Capacity
 from scrapers.source_run import SourceResult, SourceRun, Tally
 from scrapers.sources import SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
-from scrapers.store.image_store import Shelf
-from scrapers.store.item_store import Ledger
+from scrapers.store.image_store import ImageStore
+from scrapers.store.item_store import ItemStore
 from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
@@ -73,7 +74,7 @@ class Harvest:
     report: ReportProgress = lambda name, done, total, counts: None
     clock: Clock = field(default_factory=SystemClock)
     sleep: Sleep = asyncio.sleep
-    dice: random.Random = field(default_factory=random.Random)
+    rng: random.Random = field(default_factory=random.Random)
     checks: CheckPool | None = None  # None: a pool of its own, by the settings
     _reported: dict[str, tuple[float, Mapping[str, int]]] = field(init=False, default_factory=dict)
 
@@ -83,22 +84,22 @@ class Harvest:
         storage.local_path.mkdir(parents=True, exist_ok=True)
         with _lock(storage.state_path):
             async with AsyncExitStack() as stack:
-                ledger = Ledger(storage.state_path, self.run_id)
-                stack.callback(ledger.close)
-                shelf = Shelf(storage.local_path, ledger)
-                stack.push_async_callback(shelf.close)
-                repaired = shelf.repair()
+                item_store = ItemStore(storage.state_path, self.run_id)
+                stack.callback(item_store.close)
+                image_store = ImageStore(storage.local_path, item_store)
+                stack.push_async_callback(image_store.close)
+                repaired = image_store.repair()
                 if any(repaired.values()):
                     log.info("interrupted_store_repaired", **repaired)
                 checks = self.checks or stack.enter_context(make_check_pool(self.config))
-                return await self._run_sources(stack, ledger, shelf, checks)
+                return await self._run_sources(stack, item_store, image_store, checks)
 
     async def _run_sources(
-        self, stack: AsyncExitStack, ledger: Ledger, shelf: Shelf, checks: CheckPool
+        self, stack: AsyncExitStack, item_store: ItemStore, image_store: ImageStore, checks: CheckPool
     ) -> list[SourceOutcome]:
-        balance = Balance(ledger.stored_by_label(), self.config.harvest.max_label_ratio)
+        balance = Balance(item_store.stored_by_label(), self.config.harvest.max_label_ratio)
         capacity = Capacity(self.config.storage, self.clock)
-        rested = {row["source"]: read_parked(row) for row in ledger.read("SELECT * FROM sources")}
+        rested = {row["source"]: read_parked(row) for row in item_store.read("SELECT * FROM sources")}
         tasks: list[asyncio.Task[SourceOutcome]] = []
         outcomes: list[SourceOutcome] = []
         for name in self.names if self.names is not None else SOURCES:
@@ -108,8 +109,8 @@ class Harvest:
                 outcomes.append(SourceOutcome(name, result, Tally()))
                 continue
             log.info("source_terms", source=name, terms=TERMS[name])
-            run = self._prepare(name, stack, ledger, shelf, checks, balance, capacity)
-            tasks.append(asyncio.create_task(self._run_source(run, ledger), name=f"source-{name}"))
+            run = self._prepare(name, stack, item_store, image_store, checks, balance, capacity)
+            tasks.append(asyncio.create_task(self._run_source(run, item_store), name=f"source-{name}"))
         try:
             outcomes += await asyncio.gather(*tasks)
         finally:
@@ -125,8 +126,8 @@ class Harvest:
         self,
         name: str,
         stack: AsyncExitStack,
-        ledger: Ledger,
-        shelf: Shelf,
+        item_store: ItemStore,
+        image_store: ImageStore,
         checks: CheckPool,
         balance: Balance,
         capacity: Capacity,
@@ -140,16 +141,16 @@ class Harvest:
             settings=settings,
             key=key_of(self.config, name),
             fetcher=Fetcher(transport, user_agent(settings.contact), self.config.harvest, self.clock),
-            budget=Budget(ledger, self.clock, name, settings, module.default_hourly),
+            budget=Budget(item_store, self.clock, name, settings, module.default_hourly),
             clock=self.clock,
             sleep=self.sleep,
             max_attempts=self.config.harvest.max_attempts,
-            dice=self.dice,
+            rng=self.rng,
         )
-        collector = Collector(client, ledger, shelf, checks, self.config.storage.local_path, self.clock)
+        collector = Collector(client, item_store, image_store, checks, self.config.storage.local_path, self.clock)
         return SourceRun(
             collector,
-            ledger,
+            item_store,
             balance,
             capacity,
             self.clock,
@@ -158,14 +159,14 @@ class Harvest:
             report=self._report,
         )
 
-    async def _run_source(self, run: SourceRun, ledger: Ledger) -> SourceOutcome:
+    async def _run_source(self, run: SourceRun, item_store: ItemStore) -> SourceOutcome:
         """One source's faults are its own."""
         try:
             result = await run.run()
         except Exception:
             log.exception("source_failed", source=run.name)
             result = SourceResult("blocked", "an error in the scraper itself; the log has it")
-        _record(ledger, run.name, result, self.clock.now().timestamp())
+        _record(item_store, run.name, result, self.clock.now().timestamp())
         self._report(run, final=True)
         return SourceOutcome(run.name, result, run.tally)
 
@@ -193,10 +194,10 @@ def user_agent(contact: str) -> str:
     return f"ExposrTrainer/{number} (+{contact or 'local sandbox'})"
 
 
-def _record(ledger: Ledger, name: str, result: SourceResult, now: float) -> None:
+def _record(item_store: ItemStore, name: str, result: SourceResult, now: float) -> None:
     until = result.until.timestamp() if result.state == "parked" and result.until else None
     reason = result.message.partition("; rests until")[0] if until else ""
-    with ledger.transaction() as db:
+    with item_store.transaction() as db:
         db.execute(
             "INSERT OR REPLACE INTO sources (source, parked_until, reason, last_run, last_state, message)"
             " VALUES (?, ?, ?, ?, ?, ?)",

@@ -1,4 +1,4 @@
-"""One source in one run: walk its queries in turn, hand what is found to a few workers, know when to stop."""
+"""One source in one run: crawl its queries in turn, hand what is found to a few workers, know when to stop."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from scrapers.limits.balance import Balance
 from scrapers.limits.capacity import Capacity
 from scrapers.sources.source import PayloadError
 from scrapers.status import KEYS, SourceStatus
-from scrapers.store.cursors import Walk, Walks
-from scrapers.store.item_store import STATES, Decision, Ledger, QueuedItem, State
+from scrapers.store.cursors import Crawl, CrawlCursors
+from scrapers.store.item_store import STATES, Decision, ItemStore, QueuedItem, State
 from utils.clock import Clock
 from utils.errors import StopRunError
 from utils.logs import get_logger
@@ -75,12 +75,12 @@ class Tally:
 
 
 class SourceRun:
-    """Owns the queue between the walk and the workers; everything that must last is in the ledger."""
+    """Owns the queue between the crawl and the workers; everything that must last is in the item store."""
 
     def __init__(
         self,
         collector: Collector,
-        ledger: Ledger,
+        item_store: ItemStore,
         balance: Balance,
         capacity: Capacity,
         clock: Clock,
@@ -93,14 +93,14 @@ class SourceRun:
         self._client = collector.client
         self._module = collector.client.module
         self._settings = collector.client.settings
-        self._ledger = ledger
+        self._item_store = item_store
         self._balance = balance
         self._capacity = capacity
         self._clock = clock
         self._limit = limit
         self._ends_at = clock.monotonic() + max_seconds
         self._report = report
-        self._walks = Walks(ledger, clock, self._module.name, self._settings.head_interval())
+        self._cursors = CrawlCursors(item_store, clock, self._module.name, self._settings.head_interval())
         # short, so that the next page is asked for only when this one is almost used up
         self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(self._settings.image_connections)
         self._settled = asyncio.Event()
@@ -123,18 +123,18 @@ class SourceRun:
 
     async def run(self) -> SourceResult:
         """Never raises for what the source or the network does."""
-        self._ledger.requeue_failed(self.name)
-        self._ledger.adopt_queued(self.name, self._queries)
-        for state, whys in self._ledger.outcomes(self.name).items():
+        self._item_store.requeue_failed(self.name)
+        self._item_store.adopt_queued(self.name, self._queries)
+        for state, whys in self._item_store.outcomes(self.name).items():
             self.tally.counts[state].update(whys)
-        self._stored.update({query: self._ledger.stored_in_run(self.name, query) for query in self._queries})
+        self._stored.update({query: self._item_store.stored_in_run(self.name, query) for query in self._queries})
         self._balance.join(self._module.label)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._settings.image_connections):
                     tasks.create_task(self._work())
                 try:
-                    await self._walk()
+                    await self._crawl()
                 except STORAGE_ERRORS as error:
                     self._halted = StopRunError(f"cannot store: {error}")
                 for _ in range(self._settings.image_connections):
@@ -158,9 +158,9 @@ class SourceRun:
         wanted = KEYS[self.name]
         return f"{error}; check {wanted[1]}" if wanted and "key was refused" in str(error) else str(error)
 
-    async def _walk(self) -> None:
+    async def _crawl(self) -> None:
         """Look at each query in turn until all are done; a round without movement waits for a download to end."""
-        waiting = self._walks.in_turn(self._queries)
+        waiting = self._cursors.in_turn(self._queries)
         while waiting and self._halted is None:
             if not await self._may_go_on():
                 return
@@ -189,17 +189,17 @@ class SourceRun:
         need = self._need(query)
         if need <= 0:
             return Step.WAIT if self._under_way[query] else Step.DONE
-        items = self._ledger.queued(self.name, query, self._taken.get(query, 0), min(need, BATCH))
+        items = self._item_store.queued(self.name, query, self._taken.get(query, 0), min(need, BATCH))
         if items:
             for item in items:
                 await self._offer(query, item)
             return Step.MORE
         if self._no_pages is not None:
             return Step.DONE
-        walk = self._walks.next(query)
-        if walk is None:
+        crawl = self._cursors.next(query)
+        if crawl is None:
             return Step.WAIT if self._under_way[query] else Step.DONE
-        return await self._fetch_page(walk)
+        return await self._fetch_page(crawl)
 
     def _need(self, query: str) -> int:
         """How many more images the limits leave room for, counting those under way as stored."""
@@ -209,8 +209,8 @@ class SourceRun:
             room.append(self._limit - self.tally.total("stored") - under_way)
         if self._settings.max_per_day:
             day = f"{self._clock.now():%Y-%m-%d}"
-            room.append(self._settings.max_per_day - self._ledger.stored_on_day(self.name, day) - under_way)
-        if self._settings.max_gb and self._ledger.stored_bytes(self.name) >= self._settings.max_gb * 1e9:
+            room.append(self._settings.max_per_day - self._item_store.stored_on_day(self.name, day) - under_way)
+        if self._settings.max_gb and self._item_store.stored_bytes(self.name) >= self._settings.max_gb * 1e9:
             room.append(0)
         return min(room)
 
@@ -219,38 +219,38 @@ class SourceRun:
         creator = item.candidate.creator
         cap = self._settings.max_per_creator
         if creator is not None and cap:
-            kept = self._ledger.stored_by_creator(self.name, creator) + self._creators_under_way[creator]
+            kept = self._item_store.stored_by_creator(self.name, creator) + self._creators_under_way[creator]
             if kept >= cap:
                 await self._settle(
-                    query, await self._collector.shelf.put(Decision(item.row, "filtered", "creator_cap"), None)
+                    query, await self._collector.image_store.put(Decision(item.row, "filtered", "creator_cap"), None)
                 )
                 return
             self._creators_under_way[creator] += 1
         self._under_way[query] += 1
         await self._queue.put((query, item))
 
-    async def _fetch_page(self, walk: Walk) -> Step:
+    async def _fetch_page(self, crawl: Crawl) -> Step:
         try:
-            reply = await self._client.page(walk.query, walk.cursor, walk.etag)
-            if reply.payload is None and walk.etag is not None:
-                self._walks.unchanged(walk)
+            reply = await self._client.page(crawl.query, crawl.cursor, crawl.etag)
+            if reply.payload is None and crawl.etag is not None:
+                self._cursors.unchanged(crawl)
                 return Step.MORE
-            page = self._module.read_page(reply.payload, self._settings, walk.cursor)
+            page = self._module.read_page(reply.payload, self._settings, crawl.cursor)
         except CursorError as error:
-            log.info("walk_restarted", source=self.name, query=walk.query, reason=str(error))
-            return Step.MORE if self._walks.restart(walk) else Step.DONE
+            log.info("crawl_restarted", source=self.name, query=crawl.query, reason=str(error))
+            return Step.MORE if self._cursors.restart(crawl) else Step.DONE
         except QueryError as error:
             if error.for_good:
-                self._walks.give_up(walk.query)
-            self._note_query(walk.query, error)
+                self._cursors.give_up(crawl.query)
+            self._note_query(crawl.query, error)
             return Step.DONE
         except PAGE_ERRORS as error:
-            self._note_query(walk.query, error)
+            self._note_query(crawl.query, error)
             return Step.DONE
         except (ParkedError, BlockedError) as error:
             self._no_pages = error  # what is queued already may still be fetched
             return Step.MORE
-        for state, why in self._walks.record(walk, page, reply.etag):
+        for state, why in self._cursors.record(crawl, page, reply.etag):
             self.tally.add(state, why)
         self._report(self)
         return Step.MORE

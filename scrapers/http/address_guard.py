@@ -161,37 +161,37 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None = None) -> None:
         self._backend = backend
         self._tls = tls or ssl.create_default_context()
-        self._lanes: list[httpcore.AsyncConnectionPool] = []
+        self._pools: list[httpcore.AsyncConnectionPool] = []
         self._free: list[httpcore.AsyncConnectionPool] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        lane = self._free.pop() if self._free else self._new_lane()
+        pool = self._free.pop() if self._free else self._new_pool()
         try:
-            response = await self._send(lane, request)
+            response = await self._send(pool, request)
         except BaseException:
-            self._free.append(lane)
+            self._free.append(pool)
             raise
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
-            stream=_Stream(response.stream, lambda: self._free.append(lane)),
+            stream=_Stream(response.stream, lambda: self._free.append(pool)),
             extensions=response.extensions,
         )
 
-    def _new_lane(self) -> httpcore.AsyncConnectionPool:
+    def _new_pool(self) -> httpcore.AsyncConnectionPool:
         """A pool for one request at a time. A request's cost in a pool grows with the connections it holds (measured:
         a quarter of all CPU time at 32), so each request has one to itself; the caller limits how many there are."""
-        lane = httpcore.AsyncConnectionPool(
+        pool = httpcore.AsyncConnectionPool(
             ssl_context=self._tls,
             max_connections=LANE_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=self._backend,
         )
-        self._lanes.append(lane)
-        return lane
+        self._pools.append(pool)
+        return pool
 
-    async def _send(self, lane: httpcore.AsyncConnectionPool, request: httpx.Request) -> httpcore.Response:
-        return await lane.handle_async_request(
+    async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request) -> httpcore.Response:
+        return await pool.handle_async_request(
             httpcore.Request(
                 method=request.method,
                 url=httpcore.URL(
@@ -207,8 +207,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        for lane in self._lanes:
-            await lane.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -14,7 +14,7 @@ JITTER = 0.3  # of the interval, to both sides
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Turnstile:
+class RateLimiter:
     """At most `width` inside at a time; entries at least `interval()` seconds (+-30 %) apart."""
 
     def __init__(
@@ -23,7 +23,7 @@ class Turnstile:
         interval: Callable[[], float],
         clock: Clock,
         sleep: Sleep,
-        dice: random.Random,
+        rng: random.Random,
         first_wait: float = 0.0,
     ) -> None:
         self._inside = asyncio.Semaphore(width)
@@ -31,7 +31,7 @@ class Turnstile:
         self._interval = interval
         self._clock = clock
         self._sleep = sleep
-        self._dice = dice
+        self._rng = rng
         self._free_at = clock.monotonic() + first_wait
 
     @asynccontextmanager
@@ -41,6 +41,6 @@ class Turnstile:
                 wait = self._free_at - self._clock.monotonic()
                 if wait > 0:
                     await self._sleep(wait)
-                pause = self._interval() * self._dice.uniform(1 - JITTER, 1 + JITTER)
+                pause = self._interval() * self._rng.uniform(1 - JITTER, 1 + JITTER)
                 self._free_at = self._clock.monotonic() + pause
             yield

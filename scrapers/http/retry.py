@@ -43,9 +43,9 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-def backoff_seconds(attempt: int, dice: random.Random) -> float:
+def backoff_seconds(attempt: int, rng: random.Random) -> float:
     """Full jitter: uniform between 0 and min(cap, base * 2^attempt), attempts counted from 0."""
-    return dice.uniform(0.0, min(CAP_SECONDS, BASE_SECONDS * 2.0**attempt))
+    return rng.uniform(0.0, min(CAP_SECONDS, BASE_SECONDS * 2.0**attempt))
 
 
 @dataclass(slots=True)

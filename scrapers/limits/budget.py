@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from scrapers.errors import ParkedError
-from scrapers.store.item_store import Ledger
+from scrapers.store.item_store import ItemStore
 from utils.clock import Clock
 from utils.config.sources import Source
 
@@ -47,13 +47,15 @@ def end_of_day(now: datetime) -> datetime:
 class Budget:
     """One source's calls. `default_hourly` holds until the settings or the source's headers name another figure."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, source: str, settings: Source, default_hourly: int | None) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, item_store: ItemStore, clock: Clock, source: str, settings: Source, default_hourly: int | None
+    ) -> None:
+        self._item_store = item_store
         self._clock = clock
         self._source = source
         self._settings = settings
         self._default_hourly = default_hourly
-        with ledger.transaction() as db:
+        with item_store.transaction() as db:
             db.execute("DELETE FROM calls WHERE at < ?", (self._now() - WINDOW_SECONDS["day"],))
 
     def interval_seconds(self) -> float:
@@ -67,7 +69,7 @@ class Budget:
 
     def last_call(self) -> float | None:
         """Wall time of the latest call, of this run or an earlier one."""
-        row = self._ledger.read("SELECT max(at) FROM calls WHERE source = ?", self._source)[0]
+        row = self._item_store.read("SELECT max(at) FROM calls WHERE source = ?", self._source)[0]
         return None if row[0] is None else float(row[0])
 
     def rest_seconds(self) -> tuple[float, str]:
@@ -79,7 +81,7 @@ class Budget:
                 waits.append(
                     (self._window_wait(WINDOW_SECONDS[window], usable(limit)), f"its {limit} calls of one {window}")
                 )
-        for row in self._ledger.read("SELECT * FROM quotas WHERE source = ?", self._source):
+        for row in self._item_store.read("SELECT * FROM quotas WHERE source = ?", self._source):
             if row["remaining"] is None or row["resets"] is None:
                 continue
             reserve = math.ceil((row["quota"] or 0) * RESERVE)
@@ -89,7 +91,7 @@ class Budget:
 
     def spend(self) -> None:
         """Count one call that is about to be sent, also against what the source last said."""
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             db.execute("INSERT INTO calls (source, at) VALUES (?, ?)", (self._source, self._now()))
             db.execute(
                 "UPDATE quotas SET remaining = remaining - 1 WHERE source = ? AND remaining > 0", (self._source,)
@@ -98,7 +100,7 @@ class Budget:
     def learn(self, reading: QuotaReading) -> None:
         """Take over what fresh headers say."""
         resets = reading.resets or self._natural_end(reading.window)
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO quotas (source, window, quota, remaining, resets, updated)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -108,7 +110,7 @@ class Budget:
     def exhausted(self, window: WindowName | None = None) -> ParkedError:
         """What to raise when the source itself says that the quota is used up: until when, as far as is known."""
         now = self._clock.now()
-        months = self._ledger.read(
+        months = self._item_store.read(
             "SELECT remaining, resets FROM quotas WHERE source = ? AND window = 'month'", self._source
         )
         if months and months[0]["remaining"] == 0 and months[0]["resets"] > now.timestamp():
@@ -124,12 +126,12 @@ class Budget:
         """0 and None: no limit."""
         if self._settings.requests_per_hour is not None:
             return self._settings.requests_per_hour
-        rows = self._ledger.read("SELECT quota FROM quotas WHERE source = ? AND window = 'hour'", self._source)
+        rows = self._item_store.read("SELECT quota FROM quotas WHERE source = ? AND window = 'hour'", self._source)
         return int(rows[0]["quota"]) if rows and rows[0]["quota"] else self._default_hourly
 
     def _window_wait(self, seconds: float, limit: int) -> float:
         """Until the call that is `limit` back leaves the window."""
-        rows = self._ledger.read(
+        rows = self._item_store.read(
             "SELECT at FROM calls WHERE source = ? AND at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
             self._source,
             self._now() - seconds,

@@ -59,7 +59,7 @@ class Civitai:
 
 
 def _read_cursor(value: Any) -> str | None:
-    """Opaque, but a text (older ones: a number) that fits into a URL; anything else ends the walk."""
+    """Opaque, but a text (older ones: a number) that fits into a URL; anything else ends the crawl."""
     cursor = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     return cursor if 0 < len(cursor) <= MAX_CURSOR and cursor.isprintable() else None
 

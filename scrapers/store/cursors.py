@@ -1,7 +1,8 @@
-"""Where each query's walks are: a backfill walk towards the old, and a head walk that looks for what is new.
+"""Where each query's crawls are: a backfill crawl towards the old, and a head crawl that looks for what is new.
 
-Both keep their cursor over restarts. A head walk that was interrupted is finished before another begins, so that no gap
-opens between its start and what was known before. Loops end a walk: a repeated cursor, many pages without a new id.
+Both keep their cursor over restarts. A head crawl that was interrupted is finished before another begins, so that no
+gap opens between its start and what was known before. Loops end a crawl: a repeated cursor, many pages without a new
+id.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scrapers.candidate import Page
-from scrapers.store.item_store import Ledger, State
+from scrapers.store.item_store import ItemStore, State
 from utils.clock import Clock
 
 Kind = Literal["head", "backfill"]
 MAX_IDLE_PAGES = 20  # pages in a row without a new id
-MAX_RESTARTS = 3  # times that a walk may begin again because its cursor was refused
-REFILL_SECONDS = 30 * 24 * 3600.0  # a backfill that has ended is walked again after this
+MAX_RESTARTS = 3  # times that a crawl may begin again because its cursor was refused
+REFILL_SECONDS = 30 * 24 * 3600.0  # a backfill that has ended is crawled again after this
 FOR_GOOD = "refused query"
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """One walk's position; `cursor` None: at its start."""
+class Crawl:
+    """One crawl's position; `cursor` None: at its start."""
 
     source: str
     query: str
@@ -34,14 +35,14 @@ class Walk:
     pages: int = 0
     patience: int = 0
     restarts: int = 0
-    etag: str | None = None  # of the newest page when it was last seen; for a head walk's first request
+    etag: str | None = None  # of the newest page when it was last seen; for a head crawl's first request
 
 
-class Walks:
-    """The walks of one source."""
+class CrawlCursors:
+    """The crawls of one source."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, source: str, head_interval_seconds: float) -> None:
-        self._ledger = ledger
+    def __init__(self, item_store: ItemStore, clock: Clock, source: str, head_interval_seconds: float) -> None:
+        self._item_store = item_store
         self._clock = clock
         self._source = source
         self._head_interval = head_interval_seconds
@@ -49,17 +50,17 @@ class Walks:
 
     def in_turn(self, queries: Sequence[str]) -> list[str]:
         """The queries, the one that waited longest first: a small quota must not starve the last ones."""
-        rows = self._ledger.read(
-            "SELECT query, max(updated) AS updated FROM walks WHERE source = ? GROUP BY query", self._source
+        rows = self._item_store.read(
+            "SELECT query, max(updated) AS updated FROM crawls WHERE source = ? GROUP BY query", self._source
         )
         updated = {row["query"]: float(row["updated"]) for row in rows}
         return sorted(dict.fromkeys(queries), key=lambda query: updated.get(query, 0.0))
 
-    def next(self, query: str) -> Walk | None:
-        """The walk to go on with: an interrupted or due head walk, else the backfill; None when both have ended."""
+    def next(self, query: str) -> Crawl | None:
+        """The crawl to go on with: an interrupted or due head crawl, else the backfill; None when both have ended."""
         rows = {
             row["kind"]: row
-            for row in self._ledger.read("SELECT * FROM walks WHERE source = ? AND query = ?", self._source, query)
+            for row in self._item_store.read("SELECT * FROM crawls WHERE source = ? AND query = ?", self._source, query)
         }
         backfill, head = rows.get("backfill"), rows.get("head")
         now = self._clock.now().timestamp()
@@ -69,46 +70,46 @@ class Walks:
             self._begin(query, "backfill")
             self._looked.add(query)
             self._mark_head(query)  # the backfill's first page is the newest one
-            return Walk(self._source, query, "backfill", None)
+            return Crawl(self._source, query, "backfill", None)
         if head is not None and head["active"]:
-            return _walk(head)
+            return _crawl(head)
         due = head is None or now - head["updated"] >= self._head_interval
         if due and query not in self._looked:
             self._looked.add(query)
             etag = head["etag"] if head is not None else None
             self._begin(query, "head", etag)
-            return Walk(self._source, query, "head", None, etag=etag)
-        return _walk(backfill) if backfill["active"] else None
+            return Crawl(self._source, query, "head", None, etag=etag)
+        return _crawl(backfill) if backfill["active"] else None
 
-    def record(self, walk: Walk, page: Page, etag: str | None = None) -> list[tuple[State, str]]:
-        """Remember a page's items and the walk's new position, together. Returns what was decided at once."""
-        with self._ledger.transaction() as db:
-            new, decided = self._ledger.add_items(db, walk.source, walk.query, page.items)
-            idle_pages = 0 if new else walk.idle_pages + 1
-            self._move(db, walk, page.next_cursor, idle_pages, self._end(db, walk, page, new, idle_pages))
-            if walk.cursor is None:
+    def record(self, crawl: Crawl, page: Page, etag: str | None = None) -> list[tuple[State, str]]:
+        """Remember a page's items and the crawl's new position, together. Returns what was decided at once."""
+        with self._item_store.transaction() as db:
+            new, decided = self._item_store.add_items(db, crawl.source, crawl.query, page.items)
+            idle_pages = 0 if new else crawl.idle_pages + 1
+            self._move(db, crawl, page.next_cursor, idle_pages, self._end(db, crawl, page, new, idle_pages))
+            if crawl.cursor is None:
                 db.execute(
-                    "UPDATE walks SET etag = ? WHERE source = ? AND query = ? AND kind = 'head'",
-                    (etag, walk.source, walk.query),
+                    "UPDATE crawls SET etag = ? WHERE source = ? AND query = ? AND kind = 'head'",
+                    (etag, crawl.source, crawl.query),
                 )
         return decided
 
-    def _end(self, db: sqlite3.Connection, walk: Walk, page: Page, new: int, idle_pages: int) -> str:
-        """Why the walk ends with this page, or nothing."""
+    def _end(self, db: sqlite3.Connection, crawl: Crawl, page: Page, new: int, idle_pages: int) -> str:
+        """Why the crawl ends with this page, or nothing."""
         if page.next_cursor is None:
             return "end"
-        if walk.kind == "head" and page.items and not new:
+        if crawl.kind == "head" and page.items and not new:
             return "known"
-        if idle_pages >= MAX_IDLE_PAGES + walk.patience:
+        if idle_pages >= MAX_IDLE_PAGES + crawl.patience:
             return "idle"
-        key = (walk.source, walk.query, walk.kind, page.next_cursor)
+        key = (crawl.source, crawl.query, crawl.kind, page.next_cursor)
         if db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?, ?, ?)", key).rowcount == 0:
             return "cycle"
         return ""
 
-    def _move(self, db: sqlite3.Connection, walk: Walk, cursor: str | None, idle_pages: int, ended: str) -> None:
+    def _move(self, db: sqlite3.Connection, crawl: Crawl, cursor: str | None, idle_pages: int, ended: str) -> None:
         db.execute(
-            "UPDATE walks SET cursor = ?, active = ?, ended = ?, idle_pages = ?, pages = pages + 1, updated = ?"
+            "UPDATE crawls SET cursor = ?, active = ?, ended = ?, idle_pages = ?, pages = pages + 1, updated = ?"
             " WHERE source = ? AND query = ? AND kind = ?",
             (
                 None if ended else cursor,
@@ -116,64 +117,66 @@ class Walks:
                 ended,
                 idle_pages,
                 self._clock.now().timestamp(),
-                walk.source,
-                walk.query,
-                walk.kind,
+                crawl.source,
+                crawl.query,
+                crawl.kind,
             ),
         )
         if ended:
             db.execute(
-                "DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?", (walk.source, walk.query, walk.kind)
+                "DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?",
+                (crawl.source, crawl.query, crawl.kind),
             )
 
-    def restart(self, walk: Walk) -> bool:
-        """Begin the walk again after its cursor was refused; False, and the walk has ended, when that is no help."""
-        with self._ledger.transaction() as db:
-            hopeless = walk.cursor is None or walk.restarts >= MAX_RESTARTS
-            self._move(db, walk, None, 0, "refused" if hopeless else "")
+    def restart(self, crawl: Crawl) -> bool:
+        """Begin the crawl again after its cursor was refused; False, and the crawl has ended, when that is no help."""
+        with self._item_store.transaction() as db:
+            hopeless = crawl.cursor is None or crawl.restarts >= MAX_RESTARTS
+            self._move(db, crawl, None, 0, "refused" if hopeless else "")
             db.execute(
-                "DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?", (walk.source, walk.query, walk.kind)
+                "DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?",
+                (crawl.source, crawl.query, crawl.kind),
             )
             db.execute(
-                "UPDATE walks SET restarts = restarts + 1, patience = pages"
+                "UPDATE crawls SET restarts = restarts + 1, patience = pages"
                 " WHERE source = ? AND query = ? AND kind = ?",
-                (walk.source, walk.query, walk.kind),
+                (crawl.source, crawl.query, crawl.kind),
             )
         return not hopeless
 
-    def unchanged(self, walk: Walk) -> None:
-        """The newest page is the one that is known: a head walk that ends with its first request."""
-        with self._ledger.transaction() as db:
-            self._move(db, walk, None, 0, "unchanged")
+    def unchanged(self, crawl: Crawl) -> None:
+        """The newest page is the one that is known: a head crawl that ends with its first request."""
+        with self._item_store.transaction() as db:
+            self._move(db, crawl, None, 0, "unchanged")
 
     def give_up(self, query: str) -> None:
         """The source will not answer this query, now or later."""
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             db.execute(
-                "UPDATE walks SET active = 0, ended = ?, cursor = NULL, updated = ? WHERE source = ? AND query = ?",
+                "UPDATE crawls SET active = 0, ended = ?, cursor = NULL, updated = ? WHERE source = ? AND query = ?",
                 (FOR_GOOD, self._clock.now().timestamp(), self._source, query),
             )
 
     def _begin(self, query: str, kind: Kind, etag: str | None = None) -> None:
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             db.execute("DELETE FROM cursors WHERE source = ? AND query = ? AND kind = ?", (self._source, query, kind))
             db.execute(
-                "INSERT OR REPLACE INTO walks (source, query, kind, cursor, active, etag, updated)"
+                "INSERT OR REPLACE INTO crawls (source, query, kind, cursor, active, etag, updated)"
                 " VALUES (?, ?, ?, NULL, 1, ?, ?)",
                 (self._source, query, kind, etag, self._clock.now().timestamp()),
             )
 
     def _mark_head(self, query: str) -> None:
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO walks (source, query, kind, cursor, active, ended, updated)"
+                "INSERT OR REPLACE INTO crawls (source, query, kind, cursor, active, ended, updated)"
                 " VALUES (?, ?, 'head', NULL, 0, 'backfill', ?)",
                 (self._source, query, self._clock.now().timestamp()),
             )
 
 
-def _walk(row: sqlite3.Row) -> Walk:
-    return Walk(
+def _crawl(row: sqlite3.Row) -> Crawl:
+    return Crawl(
         row["source"],
         row["query"],
         row["kind"],

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scrapers.store.item_store import Decision, Ledger, Placement, Unfinished
+from scrapers.store.item_store import Decision, ItemStore, Placement, Unfinished
 from utils.files import PART_SUFFIX, fsync_folder
 from utils.logs import get_logger
 
@@ -27,13 +27,13 @@ FLUSHING_THREADS = 8  # the disk merges flushes that come together
 Shelved = Placement | Decision
 
 
-class Shelf:
+class ImageStore:
     """The one writer of images, metadata and decisions. `put` returns when everything is on disk and recorded."""
 
-    def __init__(self, data_folder: Path, ledger: Ledger) -> None:
+    def __init__(self, data_folder: Path, item_store: ItemStore) -> None:
         self._data = data_folder
-        self._ledger = ledger
-        self._threads = ThreadPoolExecutor(FLUSHING_THREADS, thread_name_prefix="shelf")
+        self._item_store = item_store
+        self._threads = ThreadPoolExecutor(FLUSHING_THREADS, thread_name_prefix="image store")
         self._waiting: list[tuple[Shelved, Path | None, asyncio.Future[Decision]]] = []
         self._working: asyncio.Task[None] | None = None
 
@@ -45,11 +45,11 @@ class Shelf:
     def repair(self) -> dict[str, int]:
         """Complete or undo what a crash left half-done; call before anything is put. Returns what was done."""
         done = {"completed": 0, "put_back": 0, "parts_removed": 0}
-        for item in self._ledger.unfinished():
+        for item in self._item_store.unfinished():
             if self._complete(item):
                 done["completed"] += 1
             else:
-                self._ledger.put_back(item.row)
+                self._item_store.put_back(item.row)
                 done["put_back"] += 1
         for part in (self._data / TEMPORARY_FOLDER).glob(f"*{PART_SUFFIX}"):
             part.unlink(missing_ok=True)
@@ -65,8 +65,8 @@ class Shelf:
             part.replace(image)
             fsync_folder(image.parent)
         self._write_metadata(item.meta_path, item.metadata)
-        with self._ledger.transaction() as db:
-            self._ledger.decide(db, Decision(item.row, "stored"))
+        with self._item_store.transaction() as db:
+            self._item_store.decide(db, Decision(item.row, "stored"))
         return True
 
     async def put(self, item: Shelved, part: Path | None) -> Decision:
@@ -103,11 +103,11 @@ class Shelf:
         decisions: list[Decision] = []
         placed: list[tuple[Placement, Path]] = []
         unused: list[Path] = []
-        with self._ledger.transaction() as db:
+        with self._item_store.transaction() as db:
             for item, part in group:
-                decision = item if isinstance(item, Decision) else self._ledger.begin_placing(db, item)
+                decision = item if isinstance(item, Decision) else self._item_store.begin_placing(db, item)
                 if decision is not None:
-                    self._ledger.decide(db, decision)
+                    self._item_store.decide(db, decision)
                     unused += [part] if part else []
                 elif isinstance(item, Placement) and part is not None:
                     decision = Decision(item.row, "stored")
@@ -116,9 +116,9 @@ class Shelf:
                 decisions.append(decision)
         self._place(placed)
         if placed:
-            with self._ledger.transaction() as db:
+            with self._item_store.transaction() as db:
                 for item, _ in placed:
-                    self._ledger.decide(db, Decision(item.row, "stored"))
+                    self._item_store.decide(db, Decision(item.row, "stored"))
         for part in unused:
             with contextlib.suppress(OSError):
                 part.unlink()

@@ -1,6 +1,6 @@
 """What the harvester remembers: every item ever seen, and what became of it. One transaction for one decision.
 
-A page's items and its walk's new cursor are written together; a kill at any point leaves either both or neither.
+A page's items and its crawl's new cursor are written together; a kill at any point leaves either both or neither.
 Items go queued -> placing -> stored, or queued -> duplicate | filtered | refused | failed.
 """
 
@@ -70,8 +70,9 @@ class Unfinished:
     metadata: str
 
 
-class Ledger:
-    """scrape.sqlite behind one lock; safe for the loop's thread and the shelf's. Small rows, no lists of everything."""
+class ItemStore:
+    """scrape.sqlite behind one lock; safe for the loop's thread and the image store's. Small rows, no lists of
+    everything."""
 
     def __init__(self, state_path: Path, run_id: str) -> None:
         self.run_id = run_id

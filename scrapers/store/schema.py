@@ -1,4 +1,4 @@
-"""The tables of scrape.sqlite: what is known about items, walks, quotas and rests. Owned by this folder."""
+"""The tables of scrape.sqlite: what is known about items, crawls, quotas and rests. Owned by this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS items (
     row INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
     source_id TEXT NOT NULL,
-    query TEXT NOT NULL,           -- the walk that found it
+    query TEXT NOT NULL,           -- the crawl that found it
     state TEXT NOT NULL,           -- queued, placing, stored, duplicate, filtered, refused, failed
     why TEXT NOT NULL DEFAULT '',  -- slug of the reason
     again INTEGER NOT NULL DEFAULT 0,  -- failed: worth another attempt in a later run
@@ -42,7 +42,7 @@ CREATE INDEX IF NOT EXISTS items_creator ON items (source, creator) WHERE state 
 CREATE INDEX IF NOT EXISTS items_run ON items (run_id, source, query, state, why);
 CREATE INDEX IF NOT EXISTS items_kept ON items (source, label, day, size_bytes) WHERE state = 'stored';
 
-CREATE TABLE IF NOT EXISTS walks (
+CREATE TABLE IF NOT EXISTS crawls (
     source TEXT NOT NULL,
     query TEXT NOT NULL,
     kind TEXT NOT NULL,            -- head (newest first, until what is known) or backfill
@@ -51,9 +51,9 @@ CREATE TABLE IF NOT EXISTS walks (
     ended TEXT NOT NULL DEFAULT '',
     idle_pages INTEGER NOT NULL DEFAULT 0,  -- pages in a row without a new id
     pages INTEGER NOT NULL DEFAULT 0,
-    patience INTEGER NOT NULL DEFAULT 0,    -- idle pages that are expected: what a restarted walk has seen before
+    patience INTEGER NOT NULL DEFAULT 0,    -- idle pages that are expected: what a restarted crawl has seen before
     restarts INTEGER NOT NULL DEFAULT 0,
-    etag TEXT,                     -- of the newest page, on the head walk's row
+    etag TEXT,                     -- of the newest page, on the head crawl's row
     updated REAL NOT NULL,
     PRIMARY KEY (source, query, kind)
 ) STRICT;

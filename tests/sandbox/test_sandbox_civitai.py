@@ -11,7 +11,7 @@ Call = Callable[..., httpx.Response]
 IMAGES = "/api/v1/images"
 
 
-def walk(call: Call, limit: int = 7, most: int = 60, **parameters: Any) -> list[dict[str, Any]]:
+def crawl(call: Call, limit: int = 7, most: int = 60, **parameters: Any) -> list[dict[str, Any]]:
     """The pages from the first to the one without a next cursor, or `most` of them."""
     pages: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
@@ -28,11 +28,11 @@ def ids(pages: list[dict[str, Any]]) -> list[int]:
 
 
 @pytest.mark.parametrize("generation", ["old", "new"])
-def test_a_walk_sees_every_picture_once_and_ends_with_empty_metadata(
+def test_a_crawl_sees_every_picture_once_and_ends_with_empty_metadata(
     call: Call, set_sandbox: Callable[..., None], generation: str
 ) -> None:
     set_sandbox(civitai={"generation": generation})
-    pages = walk(call)
+    pages = crawl(call)
     assert len(ids(pages)) == len(set(ids(pages))) == 30
     assert ids(pages) == sorted(ids(pages), reverse=True)
     assert pages[-1]["metadata"] == {}
@@ -41,7 +41,7 @@ def test_a_walk_sees_every_picture_once_and_ends_with_empty_metadata(
 
 def test_offset_cursors_repeat_items_when_new_ones_arrive(call: Call, set_sandbox: Callable[..., None]) -> None:
     set_sandbox(civitai={"generation": "old", "shifting_feed": 4})
-    seen = ids(walk(call))
+    seen = ids(crawl(call))
     assert len(seen) > len(set(seen))
 
 
@@ -50,7 +50,7 @@ def test_short_and_empty_pages_have_a_next_cursor(
     call: Call, set_sandbox: Callable[..., None], generation: str
 ) -> None:
     set_sandbox(civitai={"generation": generation, "short_pages": True, "empty_pages": True})
-    pages = walk(call, limit=10)
+    pages = crawl(call, limit=10)
     sizes = [len(page["items"]) for page in pages]
     assert sizes == [0, 5] * 6
     assert len(set(ids(pages))) == 30
@@ -66,7 +66,7 @@ def test_page_is_ignored_but_advances_the_link_until_it_is_refused(call: Call) -
 
 
 def test_cursors_that_cannot_be_continued(call: Call, set_sandbox: Callable[..., None]) -> None:
-    cursor = walk(call, most=1)[0]["metadata"]["nextCursor"]
+    cursor = crawl(call, most=1)[0]["metadata"]["nextCursor"]
     other = call("civitai", IMAGES, limit=7, sort="Newest", type="image", cursor=cursor)
     assert (other.status_code, other.json()["message"]) == (400, "This cursor cannot be continued with these filters")
     garbage = call("civitai", IMAGES, cursor="feed:x")
@@ -93,7 +93,7 @@ def test_a_cursor_expires_once(call: Call, set_sandbox: Callable[..., None]) -> 
 @pytest.mark.parametrize("generation", ["old", "new"])
 def test_a_cursor_cycle_never_ends(call: Call, set_sandbox: Callable[..., None], generation: str) -> None:
     set_sandbox(civitai={"generation": generation, "cursor_cycle_pages": 3})
-    cursors = [page["metadata"]["nextCursor"] for page in walk(call, most=9)]
+    cursors = [page["metadata"]["nextCursor"] for page in crawl(call, most=9)]
     assert len(cursors) == 9
     assert len(set(cursors)) == 2
 
@@ -102,7 +102,7 @@ def test_foreign_items_and_what_their_urls_serve(
     call: Call, http: httpx.Client, set_sandbox: Callable[..., None]
 ) -> None:
     set_sandbox(civitai={"foreign_items": True})
-    pages = walk(call, limit=200, withMeta="true", nsfw="X")
+    pages = crawl(call, limit=200, withMeta="true", nsfw="X")
     items = [item for page in pages for item in page["items"]]
     assert {item["type"] for item in items} == {"image", "video", "audio"}
     heads = {http.get(item["url"]).content[:8] for item in items if item["type"] == "image"}
@@ -113,13 +113,13 @@ def test_foreign_items_and_what_their_urls_serve(
     assert None in metas
     assert any(meta and not meta.get("prompt") for meta in metas)
     assert max(len(meta.get("comfy", "")) for meta in metas if meta) > 500_000
-    assert {item["type"] for page in walk(call, limit=200, type="image") for item in page["items"]} == {"image"}
+    assert {item["type"] for page in crawl(call, limit=200, type="image") for item in page["items"]} == {"image"}
 
 
 def test_originals_are_the_bytes_whatever_url_and_content_type_say(
     call: Call, http: httpx.Client, set_sandbox: Callable[..., None]
 ) -> None:
-    items = [item for page in walk(call, limit=200) for item in page["items"]]
+    items = [item for page in crawl(call, limit=200) for item in page["items"]]
     answers = [http.get(item["url"]) for item in items]
     assert all(item["url"].endswith(".jpeg") for item in items)
     kinds = {(answer.content[:4], answer.headers["content-type"]) for answer in answers}
@@ -129,15 +129,15 @@ def test_originals_are_the_bytes_whatever_url_and_content_type_say(
 
 
 def test_generators_come_from_folder_or_file_name(call: Call) -> None:
-    items = [item for page in walk(call, withMeta="true") for item in page["items"]]
+    items = [item for page in crawl(call, withMeta="true") for item in page["items"]]
     assert {item["baseModel"] for item in items} == {"FLUX.1", "z image turbo"}
     assert all(item["meta"]["Model"] == item["baseModel"] and item["meta"]["prompt"] for item in items)
-    only = walk(call, baseModels="FLUX.1")
+    only = crawl(call, baseModels="FLUX.1")
     assert {item["baseModel"] for page in only for item in page["items"]} == {"FLUX.1"}
 
 
 def test_meta_is_null_unless_asked_for_and_may_be_wrapped(call: Call, set_sandbox: Callable[..., None]) -> None:
-    assert {item["meta"] for page in walk(call) for item in page["items"]} == {None}
+    assert {item["meta"] for page in crawl(call) for item in page["items"]} == {None}
     set_sandbox(civitai={"wrapped_meta": True})
     wrapped = call("civitai", IMAGES, limit=1, withMeta="true").json()["items"][0]
     assert set(wrapped["meta"]) == {"id", "meta"}
@@ -147,7 +147,7 @@ def test_meta_is_null_unless_asked_for_and_may_be_wrapped(call: Call, set_sandbo
 
 def test_odd_items(call: Call, set_sandbox: Callable[..., None]) -> None:
     set_sandbox(civitai={"odd_items": True})
-    items = [item for page in walk(call, withMeta="true") for item in page["items"]]
+    items = [item for page in crawl(call, withMeta="true") for item in page["items"]]
     assert None in {item["hash"] for item in items}
     assert None in {item["username"] for item in items}
     assert any("baseModel" not in item for item in items)

@@ -12,7 +12,7 @@ Call = Callable[..., httpx.Response]
 
 
 def all_ids(call: Call, path: str, **parameters: Any) -> list[str]:
-    """Walk the pages until an empty one."""
+    """Crawl the pages until an empty one."""
     ids: list[str] = []
     for page in range(1, 20):
         body = call("unsplash", path, page=page, per_page=5, **parameters).json()

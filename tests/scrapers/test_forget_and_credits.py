@@ -38,7 +38,7 @@ def test_a_forgotten_picture_is_deleted_and_never_comes_back(configure: Configur
     database = config.storage.state_path / "scrape.sqlite"
     with sqlite3.connect(database) as connection:
         connection.execute("DELETE FROM items")
-        connection.execute("DELETE FROM walks")
+        connection.execute("DELETE FROM crawls")
     connection.close()
     outcome = collect(config, "run-3")["civitai"].as_details()
     assert outcome["refused"] == {"tombstone": 1}

@@ -94,7 +94,7 @@ def test_three_kills_and_a_tenth_of_faults_lose_and_repeat_nothing(few_pictures:
             "pexels": {"hourly_limit": 10_000},
         }
     )
-    dice = random.Random(20261122)
+    rng = random.Random(20261122)
     with SandboxServer(few_pictures, settings) as server:
         config = lifted_config(
             tmp_path,
@@ -107,7 +107,7 @@ def test_three_kills_and_a_tenth_of_faults_lose_and_repeat_nothing(few_pictures:
         write_job(job, {"run_id": "killed", "config": config.model_dump(mode="json"), "sources": list(SOURCES)})
         for _ in range(KILLS):
             process = start(job)
-            goal = len(stored_files(data)) + dice.randint(CANDIDATES // 12, CANDIDATES // 6)
+            goal = len(stored_files(data)) + rng.randint(CANDIDATES // 12, CANDIDATES // 6)
             while process.poll() is None and len(stored_files(data)) < goal:
                 time.sleep(0.02)
             process.send_signal(signal.SIGKILL)

@@ -44,7 +44,7 @@ def stored(outcomes: dict[str, SourceOutcome]) -> int:
     return sum(outcome.tally.total("stored") for outcome in outcomes.values())
 
 
-def test_all_sources_are_walked_downloaded_and_stored_with_the_guides_metadata(
+def test_all_sources_are_crawled_downloaded_and_stored_with_the_guides_metadata(
     configure: Configure, collect: Collect, sandbox: SandboxServer
 ) -> None:
     config = configure()
@@ -274,7 +274,7 @@ def test_pexels_out_of_its_month_rests_until_the_month_ends(
     ],
     ids=str,
 )
-def test_civitai_is_walked_to_its_end_whatever_its_pages_do(
+def test_civitai_is_crawled_to_its_end_whatever_its_pages_do(
     configure: Configure, collect: Collect, misbehave: Misbehave, sandbox: SandboxServer, quirks: dict[str, Any]
 ) -> None:
     misbehave(synthetic=400, civitai=quirks)
@@ -283,7 +283,7 @@ def test_civitai_is_walked_to_its_end_whatever_its_pages_do(
     assert outcome.tally.total("stored") == offered(sandbox, "civitai") == 212
 
 
-def test_a_cursor_cycle_ends_the_walk(
+def test_a_cursor_cycle_ends_the_crawl(
     configure: Configure, collect: Collect, misbehave: Misbehave, sandbox: SandboxServer
 ) -> None:
     misbehave(synthetic=400, civitai={"cursor_cycle_pages": 1, "short_pages": True})

@@ -11,29 +11,29 @@ from pathlib import Path
 import pytest
 
 from scrapers.candidate import Candidate, Variant
-from scrapers.store.image_store import Shelf
-from scrapers.store.item_store import Decision, Ledger, Placement, QueuedItem
+from scrapers.store.image_store import ImageStore
+from scrapers.store.item_store import Decision, ItemStore, Placement, QueuedItem
 
 CONTENT = b"\xff\xd8\xff picture"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "state", "run-1")
-    yield ledger
-    ledger.close()
+def item_store(tmp_path: Path) -> Iterator[ItemStore]:
+    item_store = ItemStore(tmp_path / "state", "run-1")
+    yield item_store
+    item_store.close()
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, ledger: Ledger) -> Shelf:
-    return Shelf(tmp_path / "data", ledger)
+def image_store(tmp_path: Path, item_store: ItemStore) -> ImageStore:
+    return ImageStore(tmp_path / "data", item_store)
 
 
-def queue(ledger: Ledger, *names: str) -> list[QueuedItem]:
+def queue(item_store: ItemStore, *names: str) -> list[QueuedItem]:
     found = [Candidate(name, (Variant("original", f"https://x.example/{name}"),), {}, {}) for name in names]
-    with ledger.transaction() as db:
-        ledger.add_items(db, "pexels", "", found)
-    return ledger.queued("pexels", "", 0, 100)
+    with item_store.transaction() as db:
+        item_store.add_items(db, "pexels", "", found)
+    return item_store.queued("pexels", "", 0, 100)
 
 
 def placement(item: QueuedItem, content: bytes = CONTENT, label: str = "real") -> Placement:
@@ -50,41 +50,43 @@ def placement(item: QueuedItem, content: bytes = CONTENT, label: str = "real") -
     )
 
 
-def download(shelf: Shelf, item: QueuedItem, content: bytes = CONTENT) -> Path:
-    part = shelf.part_path(item.sample_id)
+def download(image_store: ImageStore, item: QueuedItem, content: bytes = CONTENT) -> Path:
+    part = image_store.part_path(item.sample_id)
     part.write_bytes(content)
     return part
 
 
-async def put_all(shelf: Shelf, pairs: list[tuple[Placement | Decision, Path | None]]) -> list[Decision]:
+async def put_all(image_store: ImageStore, pairs: list[tuple[Placement | Decision, Path | None]]) -> list[Decision]:
     try:
-        return await asyncio.gather(*(shelf.put(*pair) for pair in pairs))
+        return await asyncio.gather(*(image_store.put(*pair) for pair in pairs))
     finally:
-        await shelf.close()
+        await image_store.close()
 
 
 def files(tmp_path: Path) -> list[str]:
     return sorted(str(path.relative_to(tmp_path / "data")) for path in (tmp_path / "data").rglob("*") if path.is_file())
 
 
-def test_a_stored_image_has_its_metadata_and_leaves_no_part(tmp_path: Path, ledger: Ledger, shelf: Shelf) -> None:
-    (item,) = queue(ledger, "a")
-    decisions = asyncio.run(put_all(shelf, [(placement(item), download(shelf, item))]))
+def test_a_stored_image_has_its_metadata_and_leaves_no_part(
+    tmp_path: Path, item_store: ItemStore, image_store: ImageStore
+) -> None:
+    (item,) = queue(item_store, "a")
+    decisions = asyncio.run(put_all(image_store, [(placement(item), download(image_store, item))]))
     assert [decision.state for decision in decisions] == ["stored"]
     assert files(tmp_path) == [f"images/2026/03/01/{item.sample_id}.jpg", f"meta/2026/03/01/{item.sample_id}.json"]
-    assert ledger.unfinished() == [] and ledger.queued("pexels", "", 0, 10) == []
+    assert item_store.unfinished() == [] and item_store.queued("pexels", "", 0, 10) == []
 
 
 def test_same_bytes_are_stored_once_for_a_label_and_kept_under_both_labels(
-    tmp_path: Path, ledger: Ledger, shelf: Shelf
+    tmp_path: Path, item_store: ItemStore, image_store: ImageStore
 ) -> None:
-    first, second, third = queue(ledger, "a", "b", "c")
+    first, second, third = queue(item_store, "a", "b", "c")
     puts: list[tuple[Placement | Decision, Path | None]] = [
-        (placement(first), download(shelf, first)),
-        (placement(second), download(shelf, second)),
-        (placement(third, label="ai_generated"), download(shelf, third)),
+        (placement(first), download(image_store, first)),
+        (placement(second), download(image_store, second)),
+        (placement(third, label="ai_generated"), download(image_store, third)),
     ]
-    decisions = asyncio.run(put_all(shelf, puts))
+    decisions = asyncio.run(put_all(image_store, puts))
     assert [(decision.state, decision.why) for decision in decisions] == [
         ("stored", ""),
         ("duplicate", "bytes"),
@@ -94,27 +96,33 @@ def test_same_bytes_are_stored_once_for_a_label_and_kept_under_both_labels(
 
 
 def test_bytes_that_were_forgotten_do_not_come_back_under_another_id(
-    tmp_path: Path, ledger: Ledger, shelf: Shelf
+    tmp_path: Path, item_store: ItemStore, image_store: ImageStore
 ) -> None:
-    (item,) = queue(ledger, "a")
-    with ledger.transaction() as db:
+    (item,) = queue(item_store, "a")
+    with item_store.transaction() as db:
         db.execute(
             "INSERT INTO tombstones (source, sha256, reason, at) VALUES ('unsplash', ?, '', '')",
             (placement(item).sha256,),
         )
-    decisions = asyncio.run(put_all(shelf, [(placement(item), download(shelf, item))]))
+    decisions = asyncio.run(put_all(image_store, [(placement(item), download(image_store, item))]))
     assert [(decision.state, decision.why) for decision in decisions] == [("refused", "tombstone")]
     assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("crashed_after", ["download", "journal", "rename", "metadata"])
-def test_a_crash_after_any_step_is_repaired(tmp_path: Path, ledger: Ledger, shelf: Shelf, crashed_after: str) -> None:
-    (item,) = queue(ledger, "a")
+def test_a_crash_after_any_step_is_repaired(
+    tmp_path: Path, item_store: ItemStore, image_store: ImageStore, crashed_after: str
+) -> None:
+    (item,) = queue(item_store, "a")
     wanted = placement(item)
-    part, image, meta = download(shelf, item), tmp_path / "data" / wanted.path, tmp_path / "data" / wanted.meta_path
+    part, image, meta = (
+        download(image_store, item),
+        tmp_path / "data" / wanted.path,
+        tmp_path / "data" / wanted.meta_path,
+    )
     if crashed_after != "download":
-        with ledger.transaction() as db:
-            assert ledger.begin_placing(db, wanted) is None
+        with item_store.transaction() as db:
+            assert item_store.begin_placing(db, wanted) is None
     if crashed_after in ("rename", "metadata"):
         image.parent.mkdir(parents=True)
         part.rename(image)
@@ -122,35 +130,39 @@ def test_a_crash_after_any_step_is_repaired(tmp_path: Path, ledger: Ledger, shel
         meta.parent.mkdir(parents=True)
         meta.write_text(wanted.metadata)
 
-    restarted = Shelf(tmp_path / "data", ledger)
+    restarted = ImageStore(tmp_path / "data", item_store)
     done = restarted.repair()
 
     if crashed_after == "download":
         assert done == {"completed": 0, "put_back": 0, "parts_removed": 1}
         assert files(tmp_path) == []
-        assert [again.row for again in ledger.queued("pexels", "", 0, 10)] == [item.row]
+        assert [again.row for again in item_store.queued("pexels", "", 0, 10)] == [item.row]
     else:
         assert done["completed"] == 1
         assert files(tmp_path) == [wanted.path, wanted.meta_path]
         assert image.read_bytes() == CONTENT and json.loads(meta.read_text()) == {"id": item.sample_id}
-        assert ledger.outcomes("pexels")["stored"] == {"": 1}
+        assert item_store.outcomes("pexels")["stored"] == {"": 1}
     assert restarted.repair() == {"completed": 0, "put_back": 0, "parts_removed": 0}
 
 
-def test_a_journal_entry_without_its_file_waits_for_another_download(ledger: Ledger, shelf: Shelf) -> None:
-    (item,) = queue(ledger, "a")
-    with ledger.transaction() as db:
-        ledger.begin_placing(db, placement(item))
-    assert shelf.repair()["put_back"] == 1
-    assert [again.candidate for again in ledger.queued("pexels", "", 0, 10)] == [item.candidate]
+def test_a_journal_entry_without_its_file_waits_for_another_download(
+    item_store: ItemStore, image_store: ImageStore
+) -> None:
+    (item,) = queue(item_store, "a")
+    with item_store.transaction() as db:
+        item_store.begin_placing(db, placement(item))
+    assert image_store.repair()["put_back"] == 1
+    assert [again.candidate for again in item_store.queued("pexels", "", 0, 10)] == [item.candidate]
 
 
-def test_a_full_disk_fails_the_store_and_loses_nothing(tmp_path: Path, ledger: Ledger, shelf: Shelf) -> None:
-    (item,) = queue(ledger, "a")
-    part = download(shelf, item)
+def test_a_full_disk_fails_the_store_and_loses_nothing(
+    tmp_path: Path, item_store: ItemStore, image_store: ImageStore
+) -> None:
+    (item,) = queue(item_store, "a")
+    part = download(image_store, item)
     (tmp_path / "data" / "meta").write_text("no folder")  # the metadata cannot be written
     with pytest.raises(OSError):
-        asyncio.run(put_all(shelf, [(placement(item), part)]))
+        asyncio.run(put_all(image_store, [(placement(item), part)]))
     (tmp_path / "data" / "meta").unlink()
-    assert Shelf(tmp_path / "data", ledger).repair()["completed"] == 1
+    assert ImageStore(tmp_path / "data", item_store).repair()["completed"] == 1
     assert len(files(tmp_path)) == 2

@@ -351,7 +351,7 @@ def test_civitai_users_may_be_gone(username: str | None) -> None:
     assert found.creator is None and found.attribution["photographer"] is None
 
 
-def test_civitai_walks_by_cursor_and_never_by_page() -> None:
+def test_civitai_crawls_by_cursor_and_never_by_page() -> None:
     module, settings = SOURCES["civitai"], SETTINGS["civitai"]
     for cursor in ("feed:1785951337225:91739281", "100|1744925337225", 'bdx:{"a": 1}', None):
         query = parse_qs(urlsplit(module.page_url(settings, "Flux.1 D", cursor)).query)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scrapers.candidate import Candidate, Variant
-from scrapers.store.image_store import TEMPORARY_FOLDER, Shelf
-from scrapers.store.item_store import Decision, Ledger, Placement
+from scrapers.store.image_store import TEMPORARY_FOLDER, ImageStore
+from scrapers.store.item_store import Decision, ItemStore, Placement
 
 CANDIDATE = Candidate("1", (Variant("original", "https://images.pexels.com/1.jpeg"),), {}, {})
 
@@ -20,10 +20,10 @@ def files_of(folder: Path) -> list[str]:
 
 def test_a_store_that_broke_off_before_its_metadata_is_completed_by_repair(tmp_path: Path) -> None:
     data = tmp_path / "datasets"
-    ledger = Ledger(tmp_path / "state", "run-1")
-    with ledger.transaction() as db:
-        ledger.add_items(db, "pexels", "", [CANDIDATE])
-    [item] = ledger.queued("pexels", "", 0, 10)
+    item_store = ItemStore(tmp_path / "state", "run-1")
+    with item_store.transaction() as db:
+        item_store.add_items(db, "pexels", "", [CANDIDATE])
+    [item] = item_store.queued("pexels", "", 0, 10)
     placement = Placement(
         item.row, "0" * 64, 5, "real", "images/x.jpg", "meta/day/x.json", '{"id": "x"}\n', "2026-03-01"
     )
@@ -31,13 +31,13 @@ def test_a_store_that_broke_off_before_its_metadata_is_completed_by_repair(tmp_p
     (data / "meta" / "day").write_text("in the way")
 
     async def store() -> Decision:
-        shelf = Shelf(data, ledger)
-        part = shelf.part_path(item.sample_id)
+        image_store = ImageStore(data, item_store)
+        part = image_store.part_path(item.sample_id)
         part.write_bytes(b"bytes")
         try:
-            return await shelf.put(placement, part)
+            return await image_store.put(placement, part)
         finally:
-            await shelf.close()
+            await image_store.close()
 
     with pytest.raises(OSError):
         asyncio.run(store())
@@ -45,7 +45,7 @@ def test_a_store_that_broke_off_before_its_metadata_is_completed_by_repair(tmp_p
     assert left == ["images/x.jpg", "meta/day"], "only the temporary folder may hold what is half-written"
 
     (data / "meta" / "day").unlink()
-    assert Shelf(data, ledger).repair() == {"completed": 1, "put_back": 0, "parts_removed": 0}
+    assert ImageStore(data, item_store).repair() == {"completed": 1, "put_back": 0, "parts_removed": 0}
     assert files_of(data) == ["images/x.jpg", "meta/day/x.json"]
     assert (data / "meta" / "day" / "x.json").read_text() == '{"id": "x"}\n'
-    ledger.close()
+    item_store.close()

@@ -57,7 +57,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a walk stands: the index of the next item, and whether its empty page has been served."""
+    """Where a crawl stands: the index of the next item, and whether its empty page has been served."""
 
     index: int = 0
     empty_served: bool = False
