@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handlers.dataset import Dataset
-from handlers.file_stat import Found, Stamp
+from handlers.file_signature import FileSignature, Found
 from handlers.index.schema import INDEX_FILE
 from handlers.index.store import Index
 from handlers.reconcile import Reconciler
@@ -71,7 +71,7 @@ def take_over(config: Config, files: list[Path]) -> float:
         with index.transaction():
             for number, file in enumerate(files[start : start + 256], start):
                 folder = os.fsencode(file.parent.relative_to(root))
-                found = Found(folder, os.fsencode(file.name), Stamp.of(file.lstat()), file.parent.stat().st_dev)
+                found = Found(folder, os.fsencode(file.name), FileSignature.of(file.lstat()), file.parent.stat().st_dev)
                 catalog.accept(found, facts_of(number))
     seconds = time.process_time() - started
     reconciler.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from daemon.application import Core
+from daemon.application import Application
 from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
 from daemon.serving.published_models import PublishedModels
 from daemon.state.store import Run, RunKind
@@ -20,84 +20,84 @@ FAILURES_UNTIL_DEGRADED = 3
 class TrainerService:
     """Implements `exposr_api.protocols.Service` over the daemon's core."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, application: Application) -> None:
+        self._application = application
         self.further_health: Callable[[], Sequence[PartHealth]] = tuple  # the supervisor's own parts
 
     @property
     def models(self) -> PublishedModels:
-        return self._core.models
+        return self._application.models
 
     def status(self) -> Mapping[str, Any]:
-        core = self._core
+        application = self._application
         return {
-            "uptime": round(core.uptime(), 1),
-            "last_scrape": core.planner.last(SCRAPE_END),
-            "last_train": core.planner.last(TRAIN_END),
-            "dataset_counts": asdict(core.dataset.counts()),
-            "running": {run.kind: _in_short(run) for run in core.open_runs()},
-            "plan": core.plan,
-            "sources": [asdict(state) for state in core.sources],
+            "uptime": round(application.uptime(), 1),
+            "last_scrape": application.planner.last(SCRAPE_END),
+            "last_train": application.planner.last(TRAIN_END),
+            "dataset_counts": asdict(application.dataset.counts()),
+            "running": {run.kind: _in_short(run) for run in application.open_runs()},
+            "plan": application.plan,
+            "sources": [asdict(state) for state in application.sources],
         }
 
     def metrics(self) -> Mapping[str, Any]:
         entries = self.models.entries()
         champion = self.models.champion()
         return {
-            "total_images": self._core.dataset.counts().total,
+            "total_images": self._application.dataset.counts().total,
             "models_trained": len(entries),
             "last_training": entries[-1].get("timestamp") if entries else None,
             "validation_accuracy": champion.get("val_acc") if champion else None,
         }
 
     def prometheus(self) -> tuple[bytes, str]:
-        return self._core.exposition()
+        return self._application.exposition()
 
     def health(self) -> Health:
-        core = self._core
-        parts = [core.dataset.health(), self._disk(), self._training(), *self.further_health()]
-        if not core.dataset.ready():
+        application = self._application
+        parts = [application.dataset.health(), self._disk(), self._training(), *self.further_health()]
+        if not application.dataset.ready():
             return Health("starting", parts)
         return Health("ok" if all(part.ok for part in parts) else "degraded", parts)
 
     def subscribe(self) -> Listener:
-        return self._core.hub.subscribe()
+        return self._application.hub.subscribe()
 
     def start_scrape(self) -> Decision:
-        return self._start("scrape", self._core.scrape_refusal())
+        return self._start("scrape", self._application.scrape_refusal())
 
     def start_training(self) -> Decision:
-        return self._start("train", self._core.training_refusal())
+        return self._start("train", self._application.training_refusal())
 
     def runs(self, kind: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
-        return [run.as_public() for run in self._core.runs(kind, limit)]
+        return [run.as_public() for run in self._application.runs(kind, limit)]
 
     def run(self, run_id: str) -> Mapping[str, Any] | None:
-        found = self._core.run(run_id)
+        found = self._application.run(run_id)
         return found.as_public() if found else None
 
     def _start(self, kind: RunKind, refusal: tuple[str, str] | None) -> Decision:
-        if self._core.runner.current(kind) is not None:
+        if self._application.runner.current(kind) is not None:
             return self._running(kind)
         if refusal is not None:
             code, message = refusal
-            counts = self._core.dataset.counts()
+            counts = self._application.dataset.counts()
             return Decision(False, code, message, {"dataset_counts": asdict(counts)} if kind == "train" else {})
-        run = self._core.runner.queue(kind, "manual", "asked for through the API")
+        run = self._application.runner.queue(kind, "manual", "asked for through the API")
         if run is None:
             return self._running(kind)
         return Decision(True, STARTED, f"{_noun(kind)} started", {"run_id": run.id})
 
     def _running(self, kind: RunKind) -> Decision:
-        run = self._core.runner.current(kind)
+        run = self._application.runner.current(kind)
         return Decision(False, RUNNING, f"{_noun(kind)} already running", {"run_id": run.id} if run else {})
 
     def _disk(self) -> PartHealth:
-        state = self._core.disk.state()
+        state = self._application.disk.state()
         return PartHealth("disk", state.ok, state.reason)
 
     def _training(self) -> PartHealth:
-        failed = self._core.training_failures
+        failed = self._application.training_failures
         if len(failed) < FAILURES_UNTIL_DEGRADED:
             return PartHealth("training", True)
         why = failed[0].outcome.get("summary", "")

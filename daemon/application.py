@@ -34,7 +34,7 @@ from utils.logs import get_logger
 log = get_logger(__name__)
 
 
-class Core:
+class Application:
     """Built from the configuration alone; opens the state, starts nothing."""
 
     def __init__(self, config: Config, clock: Clock) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 import schedule
 
 from daemon.api_service import TrainerService
-from daemon.application import Core
+from daemon.application import Application
 from daemon.monitoring.sd_notify import Notifier
 from daemon.monitoring.watchdog import Heartbeats, Watchdog
 from daemon.serving.keys import load_keys
@@ -66,56 +66,56 @@ class Supervisor:
         lock = StateLock(config.storage.state_path)
         lock.acquire("exposr-trainer serve")
         try:
-            core = Core(config, self._clock)
-            service = TrainerService(core)
+            application = Application(config, self._clock)
+            service = TrainerService(application)
             service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
             api = ApiServer(create_app(service, load_keys(config)), config.api.host, config.api.port)
             lock.note(Holder(os.getpid(), "exposr-trainer serve", api.address))
-            self._serve(core, api)
+            self._serve(application, api)
         finally:
             lock.release()
 
-    def _serve(self, core: Core, api: ApiServer) -> None:
+    def _serve(self, application: Application, api: ApiServer) -> None:
         previous = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         }
         try:
-            for line in core.models.sweep():
+            for line in application.models.sweep():
                 log.info("registry_swept", what=line)
-            core.launcher.training_limits.prepare()
-            log.info("training_limits", how=core.launcher.training_limits.reason)
-            core.runner.adopt_left_overs()
-            core.runner.wake.set()
+            application.launcher.training_limits.prepare()
+            log.info("training_limits", how=application.launcher.training_limits.reason)
+            application.runner.adopt_left_overs()
+            application.runner.wake.set()
             api.start()
-            core.dataset.start()
-            for state in source_states(core.config):
+            application.dataset.start()
+            for state in source_states(application.config):
                 if state.enabled:
                     log.info("source_terms", source=state.name, terms=TERMS[state.name])
-            log.info("serving", address=api.address, data=str(core.config.storage.local_path))
-            self._watch_parts(core, api)
+            log.info("serving", address=api.address, data=str(application.config.storage.local_path))
+            self._watch_parts(application, api)
             self._notifier.ready("reading the data folder")
-            self._loop(core, api)
+            self._loop(application, api)
         finally:
-            self._shut_down(core, api)
+            self._shut_down(application, api)
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _loop(self, core: Core, api: ApiServer) -> None:
-        self._every(PLAN_SECONDS, "plan", core.plan_runs)
-        self._every(GPU_SECONDS, "gpu", core.look_at_gpus)
-        self._every(STATUS_SECONDS, "status", lambda: self._notifier.status(describe(core)))
-        self._guard("plan", core.plan_runs)
+    def _loop(self, application: Application, api: ApiServer) -> None:
+        self._every(PLAN_SECONDS, "plan", application.plan_runs)
+        self._every(GPU_SECONDS, "gpu", application.look_at_gpus)
+        self._every(STATUS_SECONDS, "status", lambda: self._notifier.status(describe(application)))
+        self._guard("plan", application.plan_runs)
         while not self._stop.is_set():
-            self._guard("tick", core.tick)
+            self._guard("tick", application.tick)
             self._scheduler.run_pending()
             if self._reload.is_set():
                 self._reload.clear()
-                self._guard("reload", lambda: self._reload_config(core))
+                self._guard("reload", lambda: self._reload_config(application))
             self._feed_watchdog()
             if not api.is_alive():
                 raise OperatorError(f"the API ended by itself: {api.failure}; the log has the trace")
-            core.runner.wake.wait(LOOP_SECONDS)
-            core.runner.wake.clear()
+            application.runner.wake.wait(LOOP_SECONDS)
+            application.runner.wake.clear()
 
     def _every(self, seconds: int, name: str, job: Callable[[], None]) -> None:
         # a job that raises would skip the others of its turn and fire again at once
@@ -127,8 +127,8 @@ class Supervisor:
         except Exception:
             log.exception("supervisor_job_failed", job=name)
 
-    def _watch_parts(self, core: Core, api: ApiServer) -> None:
-        self._heartbeats.add("dataset", core.dataset.heartbeat, SILENCE_LIMIT_SECONDS)
+    def _watch_parts(self, application: Application, api: ApiServer) -> None:
+        self._heartbeats.add("dataset", application.dataset.heartbeat, SILENCE_LIMIT_SECONDS)
         self._heartbeats.add("api", api.heartbeat, SILENCE_LIMIT_SECONDS)
 
     def _feed_watchdog(self) -> None:
@@ -138,7 +138,7 @@ class Supervisor:
                 log.error("part_silent", part=part)
             self._stale = stale
 
-    def _reload_config(self, core: Core) -> None:
+    def _reload_config(self, application: Application) -> None:
         """Take over what can change at run time; say what cannot. A wrong file changes nothing."""
         self._notifier.reloading()
         try:
@@ -146,36 +146,38 @@ class Supervisor:
         except ConfigError as error:
             log.error("reload_refused", reason=str(error))
         else:
-            changed = [name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(core.config, name)]
+            changed = [
+                name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(application.config, name)
+            ]
             taken = {name: getattr(fresh, name) for name in changed if name in (*RELOADABLE_SECTIONS, "secrets")}
-            core.config = core.config.model_copy(update=taken)
-            configure_logging(core.config.logging.level)
+            application.config = application.config.model_copy(update=taken)
+            configure_logging(application.config.logging.level)
             needs_restart = sorted(set(changed) - set(taken))
             log.info("reloaded", changed=",".join(sorted(taken)), needs_restart=",".join(needs_restart))
-            self._guard("plan", core.plan_runs)
-        self._notifier.ready(describe(core))
+            self._guard("plan", application.plan_runs)
+        self._notifier.ready(describe(application))
 
-    def _shut_down(self, core: Core, api: ApiServer) -> None:
+    def _shut_down(self, application: Application, api: ApiServer) -> None:
         self._notifier.stopping("stopping: jobs save their state")
         log.info("stopping")
         patience = CHECKPOINT_SECONDS_UNDER_SYSTEMD if self._notifier.enabled else CHECKPOINT_SECONDS
         self._notifier.extend_timeout(patience + 30)
-        core.runner.stop(patience)
-        core.dataset.stop()
-        core.hub.close()
+        application.runner.stop(patience)
+        application.dataset.stop()
+        application.hub.close()
         api.stop()
-        core.close()
+        application.close()
         log.info("stopped")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         (self._reload if number == signal.SIGHUP else self._stop).set()
 
 
-def describe(core: Core) -> str:
+def describe(application: Application) -> str:
     """The service in one line, for `systemctl status`."""
-    counts = core.dataset.counts()
+    counts = application.dataset.counts()
     amounts = f"{counts.real} real, {counts.ai_generated} ai_generated, {counts.unlabeled} unlabeled"
-    doing = [f"{run.kind}: {run.progress.get('message') or run.state}" for run in core.open_runs()]
-    if not core.dataset.ready():
+    doing = [f"{run.kind}: {run.progress.get('message') or run.state}" for run in application.open_runs()]
+    if not application.dataset.ready():
         doing.insert(0, "reading the data folder")
     return "; ".join([*doing, amounts] if doing else ["idle", amounts])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from handlers.file_stat import Found
+from handlers.file_signature import Found
 from handlers.index.phash import is_near
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.store import Index
@@ -70,9 +70,9 @@ class Catalog:
                 self._refresh(row.sample)
         for found in changes.appeared:
             self._pulse()
-            if found.path in self._waiting and self._waiting[found.path][1].stamp == found.stamp:
+            if found.path in self._waiting and self._waiting[found.path][1].signature == found.signature:
                 continue
-            twin = self._index.same_inode(found.stamp)
+            twin = self._index.same_inode(found.signature)
             sample = self._index.sample(twin.sample) if twin is not None and twin.sample is not None else None
             if sample is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
                 self._pend(found)
@@ -133,7 +133,7 @@ class Catalog:
         """
         now = self._clock.now().timestamp()
         missing = self._index.gone_outside(now - grace_seconds, now)
-        rows = [row for row in missing if row.stamp.size not in waiting_sizes]
+        rows = [row for row in missing if row.signature.size not in waiting_sizes]
         for row in rows:
             self._index.forget_file(row.path)
         orphans = {row.sample for row in rows if row.sample is not None and not self._index.has_files(row.sample)}
@@ -183,7 +183,7 @@ class Catalog:
 
     def _just_arrived(self, found: Found) -> bool:
         """By its ctime, which a rename into place sets; a clock that was set back must not make it wait for ever."""
-        age = self._clock.now().timestamp() - found.stamp.ctime_ns / 1e9
+        age = self._clock.now().timestamp() - found.signature.ctime_ns / 1e9
         return age < METADATA_WAIT_SECONDS
 
     def _vanished(self, path: bytes, gone: float) -> None:

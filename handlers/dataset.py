@@ -16,8 +16,8 @@ from handlers.index import queries
 from handlers.index.rows import Counts, Problem, SampleRow
 from handlers.index.schema import INDEX_FILE, connect_reader, is_broken
 from handlers.reconcile import Reconciler
-from handlers.watch.dirty_paths import Marks
-from handlers.watch.liveness import WatchGuard
+from handlers.watch.dirty_paths import DirtyPaths
+from handlers.watch.liveness import WatchLiveness
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.errors import OperatorError, StopRunError
@@ -51,8 +51,8 @@ class Dataset:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._marks = Marks(self._wake.set)
-        self._guard = WatchGuard(self._root, self._marks, config.intake.watcher, clock.monotonic)
+        self._dirty_paths = DirtyPaths(self._wake.set)
+        self._liveness = WatchLiveness(self._root, self._dirty_paths, config.intake.watcher, clock.monotonic)
         self._reconciler: Reconciler | None = None
         self._counts = Counts()
         self._ready = False
@@ -98,8 +98,8 @@ class Dataset:
             return PartHealth("dataset", False, "is not running")
         reconciler = self._reconciler
         reasons = [self._fault, *(reconciler.troubles() if reconciler is not None else [])]
-        if self._guard.polling:
-            reasons.append(f"watches by scans: {self._guard.polling}")
+        if self._liveness.polling:
+            reasons.append(f"watches by scans: {self._liveness.polling}")
         return PartHealth("dataset", not self._fault, "; ".join(reason for reason in reasons if reason))
 
     def labelled_samples(self) -> Iterator[SampleRow]:
@@ -115,7 +115,7 @@ class Dataset:
 
     def request_reconcile(self) -> None:
         """Have the whole folder compared soon."""
-        self._marks.add_tree(b"")
+        self._dirty_paths.add_tree(b"")
 
     # the thread
 
@@ -135,7 +135,7 @@ class Dataset:
             self._stopping.wait(BATCH_SECONDS)
             self._wake.wait(self._pause())
             self._wake.clear()
-        self._guard.stop()
+        self._liveness.stop()
         if self._reconciler is not None:
             self._reconciler.close()
 
@@ -148,20 +148,20 @@ class Dataset:
     def _turn(self) -> None:
         reconciler = self._open()
         self._provide_folder()
-        if self._guard.check():
+        if self._liveness.check():
             self._next_whole = 0.0
         now = self._clock.monotonic()
         if now >= self._next_whole and now >= self._rest_until:
-            self._marks.take()
+            self._dirty_paths.take()
             self._marked_at = None
             seconds, folders = reconciler.compare_all()
             self._rest(seconds)
-            if not self._guard.expect_watches(folders):
+            if not self._liveness.expect_watches(folders):
                 self._next_whole = min(self._next_whole, now + DOUBT_SECONDS)
             self._publish(reconciler.count())  # with what is pending now, before anybody is told that we are ready
             self._ready = True
         elif self._marks_are_due(now):
-            self._rest(reconciler.compare(*self._marks.take()))
+            self._rest(reconciler.compare(*self._dirty_paths.take()))
         reconciler.advance()
         if reconciler.confirm_after is not None:
             self._next_whole = min(self._next_whole, reconciler.confirm_after)
@@ -171,7 +171,7 @@ class Dataset:
 
     def _marks_are_due(self, now: float) -> bool:
         """A burst is given a moment to grow, and scans a rest in proportion to what they cost."""
-        if not self._marks:
+        if not self._dirty_paths:
             return False
         if self._marked_at is None:
             self._marked_at = now
@@ -201,7 +201,7 @@ class Dataset:
         now = self._clock.monotonic()
         self._rest_until = now + SCAN_REST * seconds
         interval = self._config.scheduler.reconcile_interval_seconds
-        if self._guard.polling:
+        if self._liveness.polling:
             interval = min(interval, max(IDLE_SECONDS, POLLING_REST * seconds))
         self._next_whole = now + interval if self._next_whole <= now else min(self._next_whole, now + interval)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handlers.file_stat import Found, Stamp
+from handlers.file_signature import FileSignature, Found
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, CheckResult, ImageFacts
 
@@ -23,9 +23,9 @@ Verdict = Literal["accept", "reject", "wait", "again", "gone"]
 
 
 def judge(
-    result: CheckResult, checked: Stamp, now: Stamp | None, stable_seconds: float, settle_seconds: float
+    result: CheckResult, checked: FileSignature, now: FileSignature | None, stable_seconds: float, settle_seconds: float
 ) -> Verdict:
-    """What a check means, given the file's stamp when it was sent and now (None: it is not there).
+    """What a check means, given the file's signature when it was sent and now (None: it is not there).
 
     A good file counts at once if it did not change meanwhile. A bad one may still be arriving: it is rejected when it
     has not changed for `settle_seconds`.
@@ -47,7 +47,7 @@ def retry_delay(failures: int, settle_seconds: float) -> float:
 @dataclass(slots=True)
 class _Pending:
     found: Found
-    since: float  # monotonic: seen first with this stamp
+    since: float  # monotonic: seen first with this signature
     failures: int = 0
     in_flight: bool = False
     failure: CheckFailure | None = None  # waits until it has settled
@@ -89,7 +89,7 @@ class Intake:
         known = self._pending.get(found.path)
         if known is None:
             self._put(found, 0)
-        elif known.found.stamp != found.stamp and not known.in_flight:
+        elif known.found.signature != found.signature and not known.in_flight:
             self._put(found, known.failures)
 
     def forget(self, path: bytes) -> None:
@@ -100,7 +100,7 @@ class Intake:
 
     def sizes(self) -> set[int]:
         """Sizes of the files that wait: one of them may be a missing file under its new name."""
-        return {pending.found.stamp.size for pending in self._pending.values()}
+        return {pending.found.signature.size for pending in self._pending.values()}
 
     def submit(self) -> None:
         """Send what is ready, a few at a time, so that a stop has little to wait for."""
@@ -154,11 +154,11 @@ class Intake:
 
     def _judge(self, pending: _Pending, result: CheckResult) -> Iterator[tuple[Verdict, Found, CheckResult]]:
         path = pending.found.path
-        stamp = self._stamp(path)
-        verdict = judge(result, pending.found.stamp, stamp, self._monotonic() - pending.since, self._settle)
+        signature = self._signature(path)
+        verdict = judge(result, pending.found.signature, signature, self._monotonic() - pending.since, self._settle)
         if verdict == "again":
-            assert stamp is not None
-            self._put(pending.found._replace(stamp=stamp), pending.failures + isinstance(result, CheckFailure))
+            assert signature is not None
+            self._put(pending.found._replace(signature=signature), pending.failures + isinstance(result, CheckFailure))
         elif verdict == "wait":
             assert isinstance(result, CheckFailure)
             pending.failure = result
@@ -168,9 +168,9 @@ class Intake:
             del self._pending[path]
             yield verdict, pending.found, result
 
-    def _stamp(self, path: bytes) -> Stamp | None:
+    def _signature(self, path: bytes) -> FileSignature | None:
         try:
-            return Stamp.of((self._root / os.fsdecode(path)).lstat())
+            return FileSignature.of((self._root / os.fsdecode(path)).lstat())
         except OSError:
             return None
 

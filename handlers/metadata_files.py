@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from handlers.file_stat import SIGNED_64, Found, Stamp
+from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.rows import StoredMetadata, StoredSample
 from handlers.index.store import Index
 from handlers.label_rules import MANUAL, Statement, follow, interpret
@@ -87,7 +87,7 @@ class MetaFiles:
         updated = replace(row, statement=said, sha256=sha256)
         known = self._index.file(row.path)
         if known is not None:
-            self._change(updated, Found(row.folder, row.name, known.stamp, known.device))
+            self._change(updated, Found(row.folder, row.name, known.signature, known.device))
         return updated
 
     def delete(self, row: StoredMetadata) -> None:
@@ -112,18 +112,18 @@ class MetaFiles:
             )
 
         try:
-            if Stamp.of(file.lstat()) != read.stamp:
+            if FileSignature.of(file.lstat()) != read.signature:
                 return False
             return self._write(row, change)
         except (SkipItemError, FileNotFoundError):
             return False  # edited or removed this moment: the scan sees what came of it
 
     def _write(self, row: StoredMetadata, write: Callable[[], None]) -> bool:
-        """Write, and remember our own stamp, so that the next scan does not take it for somebody's edit."""
+        """Write, and remember our own signature, so that the next scan does not take it for somebody's edit."""
         file = self._root / os.fsdecode(row.path)
         try:
             write()
-            stamp = Stamp.of(file.lstat())
+            signature = FileSignature.of(file.lstat())
             device = file.parent.stat().st_dev & SIGNED_64
         except OSError as error:
             if not self.problem:
@@ -131,7 +131,7 @@ class MetaFiles:
             self.problem = f"metadata cannot be written: {error}"
             return False
         self.problem = ""
-        self._index.put_file(Found(row.folder, row.name, stamp, device), "metadata", self._clock.now().timestamp())
+        self._index.put_file(Found(row.folder, row.name, signature, device), "metadata", self._clock.now().timestamp())
         self._index.put_metadata(row)
         return True
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handlers.file_stat import SIGNED_64, Found, Stamp
+from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.store import Index, Known
 from handlers.paths import META, is_ignored_file, is_ignored_folder, is_under, join
 
@@ -93,9 +93,9 @@ class Scan:
                 if row is not None and row.gone is None:
                     self._missing.append((folder, name, row.device))
             elif row is not None or not is_ignored_file(folder, name):
-                before = None if row is None else (name, *row.stamp, row.device, row.state, row.gone)
+                before = None if row is None else (name, *row.signature, row.device, row.state, row.gone)
                 self._compare(
-                    Found(folder, name, Stamp.of(status), self._present_device(folder)), status.st_mode, before
+                    Found(folder, name, FileSignature.of(status), self._present_device(folder)), status.st_mode, before
                 )
 
     def finish(self) -> Changes:
@@ -167,12 +167,12 @@ class Scan:
                     or before[6] == "unreadable"
                     or before[7] is not None
                 ):
-                    self._compare(Found(folder, name, Stamp.of(status), device), status.st_mode, before)
+                    self._compare(Found(folder, name, FileSignature.of(status), device), status.st_mode, before)
         self._missing += [(folder, name, row[5]) for name, row in known.items() if row[7] is None]
         return children
 
     def _compare(self, found: Found, mode: int, before: Known | None) -> None:
-        if before is None or before[1:5] != found.stamp:
+        if before is None or before[1:5] != found.signature:
             self._appeared(found, mode)
             return
         *_, device, state, gone = before

@@ -18,7 +18,7 @@ from utils.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from daemon.application import Core
+    from daemon.application import Application
     from daemon.state.store import RunKind
 
 POLL_SECONDS = 0.3
@@ -54,17 +54,17 @@ def _run_there(daemon: RunningDaemon, kind: RunKind, show: Show) -> Mapping[str,
 
 
 def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show) -> Mapping[str, Any]:
-    with open_core(config, f"exposr-trainer {kind}") as core:
-        core.launcher.options = options
-        wait_until_ready(core)
-        refusal = core.scrape_refusal() if kind == "scrape" else core.training_refusal()
+    with open_application(config, f"exposr-trainer {kind}") as application:
+        application.launcher.options = options
+        wait_until_ready(application)
+        refusal = application.scrape_refusal() if kind == "scrape" else application.training_refusal()
         if refusal is not None:
             raise OperatorError(refusal[1])
-        queued = core.runner.queue(kind, "manual", "asked for on the command line")
+        queued = application.runner.queue(kind, "manual", "asked for on the command line")
         assert queued is not None  # the lock is ours, so nothing else runs
         while True:
-            core.tick()
-            run = core.run(queued.id)
+            application.tick()
+            run = application.run(queued.id)
             assert run is not None
             show(run.as_public())
             if not run.is_open:
@@ -73,29 +73,29 @@ def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show
 
 
 @contextmanager
-def open_core(config: Config, command: str) -> Iterator[Core]:
+def open_application(config: Config, command: str) -> Iterator[Application]:
     """The daemon's core without API and schedule; ended in order, also by Ctrl-C and SIGTERM."""
-    from daemon.application import Core
+    from daemon.application import Application
 
     lock = StateLock(config.storage.state_path)
     lock.acquire(command)
     before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
-        core = Core(config, SystemClock())
+        application = Application(config, SystemClock())
         try:
-            core.launcher.training_limits.prepare()
-            core.dataset.start()
-            yield core
+            application.launcher.training_limits.prepare()
+            application.dataset.start()
+            yield application
         finally:
-            core.runner.stop(CHECKPOINT_SECONDS)
-            core.dataset.stop()
-            core.close()
+            application.runner.stop(CHECKPOINT_SECONDS)
+            application.dataset.stop()
+            application.close()
     finally:
         signal.signal(signal.SIGTERM, before)
         lock.release()
 
 
-def wait_until_ready(core: Core) -> None:
+def wait_until_ready(application: Application) -> None:
     """Until the first reconcile has ended and every file has been checked."""
-    while not (core.dataset.ready() and core.dataset.counts().pending == 0):
+    while not (application.dataset.ready() and application.dataset.counts().pending == 0):
         time.sleep(POLL_SECONDS / 3)

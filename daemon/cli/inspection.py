@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from daemon.cli.foreground import open_core, wait_until_ready
+from daemon.cli.foreground import open_application, wait_until_ready
 from daemon.remote import find_daemon
 from daemon.state.store import STORE_FILE, Store
 from utils.config_loader import Config
@@ -22,12 +22,12 @@ def read_status(config: Config) -> dict[str, Any]:
             f"{config.storage.state_path}: nothing here yet; exposr-trainer serve starts the service (or is another "
             f"configuration meant? see --config)"
         )
-    with open_core(config, "exposr-trainer status") as core:
+    with open_application(config, "exposr-trainer status") as application:
         from daemon.api_service import TrainerService
 
-        wait_until_ready(core)
-        core.plan_runs(start=False)
-        return {"service": "stopped", **TrainerService(core).status()}
+        wait_until_ready(application)
+        application.plan_runs(start=False)
+        return {"service": "stopped", **TrainerService(application).status()}
 
 
 def render_status(status: Mapping[str, Any]) -> str:

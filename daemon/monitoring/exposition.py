@@ -11,25 +11,27 @@ from utils.clock import from_iso
 from utils.version import VERSION
 
 if TYPE_CHECKING:
-    from daemon.application import Core
+    from daemon.application import Application
     from daemon.state.store import Run
 
 HISTORY_RUNS = 1000
 MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score")
 
 
-def metrics_snapshot(core: Core) -> MetricsSnapshot:
+def metrics_snapshot(application: Application) -> MetricsSnapshot:
     """Reads what is in memory and the run history."""
-    counts = core.dataset.counts()
-    ended = {kind: [run for run in core.runs(kind, HISTORY_RUNS) if not run.is_open] for kind in ("scrape", "train")}
+    counts = application.dataset.counts()
+    ended = {
+        kind: [run for run in application.runs(kind, HISTORY_RUNS) if not run.is_open] for kind in ("scrape", "train")
+    }
     good = {kind: [run for run in runs if run.state in ("succeeded", "rejected")] for kind, runs in ended.items()}
-    open_kinds = {run.kind for run in core.open_runs()}
-    champion = core.models.champion()
-    disk = core.disk.state()
-    dataset = core.dataset.health()
+    open_kinds = {run.kind for run in application.open_runs()}
+    champion = application.models.champion()
+    disk = application.disk.state()
+    dataset = application.dataset.health()
     return MetricsSnapshot(
         version=VERSION,
-        start_timestamp=time.time() - core.uptime(),
+        start_timestamp=time.time() - application.uptime(),
         images={"real": counts.real, "ai_generated": counts.ai_generated, "unlabeled": counts.unlabeled},
         left_out={"duplicate": counts.duplicates, "conflict": counts.conflicts, "rejected": counts.rejected},
         pending=counts.pending,
@@ -38,10 +40,10 @@ def metrics_snapshot(core: Core) -> MetricsSnapshot:
         runs=Counter((kind, run.state) for kind, runs in ended.items() for run in runs),
         last_run={kind: _end_of_newest(runs) for kind, runs in ended.items()},
         last_success={kind: _end_of_newest(runs) for kind, runs in good.items()},
-        next_due={kind: _timestamp(core.plan.get(kind, {}).get("at")) for kind in ended},
+        next_due={kind: _timestamp(application.plan.get(kind, {}).get("at")) for kind in ended},
         failures_in_a_row={kind: _failures(runs) for kind, runs in ended.items()},
-        sources={state.name: state.usable for state in core.sources if state.enabled},
-        models_published=len(core.models.entries()),
+        sources={state.name: state.usable for state in application.sources if state.enabled},
+        models_published=len(application.models.entries()),
         model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,
         model_timestamp=_timestamp(champion["timestamp"]) if champion else None,
         model_metrics={
@@ -49,7 +51,7 @@ def metrics_snapshot(core: Core) -> MetricsSnapshot:
         },
         disks=disk.disks,
         disk_ok=disk.ok,
-        gpus=core.gpus,
+        gpus=application.gpus,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from handlers.file_stat import Stamp
+from handlers.file_signature import FileSignature
 from handlers.label_rules import Statement
 from handlers.paths import join
 from utils.metadata import Label, LabelSource
@@ -66,7 +66,7 @@ class FileRow:
     folder: bytes
     name: bytes
     device: int
-    stamp: Stamp
+    signature: FileSignature
     state: FileState
     sample: str | None
     gone: float | None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from handlers.file_stat import Found, Stamp
+from handlers.file_signature import FileSignature, Found
 from handlers.index.phash import bands
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.schema import open_index
@@ -71,10 +71,10 @@ class Index:
         rows = self._files("folder = ? AND name = ?", split(path))
         return rows[0] if rows else None
 
-    def same_inode(self, stamp: Stamp) -> FileRow | None:
-        """A good file with the same content by its stamp: the new name of a rename or of a hard link."""
-        rows = self._files("inode = ? AND state = 'good'", (stamp.inode,))
-        return next((row for row in rows if row.stamp.same_content(stamp)), None)
+    def same_inode(self, signature: FileSignature) -> FileRow | None:
+        """A good file with the same content by its signature: the new name of a rename or of a hard link."""
+        rows = self._files("inode = ? AND state = 'good'", (signature.inode,))
+        return next((row for row in rows if row.signature.same_content(signature)), None)
 
     def files_of(self, sample_id: str) -> list[FileRow]:
         """Files of a sample that are there, in the order in which they were first seen."""
@@ -101,7 +101,16 @@ class Index:
             " ON CONFLICT (folder, name) DO UPDATE SET device = excluded.device, size = excluded.size,"
             " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,"
             " state = excluded.state, reason = excluded.reason, sample = excluded.sample, gone = NULL",
-            (found.folder, found.name, found.device, *found.stamp, state, reason and printable(reason), sample, now),
+            (
+                found.folder,
+                found.name,
+                found.device,
+                *found.signature,
+                state,
+                reason and printable(reason),
+                sample,
+                now,
+            ),
         )
 
     def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:
@@ -118,7 +127,7 @@ class Index:
 
     def _files(self, where: str, values: tuple[Any, ...]) -> list[FileRow]:
         rows = self._db.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE {where}", values)  # noqa: S608  constant text
-        return [FileRow(row[0], row[1], row[2], Stamp(*row[3:7]), row[7], row[8], row[9]) for row in rows]
+        return [FileRow(row[0], row[1], row[2], FileSignature(*row[3:7]), row[7], row[8], row[9]) for row in rows]
 
     # samples
 

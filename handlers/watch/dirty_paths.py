@@ -8,10 +8,10 @@ from collections.abc import Callable
 from handlers.paths import is_under, split
 
 MAX_NAMES = 128  # more names in one folder become the folder (Syncthing's number)
-MAX_MARKS = 256  # more folders and trees become everything
+MAX_DIRTY_PATHS = 256  # more folders and trees become everything
 
 
-class Marks:
+class DirtyPaths:
     """Filled by the watcher's thread, emptied by the dataset's. Adding never blocks for long and never fails."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -55,5 +55,5 @@ class Marks:
         return taken
 
     def _bound(self) -> None:
-        if len(self._names) + len(self._trees) > MAX_MARKS:
+        if len(self._names) + len(self._trees) > MAX_DIRTY_PATHS:
             self._names, self._trees = {}, {b""}

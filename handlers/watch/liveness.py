@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handlers.paths import COOKIE_NAME
-from handlers.watch.dirty_paths import Marks
+from handlers.watch.dirty_paths import DirtyPaths
 from handlers.watch.mounts import network_type
 from handlers.watch.watcher import Watcher
 from utils.logs import get_logger
@@ -22,12 +22,12 @@ MAX_UNPROVEN = 3  # watchers in a row that brought no event: there are none to b
 RETRY_SECONDS = 300.0  # before inotify is tried again after it could not be had
 
 
-class WatchGuard:
+class WatchLiveness:
     """`polling` says why events cannot be relied on, in words, or is empty. Called from one thread."""
 
-    def __init__(self, root: Path, marks: Marks, mode: str, monotonic: Callable[[], float]) -> None:
+    def __init__(self, root: Path, dirty_paths: DirtyPaths, mode: str, monotonic: Callable[[], float]) -> None:
         self._root = root
-        self._marks = marks
+        self._dirty_paths = dirty_paths
         self._mode = mode
         self._monotonic = monotonic
         self._watcher: Watcher | None = None
@@ -84,7 +84,7 @@ class WatchGuard:
         self._next_try = now + RETRY_SECONDS
         reason = self._obstacle()
         if not reason:
-            watcher = Watcher(self._root, self._marks, self._cookie_seen)
+            watcher = Watcher(self._root, self._dirty_paths, self._cookie_seen)
             try:
                 watcher.start()
             except OSError as error:

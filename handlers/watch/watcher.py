@@ -26,7 +26,7 @@ from watchdog.events import (
 from watchdog.observers.inotify import InotifyObserver
 
 from handlers.paths import COOKIE_NAME, is_ignored_file, is_ignored_folder, split
-from handlers.watch.dirty_paths import Marks
+from handlers.watch.dirty_paths import DirtyPaths
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -46,10 +46,10 @@ JOIN_SECONDS = 1.0
 class Watcher:
     """One observer on the data folder. `start` raises OSError when inotify cannot be had."""
 
-    def __init__(self, root: Path, marks: Marks, cookie_seen: Callable[[], None]) -> None:
+    def __init__(self, root: Path, dirty_paths: DirtyPaths, cookie_seen: Callable[[], None]) -> None:
         self._root = root.resolve()  # watchdog would watch a link instead of what it leads to
-        self._handler = _Handler(os.fsencode(self._root), marks, cookie_seen)
-        self._overflow = _OverflowListener(marks)
+        self._handler = _Handler(os.fsencode(self._root), dirty_paths, cookie_seen)
+        self._overflow = _OverflowListener(dirty_paths)
         self._observer: InotifyObserver | None = None
         self._inotify: set[str] = set()
 
@@ -91,9 +91,9 @@ class Watcher:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, root: bytes, marks: Marks, cookie_seen: Callable[[], None]) -> None:
+    def __init__(self, root: bytes, dirty_paths: DirtyPaths, cookie_seen: Callable[[], None]) -> None:
         self._prefix = root.rstrip(b"/") + b"/"
-        self._marks = marks
+        self._dirty_paths = dirty_paths
         self._cookie_seen = cookie_seen
 
     def dispatch(self, event: FileSystemEvent) -> None:
@@ -104,11 +104,11 @@ class _Handler(FileSystemEventHandler):
         except Exception as error:
             # an exception here would end the observer's thread and leave it looking alive
             log.error("watch_event_failed", reason=repr(error))
-            self._marks.add_tree(b"")
+            self._dirty_paths.add_tree(b"")
 
     def _mark(self, path: bytes, *, is_folder: bool) -> None:
         if not path.startswith(self._prefix):
-            self._marks.add_tree(b"")  # the data folder itself
+            self._dirty_paths.add_tree(b"")  # the data folder itself
             return
         path = path.removeprefix(self._prefix)
         if path == COOKIE_NAME:
@@ -119,20 +119,20 @@ class _Handler(FileSystemEventHandler):
             return
         if is_folder:
             if not is_ignored_folder(name):
-                self._marks.add_tree(path)
+                self._dirty_paths.add_tree(path)
         elif not is_ignored_file(folder, name):
-            self._marks.add_name(path)
+            self._dirty_paths.add_name(path)
 
 
 class _OverflowListener(logging.Handler):
     """watchdog tells of lost events in its log and nowhere else."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, dirty_paths: DirtyPaths) -> None:
         super().__init__(logging.WARNING)
-        self._marks = marks
+        self._dirty_paths = dirty_paths
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._marks.add_tree(b"")
+        self._dirty_paths.add_tree(b"")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

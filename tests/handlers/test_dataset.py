@@ -128,13 +128,13 @@ def test_the_data_folder_may_go_and_come_back(dataset: Dataset, folder: Folder) 
 
 
 def test_a_dead_watcher_is_noticed_and_replaced(dataset: Dataset, folder: Folder) -> None:
-    wait_for(lambda: dataset.ready() and dataset._guard._watcher is not None)
-    watcher = dataset._guard._watcher
+    wait_for(lambda: dataset.ready() and dataset._liveness._watcher is not None)
+    watcher = dataset._liveness._watcher
     assert watcher is not None and watcher._observer is not None
     watcher._observer.stop()  # as an exception in one of its threads would
     folder.picture("real/a.png", 1)
     wait_for(lambda: dataset.counts().real == 1)
-    assert dataset._guard.restarts == 1
+    assert dataset._liveness.restarts == 1
 
 
 def test_an_index_broken_while_running_is_made_anew(dataset: Dataset, folder: Folder) -> None:
@@ -253,9 +253,9 @@ def test_the_data_folder_may_be_a_link(folder: Folder) -> None:
     wait_for(dataset.ready)
     folder.picture("real/a.png", 1)
     wait_for(lambda: dataset.counts() == Counts(total=1, real=1))
-    restarts = dataset._guard.restarts
-    wait_for(lambda: dataset._guard._baked is None and dataset._guard._next_cookie > 0)  # the cookie came back
-    assert restarts == dataset._guard.restarts == 0
+    restarts = dataset._liveness.restarts
+    wait_for(lambda: dataset._liveness._baked is None and dataset._liveness._next_cookie > 0)  # the cookie came back
+    assert restarts == dataset._liveness.restarts == 0
     dataset.stop()
 
 

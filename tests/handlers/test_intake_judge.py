@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.file_stat import Stamp
+from handlers.file_signature import FileSignature
 from handlers.intake import judge, retry_delay
 from utils.images.facts import CheckFailure, ImageFacts
 
-STAMP = Stamp(100, 1, 1, 7)
+STAMP = FileSignature(100, 1, 1, 7)
 GOOD = ImageFacts("0" * 64, 100, "png", ".png", 96, 80, None, None, False)
 BAD = CheckFailure("is text", retryable=False)
 SETTLE = 2.0
@@ -41,4 +41,4 @@ def test_any_inode_and_time_fit_into_the_index(number: int) -> None:
     class Status:
         st_size, st_mtime_ns, st_ctime_ns, st_ino = 1, number, number, abs(number)
 
-    assert all(0 <= part < 2**63 for part in Stamp.of(Status()))  # type: ignore[arg-type]
+    assert all(0 <= part < 2**63 for part in FileSignature.of(Status()))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from handlers.paths import join
 SIGNED_64 = (1 << 63) - 1  # SQLite's integers; inodes and far-off times can be larger
 
 
-class Stamp(NamedTuple):
+class FileSignature(NamedTuple):
     """Equal stamps: the same bytes. `ctime_ns` also sees an edit that put size and mtime back."""
 
     size: int
@@ -19,7 +19,7 @@ class Stamp(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
+    def of(cls, status: os.stat_result) -> FileSignature:
         return cls(
             status.st_size,
             status.st_mtime_ns & SIGNED_64,
@@ -27,7 +27,7 @@ class Stamp(NamedTuple):
             status.st_ino & SIGNED_64,
         )
 
-    def same_content(self, other: Stamp) -> bool:
+    def same_content(self, other: FileSignature) -> bool:
         """The same file under another name: a rename or a hard link changes nothing but the ctime."""
         return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
 
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
     folder: bytes
     name: bytes
-    stamp: Stamp
+    signature: FileSignature
     device: int
 
     @property
