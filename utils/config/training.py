@@ -90,7 +90,9 @@ class Training(Section):
         None, pattern=r"^[^:\s]+:\d+$", description="host:port at which the machines of one training meet."
     )
     split_key: str = Field(
-        "exposr", min_length=1, description="Key of the split's hash; kept in the split's ledger from the first use on."
+        "exposr",
+        min_length=1,
+        description="Key of the split's hash; kept in the split's own store from the first use on.",
     )
     group_distance: int = Field(
         6, ge=0, le=12, description="Perceptual hashes (64 bit) this close, in bits, are never parted by the split."

@@ -5,7 +5,7 @@ acceptable for this one job because it handles public data only (a public key, a
 there is no secret whose timing could leak. Never sign or hold a private key with code like this.
 
 Strict: canonical encodings of key and R, S < L, no keys of small order, cofactorless equation, R compared as bytes.
-Whatever passes here passes OpenSSL too; tests/client/test_ed25519.py holds it to that.
+Whatever passes here passes OpenSSL too; tests/client/trust/test_ed25519.py holds it to that.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pictures import make_job, small_set
 
 from utils.job_protocol import EXIT_INTERRUPTED
 
-PROGRAM = Path(__file__).with_name("train_only.py")
+PROGRAM = Path(__file__).parents[1] / "train_only.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 FULL = {"mode": "full", "epochs": 3, "batch_size": 8, "workers": 1, "threads": 1, "checkpoint_seconds": 0}
 FROZEN = {"mode": "frozen", "epochs": 4, "threads": 1}

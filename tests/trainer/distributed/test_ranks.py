@@ -12,7 +12,7 @@ import pytest
 import torch
 from pictures import make_job, small_set
 
-PROGRAM = Path(__file__).with_name("train_only.py")
+PROGRAM = Path(__file__).parents[1] / "train_only.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 TRAINING = {"mode": "full", "epochs": 2, "workers": 0, "threads": 2, "devices": 0}
 

@@ -72,5 +72,5 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 
 def test_the_page_names_every_generator() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "demo.md").read_text(encoding="utf-8")
     assert [name for name in GENERATORS if name not in page] == []

@@ -10,7 +10,7 @@ from scrapers.sources import SOURCES
 from scrapers.status import KEYS
 from utils.config.sources import Harvest, Source
 
-TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", SOURCES)
