@@ -13,7 +13,7 @@ from pathlib import Path
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
-from handlers.label_rules import MANUAL
+from handlers.label_rules import source_of_place
 from handlers.paths import is_scraped_place
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
@@ -110,13 +110,14 @@ def _sample_id(config: Config, image: Path) -> str | None:
 def _describe(root: Path, image: Path, label: Label | None) -> Metadata:
     """First metadata of a picture that the index has not seen yet."""
     now = SystemClock().now()
+    path = os.fsencode(image.relative_to(root.resolve()))
     metadata = Metadata(
         id=str(uuid.uuid4()),
-        source=MANUAL,
+        source=source_of_place(path),
         label=label,
         label_source="person",
         timestamp=to_iso(now),
-        path=os.fsdecode(os.fsencode(image.relative_to(root.resolve()))),
+        path=os.fsdecode(path),
         sha256=sha256_of_file(image),
     )
     write_metadata(metadata_path(root, metadata.id, now), metadata)

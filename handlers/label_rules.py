@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from handlers.paths import folder_source
 from utils.metadata import Label, LabelSource, Metadata
 
 MANUAL = "manual"
@@ -40,7 +41,7 @@ def interpret(read: Statement, folder: Label | None, before: Statement | None) -
     folder it claims to come from (`folder`, of the path it names), and one that was changed after the source wrote it.
     """
     if read.label_source is None and read.label is not None:  # the guide's form does not say where a label is from
-        read = replace(read, label_source="person" if read.source in ("", MANUAL) else "source")
+        read = replace(read, label_source="person" if is_by_hand(read) else "source")
     if read.label_source == "folder" and read.label != folder:
         return replace(read, label_source="person")
     was_sourced = before is not None and before.source == read.source and before.label_source == "source"
@@ -53,14 +54,26 @@ def follow(statement: Statement, path: bytes, folder: Label | None) -> Statement
     """What the metadata has to say once its image lies at `path`, whose folder says `folder`.
 
     A folder's label follows the file. A source's label stays, unless the file was moved into a label's folder, which
-    is a statement about it. A person's label always stays.
+    is a statement about it. A person's label always stays. The source, too, follows the folder, where it came from one.
     """
     moved = bool(statement.image) and statement.image != path
+    if is_by_hand(statement):
+        statement = replace(statement, source=source_of_place(path))
     if statement.label_source == "source" and not (moved and folder is not None):
         return replace(statement, image=path)
     if statement.label_source == "person":
         return replace(statement, image=path)
     return replace(statement, image=path, label=folder, label_source="folder" if folder else None)
+
+
+def is_by_hand(statement: Statement) -> bool:
+    """Nobody but the place of its image says where a sample comes from; a scraper's or a person's word stands."""
+    return statement.source in ("", MANUAL, folder_source(statement.image))
+
+
+def source_of_place(path: bytes) -> str:
+    """The source of a picture that a person put at `path`."""
+    return folder_source(path) or MANUAL
 
 
 def resolve(statements: Sequence[Statement], folders: Iterable[tuple[bytes, Label | None]]) -> Resolution:

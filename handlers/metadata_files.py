@@ -70,7 +70,7 @@ class MetaFiles:
         row = StoredMetadata(folder, name, sample.id, sample.sha256, said)
         metadata = Metadata(
             id=sample.id,
-            source=MANUAL,
+            source=said.source,
             label=said.label,
             timestamp=to_iso(self._clock.now()),
             path=os.fsdecode(image),
@@ -106,6 +106,7 @@ class MetaFiles:
                 file,
                 label=said.label,
                 label_source=said.label_source,
+                source=said.source or None,
                 path=os.fsdecode(said.image) or None,
                 sha256=row.sha256 or None,
                 durable=said.label_source in ("person", "source"),

@@ -62,10 +62,32 @@ def is_ignored_file(folder: bytes, name: bytes) -> bool:
 
 def folder_label(path: bytes) -> Label | None:
     """The label of the nearest folder `real` or `ai_generated` on the way from the file up to the data folder."""
-    for part in reversed(path.split(b"/")[:-1]):
-        if part in LABEL_FOLDERS:
-            return LABEL_FOLDERS[part]
-    return None
+    below = _below_label(path)
+    return LABEL_FOLDERS[below[0]] if below else None
+
+
+def folder_source(path: bytes) -> str | None:
+    """Where the folders say that a picture is from: the first one below its label folder, a real source or a generator.
+
+    None right in the label folder, and outside of any.
+    """
+    below = _below_label(path)
+    return printable(below[1]) if len(below) > 1 else None
+
+
+def folder_series(path: bytes) -> str | None:
+    """An album, a burst, one subject: the path from the label folder on, where folders lie below the source."""
+    below = _below_label(path)
+    return printable(b"/".join(below)) if len(below) > 2 else None
+
+
+def _below_label(path: bytes) -> list[bytes]:
+    """The folders from the nearest label folder on; empty outside of any."""
+    parts = path.split(b"/")[:-1]
+    for index in range(len(parts) - 1, -1, -1):
+        if parts[index] in LABEL_FOLDERS:
+            return parts[index:]
+    return []
 
 
 def stem(path: bytes) -> str:

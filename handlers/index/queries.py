@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from handlers.index.rows import HELD, Counts, Problem, SampleRow
-from handlers.paths import join
+from handlers.label_rules import MANUAL, source_of_place
+from handlers.paths import folder_label, folder_series, folder_source, join
 from utils.metadata import LABELS
 
 TWINS_OF_A_PAIRED_SET = 20  # hand-labelled pictures of either label with a near-duplicate under the other, at least
@@ -82,7 +83,12 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
     for row in rows:
         values = dict(zip(columns, row[2:], strict=True))
         values["has_exif"] = bool(values["has_exif"])
-        yield SampleRow(path=os.fsdecode(join(row[0], row[1])), **values)
+        path = join(row[0], row[1])
+        if values["source"] == MANUAL:  # its metadata may not have been written yet
+            values["source"] = source_of_place(path)
+        if values["label"] == "ai_generated" == folder_label(path):
+            values["generator"] = values["generator"] or folder_source(path)
+        yield SampleRow(path=os.fsdecode(path), series=folder_series(path), **values)
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:

@@ -40,7 +40,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """A usable sample with a label. `generator`, `creator`, `post` come from the metadata's `api_data`."""
+    """A usable sample with a label. `generator`, `creator`, `post` come from the metadata's `api_data`; where that is
+    silent, the folders tell the generator, and the series, which are the folders below it."""
 
     id: str
     path: str
@@ -56,6 +57,7 @@ class SampleRow:
     creator: str | None
     post: str | None
     generator: str | None
+    series: str | None
     added: str
 
 

@@ -438,3 +438,44 @@ def test_another_distance_is_taken_up(folder: Folder, runner: Runner) -> None:
     runner.restart()
     folder.picture("ai_generated/a.png", 1, compress_level=1)
     assert runner.settle() == Counts(conflicts=2)
+
+
+def test_the_first_folder_below_a_label_is_the_source_and_renaming_it_renames_the_source(
+    folder: Folder, runner: Runner
+) -> None:
+    folder.picture("real/a.jpg", 1)
+    folder.picture("real/phone/b.jpg", 2)
+    folder.picture("real/phone/trip/day 1/c.jpg", 3)
+    folder.picture("ai_generated/flux-2/d.jpg", 4)
+    runner.settle()
+    told = {sample.path: (sample.source, sample.generator, sample.series) for sample in runner.samples()}
+    assert told == {
+        "real/a.jpg": ("manual", None, None),
+        "real/phone/b.jpg": ("phone", None, None),
+        "real/phone/trip/day 1/c.jpg": ("phone", None, "real/phone/trip/day 1"),
+        "ai_generated/flux-2/d.jpg": ("flux-2", "flux-2", None),
+    }
+    (folder.root / "real/phone").rename(folder.root / "real/camera")
+    (folder.root / "ai_generated/flux-2").rename(folder.root / "ai_generated/flux-2-pro")
+    runner.settle()
+    runner.forget()
+    told = {sample.path: (sample.source, sample.generator, sample.series) for sample in runner.samples()}
+    assert told["real/camera/trip/day 1/c.jpg"] == ("camera", None, "real/camera/trip/day 1")
+    assert told["ai_generated/flux-2-pro/d.jpg"] == ("flux-2-pro", "flux-2-pro", None)
+    said = [json.loads(file.read_text(encoding="utf-8")) for file in folder.metadata_files()]
+    assert {value["path"]: value["source"] for value in said}["real/camera/b.jpg"] == "camera"
+
+
+def test_metadata_that_says_more_than_the_folder_wins(folder: Folder, runner: Runner) -> None:
+    folder.picture("ai_generated/mixed/a.jpg", 1)
+    runner.settle()
+    (file,) = folder.metadata_files()
+    said = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(said | {"source": "my-archive", "api_data": {"generator": "flux-2"}}), encoding="utf-8")
+    runner.settle()
+    (sample,) = runner.samples()
+    assert (sample.source, sample.generator, sample.label) == ("my-archive", "flux-2", "ai_generated")
+    (folder.root / "ai_generated/mixed").rename(folder.root / "ai_generated/other")
+    runner.settle()
+    (sample,) = runner.samples()
+    assert (sample.source, sample.generator) == ("my-archive", "flux-2")

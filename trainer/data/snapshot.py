@@ -37,6 +37,7 @@ class Sample:
     creator: str | None = None
     post: str | None = None
     generator: str | None = None
+    series: str | None = None
     added: str = ""
 
     @property
@@ -90,5 +91,6 @@ def _fingerprint(samples: Iterable[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
         facts = [getattr(sample, name) for name in FINGERPRINT_FIELDS]
+        facts += [sample.series] if sample.series else []
         digest.update(json.dumps(facts, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()

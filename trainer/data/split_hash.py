@@ -28,7 +28,8 @@ LARGE_GROUP_SAMPLES = 4  # smaller groups are never large
 def facts_of(sample: Sample) -> list[str]:
     """What ties a sample to others, apart from its looks."""
     facts = {"creator": sample.creator, "post": sample.post}
-    return [f"{kind}:{sample.source}/{value}" for kind, value in facts.items() if value]
+    found = [f"{kind}:{sample.source}/{value}" for kind, value in facts.items() if value]
+    return [*found, f"series:{sample.series}"] if sample.series else found
 
 
 def is_fact(node: str) -> bool:

@@ -10,7 +10,7 @@ from trainer.data.split_hash import SHARES, hashed_part, is_fact
 from trainer.data.types import GroupedSample, Part
 from utils.metadata import LABELS
 
-LINK_KINDS = ("creator", "post", "near_duplicate")
+LINK_KINDS = ("creator", "post", "series", "near_duplicate")
 NAIVE_KEY = "one by one"  # of the split by single image that is only counted, never used
 
 
