@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.application import Application
+from daemon.exposition import metrics_snapshot
+from daemon.monitoring.metrics import render
 from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
 from daemon.serving.published_models import PublishedModels
 from daemon.state.store import Run, RunKind
@@ -50,8 +52,8 @@ class TrainerService:
             "validation_accuracy": champion.get("val_acc") if champion else None,
         }
 
-    def prometheus(self) -> tuple[bytes, str]:
-        return self._application.exposition()
+    def prometheus(self, accept: str) -> tuple[bytes, str]:
+        return render(metrics_snapshot(self._application), accept)
 
     def health(self) -> Health:
         application = self._application

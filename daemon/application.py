@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.monitoring.disk import DiskFloor
-from daemon.monitoring.exposition import metrics_snapshot
 from daemon.monitoring.gpu import GpuMemory, gpu_memory
-from daemon.monitoring.metrics import Metrics
 from daemon.runs.launcher import SNAPSHOT_LABELLED, JobLauncher
 from daemon.runs.process import JobEnd
 from daemon.runs.run_queue import Runner
@@ -127,10 +125,6 @@ class Application:
     def look_at_gpus(self) -> None:
         """Ask the driver for what the exposition shows; up to some seconds."""
         self.gpus = gpu_memory()
-
-    def exposition(self) -> tuple[bytes, str]:
-        """The state for Prometheus, and its content type."""
-        return Metrics().render(metrics_snapshot(self))
 
     def close(self) -> None:
         self.hub.close()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from daemon.application import Application
 from daemon.monitoring.metrics import MetricsSnapshot
+from daemon.state.store import Run
 from utils.clock import from_iso
 from utils.version import VERSION
-
-if TYPE_CHECKING:
-    from daemon.application import Application
-    from daemon.state.store import Run
 
 HISTORY_RUNS = 1000
 MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score")

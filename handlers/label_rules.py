@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from handlers.paths import folder_source
-from utils.metadata import Label, LabelSource, Metadata
+from utils.metadata import Label, LabelSource
 
 MANUAL = "manual"
 
@@ -93,7 +93,3 @@ def _agree(labels: set[Label | None], label_source: LabelSource) -> Resolution:
         return Resolution(None, None, clash=True)
     label = next(iter(labels), None)
     return Resolution(label, label_source if label or label_source == "person" else None)
-
-
-def statement_of(metadata: Metadata, image: bytes) -> Statement:
-    return Statement(metadata.label, metadata.label_source, metadata.source, image)

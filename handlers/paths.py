@@ -37,10 +37,6 @@ def is_under(path: bytes, folder: bytes) -> bool:
     return not folder or path == folder or path.startswith(folder + b"/")
 
 
-def is_metadata(path: bytes) -> bool:
-    return path.startswith(META + b"/")
-
-
 def is_scraped_place(path: bytes) -> bool:
     """Under images/, where a scraper writes the image first and its metadata right after."""
     return path.startswith(IMAGES + b"/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -37,9 +37,6 @@ class Metadata:
     label_source: LabelSource | None = None
     attribution: dict[str, Any] = field(default_factory=dict)
     api_data: dict[str, Any] = field(default_factory=dict)
-
-    def with_label(self, label: Label | None, label_source: LabelSource | None) -> Metadata:
-        return replace(self, label=label, label_source=label_source)
 
 
 def metadata_path(data_folder: Path, sample_id: str, added: datetime) -> Path:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from daemon.monitoring.disk import disk_usage
-from daemon.state.backup_files import (
+from daemon.backup.files import (
     Manifest,
     SavedFile,
     copy_file,
@@ -24,6 +23,7 @@ from daemon.state.backup_files import (
     regular_files,
     write_manifest,
 )
+from daemon.monitoring.disk import disk_usage
 from daemon.state.lock import StateLock
 from trainer.publishing.registry import LOCK_FILE, STAGING_PREFIX, Registry
 from utils.clock import Clock, SystemClock, to_iso

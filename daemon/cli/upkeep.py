@@ -21,7 +21,7 @@ def backup(
     config: ConfigOption = None,
 ) -> None:
     """Copy data, models and state, consistently and while the service runs."""
-    from daemon.state.backup import back_up
+    from daemon.backup.backup import back_up
 
     typer.echo(back_up(read_config(config), folder))
 
@@ -31,13 +31,13 @@ def restore(
     config: ConfigOption = None,
 ) -> None:
     """Bring a backup back; the service must not run, and what is there must be empty."""
-    from daemon.state.backup import restore as bring_back
+    from daemon.backup.backup import restore as bring_back
 
     typer.echo(bring_back(read_config(config), folder))
 
 
 def example_config() -> None:
     """Print a configuration file with every key, its default and what it means."""
-    from utils.config.example import render_example
+    from utils.config_example import render_example
 
     typer.echo(render_example(), nl=False)

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from daemon.demo.pictures import collect_demo_pictures
-from daemon.demo.view import DemoView
+from daemon.demo.view import DemoResult, DemoView
 from daemon.serving.keys import API_KEY_FILE, KEYS_FOLDER
 from daemon.remote import RunningDaemon
 from exposr_api.transport.server import bind
@@ -35,15 +35,6 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.4
 LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True)
-class DemoResult:
-    """What came out: the ended training run, the newest entry (None: nothing was published), the last status."""
-
-    training: Mapping[str, Any]
-    entry: Mapping[str, Any] | None
-    status: Mapping[str, Any]
 
 
 def run_demo(folder: Path, port: int) -> None:

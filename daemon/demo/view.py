@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,10 +16,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from daemon.demo.run import DemoResult
-
 LINES_KEPT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What came out: the ended training run, the newest entry (None: nothing was published), the last status."""
+
+    training: Mapping[str, Any]
+    entry: Mapping[str, Any] | None
+    status: Mapping[str, Any]
 
 
 class DemoView:

@@ -43,20 +43,17 @@ class MetricsSnapshot:
     gpus: Sequence[GpuMemory] = ()
 
 
-class Metrics:
-    """Renders snapshots. Thread-safe, since every rendering has a registry of its own."""
+def render(snapshot: MetricsSnapshot, accept: str = "") -> tuple[bytes, str]:
+    """The exposition and its content type: OpenMetrics where `accept` asks for it, else the text format."""
+    # here, since importing it costs 0.1 s and many a service is never scraped
+    from prometheus_client import CollectorRegistry, ProcessCollector
+    from prometheus_client.exposition import choose_encoder
 
-    def render(self, snapshot: MetricsSnapshot, accept: str = "") -> tuple[bytes, str]:
-        """The exposition and its content type: OpenMetrics where `accept` asks for it, else the text format."""
-        # here, since importing it costs 0.1 s and many a service is never scraped
-        from prometheus_client import CollectorRegistry, ProcessCollector
-        from prometheus_client.exposition import choose_encoder
-
-        registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=registry)
-        registry.register(_Collector(snapshot))
-        encode, content_type = choose_encoder(accept)
-        return encode(registry), content_type
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Collector(snapshot))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
 class _Collector:

@@ -46,8 +46,9 @@ async def get_health(request: Request, service: Service) -> Response:
 
 
 async def get_metrics(request: Request, service: Service) -> Response:
-    if prefers_prometheus(header_list(request, "accept")):
-        body, media_type = await run_in_threadpool(service.prometheus)
+    accept = header_list(request, "accept")
+    if prefers_prometheus(accept):
+        body, media_type = await run_in_threadpool(service.prometheus, accept or "")
         return plain_response(body, media_type, headers={"vary": "accept"})
     return json_response(service.metrics(), headers={"vary": "accept"})
 

@@ -111,8 +111,8 @@ class Service(Protocol):
     def metrics(self) -> Json:
         """The guide's four keys. In memory."""
 
-    def prometheus(self) -> tuple[bytes, str]:
-        """The exposition and its content type."""
+    def prometheus(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type: OpenMetrics where `accept` wants it, else the text format."""
 
     def health(self) -> Health: ...
 

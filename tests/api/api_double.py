@@ -111,8 +111,9 @@ class SmallService:
         trained = len(self.models.entries())
         return {"total_images": 51, "models_trained": trained, "last_training": None, "validation_accuracy": 0.89}
 
-    def prometheus(self) -> tuple[bytes, str]:
-        return b"exposr_images 51\n", "text/plain; version=0.0.4; charset=utf-8"
+    def prometheus(self, accept: str) -> tuple[bytes, str]:
+        kind = "application/openmetrics-text" if "openmetrics" in accept else "text/plain"
+        return b"exposr_images 51\n", f"{kind}; charset=utf-8"
 
     def health(self) -> Health:
         return self.health_now

@@ -26,6 +26,22 @@ MAY_IMPORT = {
     "exposr_client": set[str](),
     "daemon": {"utils", "scrapers", "handlers", "trainer", "exposr_api"},
 }
+# From the lowest to the highest: a room imports from itself and from those before it. What is not named stands above.
+ROOMS = {
+    "utils": ("errors", "files", "logs", "process", "config", "config_loader", "images"),
+    "scrapers": ("errors", "candidate", "store", "http", "limits", "sources"),
+    "handlers": ("paths", "file_signature", "label_rules", "index", "watch"),
+    "trainer": (
+        *("interrupts", "quick_import", "distributed", "data", "stats", "models"),
+        *("context", "audit", "evaluation", "gate", "fitting", "publishing"),
+    ),
+    "daemon": (
+        *("state", "monitoring", "scheduling", "serving", "runs", "backup"),
+        *("application", "exposition", "api_service", "remote", "supervisor", "demo", "cli"),
+    ),
+    "exposr_api": ("answers", "description", "transport"),
+    "exposr_client": ("errors", "trust", "downloads", "following", "detection"),
+}
 TOO_HEAVY_FOR_THE_DAEMON = {
     "torch",
     "torchvision",
@@ -70,6 +86,28 @@ def test_the_guides_imports_bring_no_web_stack() -> None:
     code = "import sys, trainer.model_sync, utils.config_loader; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert set(found.stdout.split()) & {"torch", "starlette", "uvicorn", "httpx"} == set()
+
+
+def imports_within(package: str) -> dict[str, set[str]]:
+    """Each module of the package, and the modules of the same package that it imports, also for types alone."""
+    folder = PACKAGES[package]
+    files = {name_of(package, file): file for file in folder.rglob("*.py")}
+    found: dict[str, set[str]] = {}
+    for module, file in files.items():
+        names = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= {name if name in files else node.module for name in inside}
+        found[module] = (names & files.keys()) - {module, package}
+    return found
+
+
+def name_of(package: str, file: Path) -> str:
+    parts = file.relative_to(PACKAGES[package]).with_suffix("").parts
+    return ".".join((package, *(part for part in parts if part != "__init__")))
 
 
 def imported_packages(file: Path) -> set[str]:

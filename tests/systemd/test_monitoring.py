@@ -8,7 +8,7 @@ import pytest
 
 from daemon.monitoring.disk import DiskUsage
 from daemon.monitoring.gpu import GpuMemory
-from daemon.monitoring.metrics import Metrics, MetricsSnapshot
+from daemon.monitoring.metrics import MetricsSnapshot, render
 
 MONITORING = Path(__file__).resolve().parents[2] / "systemd/monitoring"
 FULL = MetricsSnapshot(
@@ -35,7 +35,7 @@ FULL = MetricsSnapshot(
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    body, _ = Metrics().render(FULL, "text/plain")
+    body, _ = render(FULL, "text/plain")
     return {re.split(r"[{ ]", line)[0] for line in body.decode().splitlines() if not line.startswith("#")}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.state.backup import back_up, restore
-from daemon.state.backup_files import MANIFEST_FILE, read_manifest
+from daemon.backup.backup import back_up, restore
+from daemon.backup.files import MANIFEST_FILE, read_manifest
 from daemon.state.lock import StateLock
 from utils.config_loader import Config, load_config
 from utils.errors import OperatorError

@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.monitoring.disk import DiskUsage
 from daemon.monitoring.gpu import GpuMemory, parse_nvidia_smi
-from daemon.monitoring.metrics import Metrics, MetricsSnapshot
+from daemon.monitoring.metrics import MetricsSnapshot, render
 
 SNAPSHOT = MetricsSnapshot(
     version="1.2.3",
@@ -26,7 +26,7 @@ SNAPSHOT = MetricsSnapshot(
 
 
 def samples(snapshot: MetricsSnapshot) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    body, content_type = Metrics().render(snapshot, "text/plain")
+    body, content_type = render(snapshot, "text/plain")
     assert content_type.startswith("text/plain")
     families = text_string_to_metric_families(body.decode())
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
@@ -52,7 +52,7 @@ def test_what_never_happened_and_what_does_not_exist_is_left_out() -> None:
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:
-    body, content_type = Metrics().render(SNAPSHOT, "application/openmetrics-text; version=1.0.0")
+    body, content_type = render(SNAPSHOT, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 
