@@ -13,20 +13,23 @@ from collections.abc import Callable
 from types import FrameType
 
 import schedule
+from starlette.applications import Starlette
 
 from daemon.api_service import TrainerService
 from daemon.application import Application
 from daemon.monitoring.sd_notify import Notifier
 from daemon.monitoring.watchdog import Heartbeats, Watchdog
-from daemon.serving.keys import load_keys
+from daemon.serving.keys import load_keys, load_session_secret, reload_keys
 from daemon.state.lock import Holder, StateLock
 from exposr_api.app import create_app
+from exposr_api.auth import Keys
+from exposr_api.signin.session import Sessions
 from exposr_api.transport.server import ApiServer
 from scrapers.status import source_states
 from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock
 from utils.config_loader import Config
-from utils.errors import ConfigError, OperatorError
+from utils.errors import OperatorError
 from utils.health import PartHealth
 from utils.logs import configure_logging, get_logger
 
@@ -57,6 +60,7 @@ class Supervisor:
         self._watchdog = Watchdog(self._notifier, self._heartbeats)
         self._scheduler = schedule.Scheduler()
         self._stale: list[str] = []
+        self._keys = Keys([])
 
     def run(self) -> None:
         """Serve until asked to stop. Raises OperatorError when the service cannot start."""
@@ -69,7 +73,8 @@ class Supervisor:
             application = Application(config, self._clock)
             service = TrainerService(application)
             service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
-            api = ApiServer(create_app(service, load_keys(config)), config.api.host, config.api.port)
+            self._keys = load_keys(config)
+            api = ApiServer(self._make_app(service, config), config.api.host, config.api.port)
             lock.note(Holder(os.getpid(), "exposr-trainer serve", api.address))
             self._serve(application, api)
         finally:
@@ -138,22 +143,42 @@ class Supervisor:
                 log.error("part_silent", part=part)
             self._stale = stale
 
+    def _make_app(self, service: TrainerService, config: Config) -> Starlette:
+        secret = load_session_secret(config)
+        return create_app(
+            service,
+            self._keys,
+            self._clock,
+            sessions=Sessions(self._keys, secret, self._clock, config.api.session_hours),
+            root_path=config.api.root_path,
+            trusted_proxies=config.api.trusted_proxies,
+            max_upload_bytes=int(config.intake.max_file_mb * 1e6),
+        )
+
     def _reload_config(self, application: Application) -> None:
         """Take over what can change at run time; say what cannot. A wrong file changes nothing."""
         self._notifier.reloading()
         try:
             fresh = self._read_config()
-        except ConfigError as error:
+            keys_added, keys_removed = reload_keys(fresh, self._keys)
+        except OperatorError as error:
             log.error("reload_refused", reason=str(error))
         else:
-            changed = [
-                name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(application.config, name)
-            ]
-            taken = {name: getattr(fresh, name) for name in changed if name in (*RELOADABLE_SECTIONS, "secrets")}
-            application.config = application.config.model_copy(update=taken)
+            if keys_removed:
+                application.hub.end_streams()  # who listened with such a key does not go on
+            before = application.config
+            taken = {name: getattr(fresh, name) for name in (*RELOADABLE_SECTIONS, "secrets")}
+            taken["api"] = before.api.model_copy(update={"keys_file": fresh.api.keys_file})
+            application.config = before.model_copy(update=taken)
             configure_logging(application.config.logging.level)
-            needs_restart = sorted(set(changed) - set(taken))
-            log.info("reloaded", changed=",".join(sorted(taken)), needs_restart=",".join(needs_restart))
+            changed = [*_differing(before, application.config), *(["keys"] if keys_added or keys_removed else [])]
+            log.info(
+                "reloaded",
+                changed=",".join(changed),
+                keys_added=keys_added,
+                keys_removed=keys_removed,
+                needs_restart=",".join(_differing(fresh, application.config)),
+            )
             self._guard("plan", application.plan_runs)
         self._notifier.ready(describe(application))
 
@@ -171,6 +196,11 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         (self._reload if number == signal.SIGHUP else self._stop).set()
+
+
+def _differing(one: Config, other: Config) -> list[str]:
+    """Sections that are not the same."""
+    return sorted(name for name in type(one).model_fields if getattr(one, name) != getattr(other, name))
 
 
 def describe(application: Application) -> str:

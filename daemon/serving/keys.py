@@ -20,21 +20,49 @@ log = get_logger(__name__)
 
 KEYS_FOLDER = "keys"
 API_KEY_FILE = "api_key"
+SESSION_SECRET_FILE = "session_secret"  # noqa: S105 - a file name
 KEY_BYTES = 32  # of randomness in a made key
 MAX_KEYS_FILE_BYTES = 1 << 20
 MAX_KEY_LENGTH = 512
 
 
+class NoKeyError(ConfigError):
+    """`api.keys_file` can be read and holds no key."""
+
+
 def load_keys(config: Config) -> Keys:
     """The accepted keys; makes one when none is configured. Raises OperatorError that says what to do."""
+    return Keys(_accepted_keys(config), load_session_secret(config))
+
+
+def reload_keys(config: Config, keys: Keys) -> tuple[int, int]:
+    """Accept what is configured now: how many keys are new, and how many are gone.
+
+    A file whose last key was taken out lets nobody in with it. One that cannot be read raises ConfigError.
+    """
+    try:
+        return keys.replace(_accepted_keys(config))
+    except NoKeyError as error:
+        log.error("api_keys_file_empty", reason=str(error))
+        return keys.replace(_environment_key(config))
+
+
+def load_session_secret(config: Config) -> bytes:
+    """What signs the sessions of the console; made at the first start, so that they outlive a restart."""
+    file = config.storage.state_path / KEYS_FOLDER / SESSION_SECRET_FILE
+    text = _read_made_key(file) or _make_key(file, "session_secret_made")
+    return text.encode()
+
+
+def _accepted_keys(config: Config) -> list[str]:
     configured = configured_keys(config)
     if configured:
         log.info("api_keys", count=len(configured), made=False)
-        return Keys(configured)
+        return configured
     file = made_key_file(config)
     key = _read_made_key(file) or _make_key(file)
     log.info("api_keys", count=1, made=True, file=str(file))
-    return Keys([key])
+    return [key]
 
 
 def usable_key(config: Config) -> str | None:
@@ -45,12 +73,15 @@ def usable_key(config: Config) -> str | None:
 
 def configured_keys(config: Config) -> list[str]:
     """The keys from the environment and from `api.keys_file`, without repetition."""
-    keys: list[str] = []
-    if config.secrets.trainer_api_key is not None:
-        keys.append(_checked(config.secrets.trainer_api_key.get_secret_value(), "TRAINER_API_KEY"))
+    keys = _environment_key(config)
     if config.api.keys_file is not None:
         keys.extend(_read_keys_file(config.api.keys_file))
     return list(dict.fromkeys(keys))
+
+
+def _environment_key(config: Config) -> list[str]:
+    key = config.secrets.trainer_api_key
+    return [] if key is None else [_checked(key.get_secret_value(), "TRAINER_API_KEY")]
 
 
 def made_key_file(config: Config) -> Path:
@@ -77,7 +108,7 @@ def _read_keys_file(file: Path) -> list[str]:
     lines = [line.strip() for line in text.splitlines()]
     keys = [_checked(line, where) for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise ConfigError(f"{where}: holds no key; write one key a line, or leave api.keys_file out to have one made")
+        raise NoKeyError(f"{where}: holds no key; write one key a line, or leave api.keys_file out to have one made")
     return keys
 
 
@@ -103,12 +134,12 @@ def _read_made_key(file: Path) -> str | None:
     return key
 
 
-def _make_key(file: Path) -> str:
+def _make_key(file: Path, event: str = "api_key_made") -> str:
     key = secrets.token_urlsafe(KEY_BYTES)
     private_folder(file.parent)
     try:
         write_atomically(file, f"{key}\n".encode(), mode=0o600)
     except OSError as error:
         raise OperatorError(f"{file}: cannot be written: {error.strerror}; check storage.state_path") from error
-    log.info("api_key_made", file=str(file))
+    log.info(event, file=str(file))
     return key

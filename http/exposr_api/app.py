@@ -1,36 +1,54 @@
 """The API as one Starlette app: `create_app(service, keys)`.
 
-An endpoint is a coroutine that takes the request and the service. What holds for all of them (key, size of the body,
-error form, headers) is done around it, here, and nowhere else.
+An endpoint is a coroutine that takes the request and the service. What holds for all of them (key or session, CSRF
+token, size of the body, error form) is done around it, here, and nowhere else.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
+from collections.abc import Iterable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from exposr_api.answers.bodies import MAX_BODY_BYTES, UPLOAD_SECONDS, read_away, within_limits
 from exposr_api.answers.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
 from exposr_api.auth import Keys, Refusals, bearer_token
 from exposr_api.endpoints import ENDPOINTS, Endpoint
 from exposr_api.protocols import EventStream, Service
+from exposr_api.signin.csrf import require_csrf_token
+from exposr_api.signin.pages import redirect_to_login
+from exposr_api.signin.session import Session, Sessions, session_of
+from exposr_api.signin.tries import Tries
+from exposr_api.transport.addressing import Addressing
 from utils.clock import Clock, SystemClock
 from utils.errors import ExposrError
 
-MAX_BODY_BYTES = 64 * 1024  # bodies are read and ignored; none has a meaning
-MAX_DISCARDED_BYTES = 32 << 20  # of a body that is too large: who is still sending may never read an early answer
-BODY_SECONDS = 20.0
+FORM_OVERHEAD_BYTES = 64 * 1024  # what a multipart body may have beside its file
+DEFAULT_UPLOAD_BYTES = 60_000_000
 
 
-def create_app(service: Service, keys: Keys, clock: Clock | None = None) -> Starlette:
-    """The whole API over `service`, protected by `keys`."""
+def create_app(
+    service: Service,
+    keys: Keys,
+    clock: Clock | None = None,
+    *,
+    sessions: Sessions | None = None,
+    root_path: str = "",
+    trusted_proxies: Sequence[str] = (),
+    max_upload_bytes: int = DEFAULT_UPLOAD_BYTES,
+    endpoints: Iterable[Endpoint] = ENDPOINTS,
+) -> Starlette:
+    """The whole API over `service`, protected by `keys`. Without `sessions` a restart signs everybody out."""
+    clock = clock or SystemClock()
     app = Starlette(
-        routes=[_route(endpoint) for endpoint in ENDPOINTS],
+        routes=[_route(endpoint) for endpoint in endpoints],
+        middleware=[Middleware(Addressing, root_path=root_path, trusted=trusted_proxies)],
         exception_handlers={
             ApiError: on_api_error,
             HTTPException: on_http_error,
@@ -41,7 +59,10 @@ def create_app(service: Service, keys: Keys, clock: Clock | None = None) -> Star
     app.router.redirect_slashes = False  # a redirect would repeat the Host header that the caller sent
     app.state.service = service
     app.state.keys = keys
-    app.state.refusals = Refusals(clock or SystemClock())
+    app.state.sessions = sessions or Sessions(keys, clock=clock)
+    app.state.tries = Tries(clock)
+    app.state.refusals = Refusals(clock)
+    app.state.max_upload_bytes = max_upload_bytes
     open_streams: set[EventStream] = set()
     app.state.open_streams = open_streams
     return app
@@ -52,20 +73,28 @@ def _route(endpoint: Endpoint) -> Route:
 
 
 async def _answer(endpoint: Endpoint, request: Request) -> Response:
-    if endpoint.needs_key:
-        _check_key(request)
+    session = session_of(request) if endpoint.access != "open" else None
+    if endpoint.access == "key":
+        session = _require_key_or(session, request)
+    elif endpoint.access == "session" and session is None:
+        return redirect_to_login(request)
     if request.scope["path"].endswith("\n"):  # the router's `$` also matches before a last line break
         raise HTTPException(404)
-    if request.method == "POST":
-        await _ignore_body(request)
+    if endpoint.method == "POST":
+        request = await _with_body(endpoint, request)
+        if session is not None:
+            await require_csrf_token(request, session, in_form=endpoint.body != "none")
     return await endpoint.handler(request, request.app.state.service)
 
 
-def _check_key(request: Request) -> None:
+def _require_key_or(session: Session | None, request: Request) -> Session | None:
+    """Who comes with a key needs no session, and no CSRF token: no browser sends that header by itself."""
     keys: Keys = request.app.state.keys
     token = bearer_token(request.scope)
     if token is not None and keys.accepts(token):
-        return
+        return None
+    if session is not None and "authorization" not in request.headers:
+        return session
     how = "send the header `Authorization: Bearer KEY`"
     if token is None:
         raise ApiError(
@@ -79,27 +108,10 @@ def _check_key(request: Request) -> None:
     )
 
 
-async def _ignore_body(request: Request) -> None:
-    """Read the body away, so that the next request on the connection starts where it should."""
-    declared = request.headers.get("content-length", "")
-    expected = int(declared) if declared.isdecimal() else 0
-    is_waiting = "expect" in request.headers  # asks first, and sends nothing when the answer is no
-    if expected > MAX_DISCARDED_BYTES or (is_waiting and expected > MAX_BODY_BYTES):
-        raise _too_large()
-    received = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                received += len(chunk)
-                if received > MAX_DISCARDED_BYTES:
-                    break
-    except ClientDisconnect:
-        raise ApiError("bad_request", "the request's body was cut off") from None
-    except TimeoutError:
-        raise ApiError("request_timeout", "the request's body took too long; send none") from None
-    if received > MAX_BODY_BYTES:
-        raise _too_large()
-
-
-def _too_large() -> ApiError:
-    return ApiError("too_large", f"send no body; more than {MAX_BODY_BYTES} bytes are refused")
+async def _with_body(endpoint: Endpoint, request: Request) -> Request:
+    if endpoint.body == "none":
+        await read_away(request)
+        return request
+    if endpoint.body == "form":
+        return within_limits(request, MAX_BODY_BYTES)
+    return within_limits(request, request.app.state.max_upload_bytes + FORM_OVERHEAD_BYTES, UPLOAD_SECONDS)

@@ -20,14 +20,17 @@ SCHEME = b"bearer"
 
 
 class Keys:
-    """The accepted API keys, kept as digests. Without any key nobody is let in."""
+    """The accepted API keys, kept as digests. Without any key nobody is let in.
+
+    `secret` makes the fingerprints: with one that is kept, sessions outlive a restart.
+    """
 
     __slots__ = ("_digests", "_salt")
 
-    def __init__(self, keys: Iterable[str | bytes]) -> None:
-        self._salt = secrets.token_bytes(DIGEST_BYTES)
-        given = (key.encode() if isinstance(key, str) else key for key in keys)
-        self._digests = tuple(self._digest(key) for key in given if key.strip())
+    def __init__(self, keys: Iterable[str | bytes], secret: bytes | None = None) -> None:
+        # no longer than a key of BLAKE2 may be
+        self._salt = hashlib.sha256(secret).digest() if secret else secrets.token_bytes(DIGEST_BYTES)
+        self._digests = self._digests_of(keys)
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -42,6 +45,23 @@ class Keys:
         for known in self._digests:
             accepted |= hmac.compare_digest(known, digest)
         return accepted and bool(token)
+
+    def fingerprint(self, token: bytes) -> str:
+        """Names a key without telling it."""
+        return self._digest(token).hex()
+
+    def knows(self, fingerprint: str) -> bool:
+        """Whether the key of this fingerprint is accepted now."""
+        return any(hmac.compare_digest(known.hex().encode(), fingerprint.encode()) for known in self._digests)
+
+    def replace(self, keys: Iterable[str | bytes]) -> tuple[int, int]:
+        """Accept these keys from now on, and no others. How many are new, and how many are gone. From any thread."""
+        before, self._digests = self._digests, self._digests_of(keys)
+        return len(set(self._digests) - set(before)), len(set(before) - set(self._digests))
+
+    def _digests_of(self, keys: Iterable[str | bytes]) -> tuple[bytes, ...]:
+        given = (key.encode() if isinstance(key, str) else key for key in keys)
+        return tuple(self._digest(key) for key in given if key.strip())
 
     def _digest(self, token: bytes) -> bytes:
         # keyed, so that what is compared cannot be computed, and so steered, from outside

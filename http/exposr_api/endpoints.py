@@ -18,6 +18,7 @@ from exposr_api.dashboard import dashboard_response
 from exposr_api.description.openapi import openapi_document
 from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
+from exposr_api.signin.pages import get_login, post_login, post_logout
 from exposr_api.streams import EVENT_STREAM, ServerSentEvents
 
 Handler: TypeAlias = Callable[[Request, Service], Awaitable[Response]]
@@ -155,10 +156,14 @@ def _refused(decision: Decision, status: str) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """`access`: who may call. "key": an API key, or a session (which for a change needs its CSRF token); "session":
+    people, who are sent to the sign-in form first. `body`: what becomes of the request's body."""
+
     method: Literal["GET", "POST"]
     path: str
     handler: Handler
-    needs_key: bool = True
+    access: Literal["open", "key", "session"] = "key"
+    body: Literal["none", "form", "upload"] = "none"
 
     @property
     def name(self) -> str:
@@ -167,10 +172,13 @@ class Endpoint:
 
 # fixed paths before patterns: the first that fits answers
 ENDPOINTS = (
-    Endpoint("GET", "/", get_dashboard, needs_key=False),
-    Endpoint("GET", "/status", get_status, needs_key=False),
-    Endpoint("GET", "/health", get_health, needs_key=False),
-    Endpoint("GET", "/openapi.json", get_openapi, needs_key=False),
+    Endpoint("GET", "/", get_dashboard, access="open"),
+    Endpoint("GET", "/status", get_status, access="open"),
+    Endpoint("GET", "/health", get_health, access="open"),
+    Endpoint("GET", "/openapi.json", get_openapi, access="open"),
+    Endpoint("GET", "/login", get_login, access="open"),
+    Endpoint("POST", "/login", post_login, access="open", body="form"),
+    Endpoint("POST", "/logout", post_logout, access="session", body="form"),
     Endpoint("GET", "/metrics", get_metrics),
     Endpoint("POST", "/scrape", post_scrape),
     Endpoint("POST", "/train", post_train),

@@ -62,6 +62,11 @@ class EventHub:
         """End every stream; nobody can subscribe afterwards."""
         with self._lock:
             self._closed = True
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """End every stream that is open now; who may still listen comes back by itself."""
+        with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
             listener.close()

@@ -15,7 +15,7 @@ from exposr_api.endpoints import ENDPOINTS
 from exposr_api.transport.server import ApiServer
 from fake_clock import FakeClock
 
-PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.needs_key]
+PROTECTED = [endpoint for endpoint in ENDPOINTS if endpoint.access == "key"]
 OPEN = {"/status", "/health", "/openapi.json"}
 WRONG_HEADERS: list[dict[str, str | bytes]] = [
     {},
@@ -41,7 +41,7 @@ WRONG_HEADERS: list[dict[str, str | bytes]] = [
 
 
 def test_only_what_the_design_leaves_open_is_open() -> None:
-    assert {endpoint.path for endpoint in ENDPOINTS if not endpoint.needs_key} <= OPEN | {"/"}
+    assert {endpoint.path for endpoint in ENDPOINTS if endpoint.access == "open"} <= OPEN | {"/", "/login"}
 
 
 @pytest.mark.parametrize("endpoint", PROTECTED, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")

@@ -157,9 +157,10 @@ def test_every_get_answers_head_with_the_same_headers_and_no_body(client: TestCl
     service.models.publish()
     service.known_runs = [{"id": "r1", "kind": "train"}]
     for endpoint in ENDPOINTS:
-        if endpoint.method != "GET" or endpoint.path == "/events":
+        if endpoint.method != "GET" or endpoint.path == "/events" or endpoint.access == "session":
             continue
         path = endpoint.path.format(id="r1", name="vit", version="v1", file="weights.pt")
+        client.get(path)  # a page brings its cookie once
         full, head = client.get(path, headers=AUTH), client.head(path, headers=AUTH)
         assert (full.status_code, head.status_code, head.content) == (200, 200, b""), path
         assert full.headers == head.headers

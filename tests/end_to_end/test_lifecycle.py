@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import psutil
 import pytest
 from drawn_pictures import write_pictures
@@ -75,11 +76,34 @@ def test_a_reload_changes_what_can_change_and_says_what_cannot(service: ServiceP
     wait_until(lambda: "event=reloaded" in service.log.read_text(), 10, service.log.read_text)
     line = next(line for line in service.log.read_text().splitlines() if "event=reloaded" in line)
     assert "changed=scheduler" in line
-    assert "needs_restart=intake" in line
+    assert "needs_restart=intake logger" in line
     file.write_text("[scheduler]\nscrape_interval_hours = -1\n")
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "event=reload_refused" in service.log.read_text(), 10, service.log.read_text)
     assert service.get("/health")["status"] in ("ok", "degraded")
+
+
+def test_a_key_taken_out_of_the_file_is_refused_from_the_reload_on(service: ServiceProcess) -> None:
+    keys = service.folder / "keys.txt"
+    keys.write_text("kept-key\ntaken-out-key\n")
+    service.environ["EXPOSR_API__KEYS_FILE"] = str(keys)
+    service.start()
+    with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as client:
+        taken_out = {"Authorization": "Bearer taken-out-key"}
+        with client.stream("GET", "/events", headers=taken_out) as listening:
+            assert listening.status_code == 200
+            keys.write_text("kept-key\n")
+            assert service.process is not None
+            service.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "event=reloaded" in service.log.read_text(), 10, service.log.read_text)
+            for _ in listening.iter_raw():  # ends: the stream is closed with its key
+                pass
+        assert client.get("/runs", headers=taken_out).status_code == 401
+        assert client.get("/runs", headers={"Authorization": "Bearer kept-key"}).status_code == 200
+        assert client.get("/runs", headers=service.headers).status_code == 200
+    line = next(line for line in service.log.read_text().splitlines() if "event=reloaded" in line)
+    assert "changed=keys keys_added=0 keys_removed=1" in line
+    assert "-key" not in service.log.read_text()
 
 
 def test_the_daemon_is_small_and_knows_no_torch(running: ServiceProcess) -> None:

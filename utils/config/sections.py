@@ -6,6 +6,7 @@ Every field has a default, a unit in its name and a description; `config.example
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +100,24 @@ class Api(Section):
         description="Hours for which the signed pointer to the current model is valid; it is renewed long before.",
     )
     max_event_clients: int = Field(64, ge=1, description="Open /events connections, at most.")
+    session_hours: float = Field(
+        168.0, gt=0, le=24 * 365, description="Hours after which the console asks again for a key."
+    )
+    root_path: str = Field(
+        "",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="Path under which a reverse proxy shows the service, such as /trainer. Pages work without it.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses and networks of proxies whose X-Forwarded-For, -Proto and -Prefix are believed."
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy)  # its ValueError says what is wrong
+        return proxies
 
 
 class Core(Section):

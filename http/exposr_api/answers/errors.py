@@ -18,6 +18,7 @@ from utils.errors import ExposrError, RetryLaterError
 ERROR_CODES = {
     "bad_request": (400, "A query value or the request itself is not understood."),
     "unauthorized": (401, "No key, or not one of the service's."),
+    "forbidden": (403, "A form without its token, or one that another site sent."),
     "not_found": (404, "No such path, version, file or run."),
     "nothing_published": (404, "No version has been published yet."),
     "method_not_allowed": (405, "The path exists, the method does not; `Allow` lists what does."),

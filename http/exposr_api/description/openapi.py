@@ -6,7 +6,9 @@ import functools
 from typing import Any
 
 from exposr_api.answers.errors import ERROR_CODES
+from exposr_api.description.pages import PAGES
 from exposr_api.description.schemas import SCHEMAS
+from exposr_api.signin.session import COOKIE
 
 Document = dict[str, Any]
 
@@ -51,13 +53,19 @@ def openapi_document() -> Document:
             "description": "Collects images, trains the real-or-generated detector, publishes and serves its versions.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
-        "security": [{"key": []}],
+        "servers": [{"url": "."}],  # relative to this document, so that a proxy's prefix stays
+        "security": [{"key": []}, {"session": []}],
         "paths": _paths(),
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "Of who has signed in at `/login`; a change also needs the header `X-CSRF-Token`.",
+                },
             },
             "responses": {
                 code: {"description": f"`{code}`: {meaning}", "content": {JSON: {"schema": _ref("Error")}}}
@@ -69,6 +77,7 @@ def openapi_document() -> Document:
 
 def _paths() -> Document:
     return {
+        **PAGES,
         "/": {"get": _get("A small dashboard for people", _body("text/html", {"type": "string"}), security=OPEN)},
         "/status": {"get": _get("Counts, what runs, what is due next", _json("Status"), security=OPEN)},
         "/health": {
@@ -173,7 +182,7 @@ def _post(
     status = "202" if refusal else "200"
     refused = {"description": "Not now; the code says why.", "content": {JSON: {"schema": _ref("Refused")}}}
     responses: Document = {status: {"description": summary, "content": content}, "409": refused, **(further or {})}
-    return _operation(summary, responses | _errors("too_large", "request_timeout"), None, path, [])
+    return _operation(summary, responses | _errors("forbidden", "too_large", "request_timeout"), None, path, [])
 
 
 def _operation(

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from daemon.serving.keys import load_keys, made_key_file, usable_key
+from daemon.serving.keys import load_keys, load_session_secret, made_key_file, reload_keys, usable_key
 from utils.config_loader import Api, Config, Secrets, Storage
 from utils.errors import ConfigError, OperatorError
 
@@ -108,3 +108,51 @@ def test_an_emptied_key_file_is_an_error_and_not_an_open_door(tmp_path: Path) ->
     made_key_file(config).write_text("\n")
     with pytest.raises(OperatorError, match="is empty; remove it"):
         load_keys(config)
+
+
+def test_a_reload_takes_keys_out_and_in(tmp_path: Path) -> None:
+    file = keys_file_with(tmp_path, "first-key\nsecond-key\n")
+    config = config_with(tmp_path, keys_file=file)
+    keys = load_keys(config)
+    keys_file_with(tmp_path, "second-key\nthird-key\n")
+    assert reload_keys(config, keys) == (1, 1)
+    assert [keys.accepts(key) for key in (b"first-key", b"second-key", b"third-key")] == [False, True, True]
+    assert reload_keys(config, keys) == (0, 0)
+
+
+def test_a_file_whose_last_key_was_taken_out_lets_nobody_in(tmp_path: Path) -> None:
+    file = keys_file_with(tmp_path, "only-key\n")
+    keys = load_keys(config_with(tmp_path, keys_file=file, key="from-the-environment"))
+    keys_file_with(tmp_path, "# none\n")
+    assert reload_keys(config_with(tmp_path, keys_file=file, key="from-the-environment"), keys) == (0, 1)
+    assert not keys.accepts(b"only-key")
+    assert keys.accepts(b"from-the-environment")
+
+
+def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
+    file = keys_file_with(tmp_path, "only-key\n")
+    config = config_with(tmp_path, keys_file=file)
+    keys = load_keys(config)
+    file.unlink()
+    with pytest.raises(ConfigError):
+        reload_keys(config, keys)
+    assert keys.accepts(b"only-key")
+
+
+def test_a_made_key_is_changed_by_deleting_it(tmp_path: Path) -> None:
+    config = config_with(tmp_path)
+    keys = load_keys(config)
+    old = usable_key(config)
+    assert old is not None
+    made_key_file(config).unlink()
+    assert reload_keys(config, keys) == (1, 1)
+    assert not keys.accepts(old.encode())
+
+
+def test_the_session_secret_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
+    config = config_with(tmp_path)
+    secret = load_session_secret(config)
+    assert len(secret) >= 43
+    assert load_session_secret(config) == secret
+    file = made_key_file(config).with_name("session_secret")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
