@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from trainer.data.sources import origin
 from trainer.data.types import PartsOfSplit, Report, Scorer
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.leave_one_out import leave_one_out
-from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, origin
+from trainer.evaluation.operating_points import MIDDLE, OperatingPoints
 from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep, verdicts
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import BINS, measure, to_card

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.data.sources import origin
 from trainer.data.types import Floats, GroupedSample, Scorer
-from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.evaluation.operating_points import MIDDLE
 from trainer.stats.intervals import missing
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import Scored, choose

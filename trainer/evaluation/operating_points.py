@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.types import Floats, GroupedSample
+from trainer.data.sources import origin
+from trainer.data.types import Floats
 from trainer.stats.metrics import FALSE_POSITIVE_RATES
 from trainer.stats.predictions import Bools, Scored
 from utils.config.training import Evaluation as Settings
@@ -84,14 +85,6 @@ def operating_points(scored: Scored, settings: Settings) -> OperatingPoints:
     if not real or not generated:
         notes.append("one label is missing: its threshold is the edge of the abstain band")
     return OperatingPoints(threshold_ai, threshold_real, points, "; ".join(notes))
-
-
-def origin(member: GroupedSample) -> str:
-    """What a slice is named after: the generator of a generated picture, the source of a real one."""
-    sample = member.sample
-    if sample.target == 1:
-        return sample.generator or f"unknown ({sample.source})"
-    return sample.source
 
 
 def _point(real: dict[str, Floats], rate: float) -> OperatingPoint:

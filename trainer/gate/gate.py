@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from trainer.audit.audit import Audit
+from trainer.data.sources import origin
 from trainer.data.types import Floats, Scorer
 from trainer.evaluation.evaluate import Evaluation
-from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.evaluation.operating_points import MIDDLE
 from trainer.gate.first_version import judge_first, probe_objections
 from trainer.stats.intervals import Resampler, percentile_interval
 from trainer.stats.metrics import expected_calibration_error, log_losses, weighted_auc

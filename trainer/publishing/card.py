@@ -12,10 +12,11 @@ from typing import Any
 
 from trainer.audit.audit import Audit
 from trainer.data.snapshot import Snapshot
+from trainer.data.sources import origin
 from trainer.data.types import PARTS, Candidate, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.evaluate import Evaluation
-from trainer.evaluation.operating_points import MIDDLE, origin
+from trainer.evaluation.operating_points import MIDDLE
 from trainer.gate.gate import GateDecision
 from trainer.models.golden import record_golden
 from trainer.publishing.registry_files import Entry

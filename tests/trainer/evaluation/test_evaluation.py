@@ -10,11 +10,11 @@ import pytest
 from judging import KnownScorer, make_members, make_sample, noisy_scorer, silent
 from PIL import Image
 
+from trainer.data.sources import origin
 from trainer.data.types import PARTS, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation, evaluate
 from trainer.evaluation.leave_one_out import leave_one_out
-from trainer.evaluation.operating_points import origin
 from trainer.evaluation.robustness import CONDITIONS, WEB_SIDE
 from trainer.stats.predictions import CachedScorer, choose
 from utils.config.training import Evaluation as Settings
