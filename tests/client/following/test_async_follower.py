@@ -88,5 +88,6 @@ def test_follow_can_be_cancelled_and_a_stopped_follower_says_so(small_trainer: S
             follower.stop()
             with pytest.raises(FollowerStopped):
                 await follower.check()
+            await follower.follow(print)  # returns at once
 
     asyncio.run(run())
