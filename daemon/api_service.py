@@ -60,6 +60,8 @@ class TrainerService:
         parts = [application.dataset.health(), self._disk(), self._training(), *self.further_health()]
         if not application.dataset.ready():
             return Health("starting", parts)
+        if application.dataset.is_lost():
+            return Health("failing", parts)
         return Health("ok" if all(part.ok for part in parts) else "degraded", parts)
 
     def subscribe(self) -> Listener:

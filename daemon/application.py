@@ -72,6 +72,8 @@ class Application:
 
     def scrape_refusal(self) -> tuple[str, str] | None:
         """(code, reason) for which no scrape can start, by hand or by schedule."""
+        if missing := self.dataset.missing():
+            return "data_away", missing
         disk = self.disk.state()
         if not disk.ok:
             return "disk_full", disk.reason
@@ -84,6 +86,8 @@ class Application:
         """The same for a training; what the data lacks is said with the numbers."""
         if not self.dataset.ready():
             return "starting", "the data folder is still being read; try again in a moment"
+        if missing := self.dataset.missing():
+            return "data_away", missing
         disk = self.disk.state()
         if not disk.ok:
             return "disk_full", disk.reason
@@ -161,7 +165,7 @@ class Application:
 
     def _amounts(self, counts: Counts) -> Amounts:
         quiet_for = self._clock.monotonic() - self._changed_at
-        return Amounts(counts.real, counts.ai_generated, counts.pending, quiet_for)
+        return Amounts(counts.real, counts.ai_generated, counts.pending, quiet_for, self.dataset.missing())
 
     def _counts_changed(self, counts: Counts) -> None:
         if counts != self._counts:

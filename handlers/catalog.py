@@ -121,6 +121,11 @@ class Catalog:
         since = [entry[0] for entry in self._waiting.values()] + list(self._bereft.values())
         return min(since) + METADATA_WAIT_SECONDS if since else None
 
+    def accept_loss(self) -> None:
+        """A person has said that what is missing was deleted."""
+        for sample_id in self._index.release_held():
+            self._refresh(sample_id)
+
     def complete_metadata(self) -> None:
         """After a whole scan: a sample whose metadata file is missing (a crash, a full disk) gets it in due time."""
         for sample_id in self._index.without_metadata():
@@ -236,8 +241,11 @@ class Catalog:
         if sample is None:
             return
         files = self._index.files_of(sample_id)
+        if not files and self._index.is_held(sample_id):
+            self._index.set_away(sample_id)
+            return
         if not files:
-            self._index.resolve_sample(sample_id, None, Resolution(None, None))
+            self._index.set_missing(sample_id)
             self._index.set_conflicts(sample_id, [])
             return
         paths = [row.path for row in files]

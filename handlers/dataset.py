@@ -100,7 +100,18 @@ class Dataset:
         reasons = [self._fault, *(reconciler.troubles() if reconciler is not None else [])]
         if self._liveness.polling:
             reasons.append(f"watches by scans: {self._liveness.polling}")
-        return PartHealth("dataset", not self._fault, "; ".join(reason for reason in reasons if reason))
+        is_whole = not self._fault and not self.missing()
+        return PartHealth("dataset", is_whole, "; ".join(reason for reason in reasons if reason))
+
+    def missing(self) -> str:
+        """Why the data is not all there, in words: its folder or a disk is away. Until then nothing is trained."""
+        reconciler = self._reconciler
+        return reconciler.missing() if reconciler is not None else ""
+
+    def is_lost(self) -> bool:
+        """Whether the folder itself, or nearly all that was in it, is not there: an alarm."""
+        reconciler = self._reconciler
+        return reconciler is not None and bool(reconciler.lost)
 
     def labelled_samples(self) -> Iterator[SampleRow]:
         """What may be trained on, as the index has it now: one consistent reading, on a connection of its own."""
@@ -147,7 +158,8 @@ class Dataset:
 
     def _turn(self) -> None:
         reconciler = self._open()
-        self._provide_folder()
+        if self._is_lost(reconciler):
+            return
         if self._liveness.check():
             self._next_whole = 0.0
         now = self._clock.monotonic()
@@ -190,18 +202,20 @@ class Dataset:
             self._next_whole = 0.0
         return self._reconciler
 
-    def _provide_folder(self) -> None:
-        if not self._root.is_dir():
-            if self._ready:
-                log.error("data_folder_missing", path=str(self._root))
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._next_whole = 0.0
+    def _is_lost(self, reconciler: Reconciler) -> bool:
+        """No folder to look at. The counts stay, marked as away; looked for again every second."""
+        if reconciler.find_folder():
+            return False
+        self._next_whole = 0.0
+        self._publish(reconciler.count())
+        self._ready = True  # that there is nothing to compare with is an answer, too
+        return True
 
     def _rest(self, seconds: float) -> None:
         now = self._clock.monotonic()
         self._rest_until = now + SCAN_REST * seconds
         interval = self._config.scheduler.reconcile_interval_seconds
-        if self._liveness.polling:
+        if self._liveness.polling or self.is_lost():
             interval = min(interval, max(IDLE_SECONDS, POLLING_REST * seconds))
         self._next_whole = now + interval if self._next_whole <= now else min(self._next_whole, now + interval)
 

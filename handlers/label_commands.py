@@ -18,6 +18,7 @@ from handlers.paths import is_scraped_place
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
+from utils.data_folder import require_data_folder
 from utils.errors import OperatorError
 from utils.files import sha256_of_file
 from utils.metadata import META_FOLDER, Label, Metadata, metadata_path, read_metadata, update_metadata, write_metadata
@@ -56,6 +57,7 @@ def reindex(config: Config, progress: Callable[[int, int], None] = lambda done, 
 
     The caller holds the state's lock: no daemon may be running.
     """
+    require_data_folder(config.storage.local_path, config.storage.state_path)
     remove_index(config.storage.state_path)
     news = threading.Event()
     reconciler = Reconciler(config, SystemClock(), news.set)
@@ -120,7 +122,7 @@ def _describe(root: Path, image: Path, label: Label | None) -> Metadata:
         path=os.fsdecode(path),
         sha256=sha256_of_file(image),
     )
-    write_metadata(metadata_path(root, metadata.id, now), metadata)
+    write_metadata(metadata_path(root, metadata.id, now), metadata, below=root)
     return metadata
 
 

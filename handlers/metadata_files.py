@@ -79,7 +79,7 @@ class MetaFiles:
         )
         if not os.path.lexists(file):
             # where the folder tells the label again, a power cut may take this file
-            self._write(row, lambda: write_metadata(file, metadata, durable=False))
+            self._write(row, lambda: write_metadata(file, metadata, durable=False, below=self._root))
         return row
 
     def update(self, row: StoredMetadata, said: Statement, sha256: str) -> StoredMetadata:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from handlers.catalog import Catalog
@@ -13,9 +14,12 @@ from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, remove_side_files, set_aside
 from handlers.index.store import Index
 from handlers.intake import Intake
+from handlers.loss import Inventory, is_loss
+from handlers.paths import META, is_under
 from handlers.scan import Changes, Scan
 from utils.clock import Clock
 from utils.config_loader import Config
+from utils.data_folder import ACCEPT_COMMAND, DataFolder
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, CheckLimits, ImageFacts
 from utils.logs import get_logger
@@ -46,6 +50,8 @@ class Reconciler:
         self._root = config.storage.local_path
         self._clock = clock
         self._file = config.storage.state_path / INDEX_FILE
+        self._folder = DataFolder(self._root, config.storage.state_path)
+        self.lost = ""  # why nothing is compared and nothing may be trained, in words
         self._limits = CheckLimits.from_settings(intake)
         self._index = Index(self._file)
         self._inode = self._file.stat().st_ino
@@ -84,12 +90,23 @@ class Reconciler:
     def compare_all(self) -> tuple[float, int]:
         """Scan everything; seconds it took, and the number of folders."""
         started = self._clock.monotonic()
+        if not self.find_folder():
+            return 0.0, 0
+        is_accepted = self._folder.is_accepted
         changes = Scan(self._root, self._index, self._pulse, retry=True).whole()
+        if not self._is_trusted(changes, is_accepted=is_accepted):
+            return self._clock.monotonic() - started, changes.folders
         with self._index.transaction():
+            if is_accepted:
+                self._catalog.accept_loss()
             self._catalog.apply(changes)
             self._catalog.complete_metadata()
             if b"" not in changes.unreadable:
                 self._forget_deleted()
+        self._folder.adopt()
+        if is_accepted:
+            self._folder.end_acceptance()
+            log.warning("data_loss_accepted", vanished=len(changes.vanished))
         self._unreadable = changes.unreadable
         self._after(changes)
         self._held = queries.held_files(self._index.connection)
@@ -100,7 +117,7 @@ class Reconciler:
 
     def compare(self, names: dict[bytes, set[bytes] | None], trees: set[bytes]) -> float:
         """Scan what was marked; seconds it took."""
-        if b"" in trees:
+        if b"" in trees or self.lost or self._folder.look() != "known":
             return self.compare_all()[0]
         started = self._clock.monotonic()
         scan = Scan(self._root, self._index, self._pulse)
@@ -112,14 +129,74 @@ class Reconciler:
             else:
                 scan.names(folder, some)
         changes = scan.finish()
-        if changes:
+        if changes and self._is_trusted(changes):
             with self._index.transaction():
                 self._catalog.apply(changes)
-        self._after(changes)
+            self._after(changes)
         return self._clock.monotonic() - started
+
+    def find_folder(self) -> bool:
+        """Whether there is a folder to compare with; makes it before the first start, never again."""
+        found = self._folder.look()
+        if found == "new" and not self._index.has_any_file():
+            self._folder.create()
+        elif found == "missing" or (found == "new" and not self._root.is_dir()):
+            self._lose(self._folder.explain_missing())
+            return False
+        return True
+
+    def _is_trusted(self, changes: Changes, *, is_accepted: bool = False) -> bool:
+        """Whether what a scan saw may be taken over: not when the data was lost under it."""
+        found = self._folder.look()
+        if found == "missing":
+            self._lose(self._folder.explain_missing())
+            return False
+        if changes.vanished or self.lost:
+            now = self._inventory(changes)
+            is_strange = found == "strange" or (found == "new" and not self._folder.is_remembered)
+            if is_loss(now, was_lost=bool(self.lost), is_strange=is_strange) and not is_accepted:
+                self._lose(self._explain_loss(now))
+                return False
+        if self.lost:
+            log.warning("data_is_back", path=str(self._root))
+            self.lost = ""
+            self._dirty = True
+        return True
+
+    def _inventory(self, changes: Changes) -> Inventory:
+        """As it would be with these changes. A picture that appears may be a missing one under another name."""
+        before = self._index.inventory()
+        vanished = [path for path, there in changes.vanished if there]
+        metadata = sum(is_under(path, META) for path in vanished)
+        missing = before.missing_pictures + len(vanished) - metadata
+        new = sum(self._index.file(found.path) is None for found in changes.appeared)
+        appeared = min(new + len(changes.returned), missing)
+        return Inventory(
+            pictures=max(0, before.pictures - (len(vanished) - metadata) + appeared),
+            missing_pictures=missing - appeared,
+            metadata=max(0, before.metadata - metadata),
+            missing_metadata=before.missing_metadata + metadata,
+        )
+
+    def _explain_loss(self, now: Inventory) -> str:
+        return (
+            f"{now.missing_pictures} of {now.missing_pictures + now.pictures} pictures are missing from {self._root},"
+            " with their metadata: emptied, replaced, or not mounted. Nothing is forgotten and nothing is trained until"
+            f" they are back. If they were deleted on purpose: {ACCEPT_COMMAND}"
+        )
+
+    def _lose(self, reason: str) -> None:
+        if not self.lost:
+            log.error("data_folder_lost", reason=reason)
+            with self._index.transaction():
+                self._index.restore_missing()
+            self._dirty = True
+        self.lost = reason
 
     def advance(self) -> None:
         """Take over what the checkers found out, and what became due by waiting."""
+        if self.lost:
+            return
         now = self._clock.monotonic()
         tick = self._catalog.next_tick()
         due = self._intake.next_due()
@@ -142,7 +219,8 @@ class Reconciler:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def count(self) -> Counts:
-        return queries.count(self._index.connection, len(self._intake) + self._catalog.waiting)
+        counts = queries.count(self._index.connection, len(self._intake) + self._catalog.waiting)
+        return replace(counts, away=counts.total + counts.conflicts) if self.lost else counts
 
     def fresh_counts(self) -> Counts | None:
         """Counts, when something changed and the last counting was long enough ago for what it costs."""
@@ -169,11 +247,19 @@ class Reconciler:
         found = [self._catalog.files.problem]
         found += [f"{problem.path!r}: {problem.reason}" for problem in self.unreadable_folders()[:3]]
         if self._held:
-            found.append(
-                f"{self._held} files went away with their file system and are remembered until it is back"
-                " (exposr-trainer reindex forgets them)"
-            )
+            found.append(self.missing())
         return [text for text in found if text]
+
+    def missing(self) -> str:
+        """Why the data is not all there, in words: until it is, nothing is trained."""
+        if self.lost:
+            return self.lost
+        if not self._held:
+            return ""
+        return (
+            f"{self._held} files went away with their file system and are remembered until it is back"
+            f" ({ACCEPT_COMMAND} forgets them)"
+        )
 
     def _after(self, changes: Changes) -> None:
         if not changes:

@@ -30,6 +30,7 @@ from scrapers.store.item_store import ItemStore
 from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
+from utils.data_folder import require_data_folder
 from utils.errors import StopRunError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits
@@ -81,7 +82,7 @@ class Harvest:
     async def run(self) -> list[SourceOutcome]:
         """Raises StopRunError when another collection runs on the same state. Cancelling it loses nothing."""
         storage = self.config.storage
-        storage.local_path.mkdir(parents=True, exist_ok=True)
+        require_data_folder(storage.local_path, storage.state_path)
         with _lock(storage.state_path):
             async with AsyncExitStack() as stack:
                 item_store = ItemStore(storage.state_path, self.run_id)

@@ -23,12 +23,31 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+def make_folder_below(root: Path, folder: Path) -> None:
+    """`mkdir -p`, but `root` itself is never made: raises FileNotFoundError when it is not there."""
+    if folder == root:
+        if not root.is_dir():
+            raise FileNotFoundError(f"{root} is not there")
+        return
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        make_folder_below(root, folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True, below: Path | None = None
+) -> None:
     """Put `data` at `path` so that a reader, or a crash, sees the old file or the new one and never a mixture.
 
     Not `durable`: no flush to disk, for what can be made again after a power cut (a crash of ours still loses nothing).
+    `below`: a folder that is not to be made when it is missing, though those between it and `path` are.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if below is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        make_folder_below(below, path.parent)
     part = path.parent / f".{uuid.uuid4().hex}{PART_SUFFIX}"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -46,11 +65,13 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: boo
         fsync_folder(path.parent)
 
 
-def write_json_atomically(path: Path, value: Any, *, mode: int = 0o644, durable: bool = True) -> None:
+def write_json_atomically(
+    path: Path, value: Any, *, mode: int = 0o644, durable: bool = True, below: Path | None = None
+) -> None:
     """`write_atomically` of indented UTF-8 JSON; refuses NaN and infinity."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     # lone surrogates occur in prompts and names; they become "?" rather than an error at the disk
-    write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode, durable=durable)
+    write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode, durable=durable, below=below)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -49,8 +49,9 @@ def image_path(data_folder: Path, sample_id: str, added: datetime, extension: st
     return data_folder / IMAGES_FOLDER / f"{added:%Y/%m/%d}" / f"{sample_id}{extension}"
 
 
-def write_metadata(file: Path, metadata: Metadata, *, durable: bool = True) -> None:
-    write_json_atomically(file, asdict(metadata), durable=durable)
+def write_metadata(file: Path, metadata: Metadata, *, durable: bool = True, below: Path | None = None) -> None:
+    """`below`: the data folder, which must be there; without it every folder on the way is made."""
+    write_json_atomically(file, asdict(metadata), durable=durable, below=below)
 
 
 def update_metadata(
@@ -73,7 +74,7 @@ def update_metadata(
     always = ("label", "label_source")
     raw.update({key: value for key, value in changes.items() if key in always or value is not None})
     try:
-        write_json_atomically(file, raw, durable=durable)
+        write_json_atomically(file, raw, durable=durable, below=file.parent)
     except (ValueError, RecursionError) as error:
         raise SkipItemError(f"{file}: cannot be written again: {error}") from error
 

@@ -28,6 +28,7 @@ from daemon.state.lock import StateLock
 from trainer.publishing.registry import LOCK_FILE, STAGING_PREFIX, Registry
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
+from utils.data_folder import MARKER_NAME
 from utils.errors import OperatorError
 from utils.files import sha256_of_file
 from utils.metadata import META_FOLDER
@@ -77,7 +78,7 @@ def restore(config: Config, folder: Path, progress: Progress = _no_progress) -> 
     if problems:
         raise OperatorError(f"{folder}: the backup is damaged, nothing was restored:\n  " + "\n  ".join(problems[:20]))
     for name, target in roots.items():
-        occupied = next(regular_files(target, skip=("README.md", "lock")), None)
+        occupied = next(regular_files(target, skip=("README.md", "lock", MARKER_NAME)), None)
         if occupied is not None:
             raise OperatorError(f"{target} ({name}) is not empty ({occupied}): move it away, then restore")
     lock = StateLock(roots["state"])

@@ -13,7 +13,7 @@ from utils.metadata import LABELS
 
 
 def register(app: typer.Typer) -> None:
-    for command in (label, problems, reindex, forget, attributions):
+    for command in (label, problems, reindex, accept_loss, forget, attributions):
         app.command()(command)
 
 
@@ -57,6 +57,15 @@ def reindex(config: ConfigOption = None) -> None:
     typer.echo(
         f"{counts.total} images: {counts.real} real, {counts.ai_generated} ai_generated, {counts.unlabeled} unlabeled"
     )
+
+
+def accept_loss(config: ConfigOption = None) -> None:
+    """Say that what is missing from the data folder was deleted on purpose: it is forgotten, and the alarm ends."""
+    from utils.data_folder import DataFolder
+
+    storage = read_config(config).storage
+    DataFolder(storage.local_path, storage.state_path).accept()
+    typer.echo(f"{storage.local_path} counts as it is now; the service, or its next start, forgets what is missing")
 
 
 def forget(

@@ -39,6 +39,7 @@ def render_status(status: Mapping[str, Any]) -> str:
         f"{counts['unlabeled']} unlabeled",
         f"not used      {counts['rejected']} rejected, {counts['duplicates']} duplicates, "
         f"{counts['conflicts']} in conflict, {counts['pending']} waiting for their check",
+        *([f"away          {counts['away']} of these: their disk is not there"] if counts.get("away") else []),
         f"last scrape   {status['last_scrape'] or 'never'}",
         f"last training {status['last_train'] or 'never'}",
     ]

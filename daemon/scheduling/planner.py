@@ -32,6 +32,7 @@ class Amounts:
     ai_generated: int
     pending: int
     seconds_since_change: float
+    missing: str = ""  # why part of it is not there
 
 
 def training_rules(config: Config) -> TrainingRules:
@@ -99,6 +100,7 @@ class Planner:
             unpublished_streak=self._streak,
             is_training=is_running,
             is_settling=is_scraping or amounts.pending > 0 or amounts.seconds_since_change < QUIET_SECONDS,
+            missing=amounts.missing,
         )
 
     def training_ended(self, result: str, labelled: int) -> None:

@@ -41,6 +41,7 @@ class TrainingFacts:
     unpublished_streak: int
     is_training: bool
     is_settling: bool
+    missing: str = ""  # why part of the data is not there, in words
 
     @property
     def labelled(self) -> int:
@@ -77,6 +78,8 @@ def decide_training(facts: TrainingFacts, rules: TrainingRules) -> Verdict:
     """Whether the scheduler starts a training now. Pure: the same facts give the same verdict."""
     if facts.is_training:
         return Verdict(False, "running", "a training is running")
+    if facts.missing:
+        return Verdict(False, "data_away", facts.missing)
     shortage = lacks_data(facts, rules)
     if shortage:
         return Verdict(False, "too_little_data", shortage)

@@ -55,8 +55,9 @@ def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
         f"SELECT count(*) FROM samples WHERE folder IS NOT NULL AND (clash = 1 OR id IN ({left_out}))",  # noqa: S608
     )
     (files,) = _row(db, "SELECT count(*) FROM files WHERE sample IS NOT NULL AND gone IS NULL")
-    (samples,) = _row(db, "SELECT count(*) FROM samples WHERE folder IS NOT NULL")
+    (samples,) = _row(db, "SELECT count(*) FROM samples WHERE folder IS NOT NULL AND away = 0")
     (rejected,) = _row(db, "SELECT count(*) FROM files WHERE state IN ('rejected', 'unreadable') AND gone IS NULL")
+    (away,) = _row(db, "SELECT count(*) FROM samples WHERE away = 1")
     real, generated, unlabeled = (labels.get(label, 0) for label in ("real", "ai_generated", None))
     return Counts(
         total=real + generated + unlabeled,
@@ -67,6 +68,7 @@ def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
         conflicts=conflicts,
         rejected=rejected,
         pending=pending,
+        away=away,
     )
 
 
@@ -76,7 +78,8 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
         "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
         " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, s.added"
         " FROM samples s LEFT JOIN metadata m ON m.stem = s.id"
-        f" WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.id NOT IN ({_conflicting(db)})"
+        " WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.away = 0"
+        f" AND s.id NOT IN ({_conflicting(db)})"
         " GROUP BY s.id ORDER BY s.sha256"
     )
     columns = [column[0] for column in rows.description[2:]]

@@ -27,6 +27,7 @@ class Counts:
     conflicts: int = 0  # samples whose label is contradicted
     rejected: int = 0  # files that cannot be used
     pending: int = 0  # files that were seen and are not judged yet
+    away: int = 0  # of `total` and `conflicts`: samples whose disk is not there, kept until it is back
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class FileRow:
 class StoredSample:
     id: str
     sha256: str
-    path: bytes | None
+    path: bytes | None  # None while no file of it is there
     phash: str | None
     thumb: bytes | None
     label: Label | None

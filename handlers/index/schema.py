@@ -13,7 +13,7 @@ log = get_logger(__name__)
 
 INDEX_FILE = "index.sqlite"
 APPLICATION_ID = 0x45585053  # "EXPS": tells our file from somebody else's
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 5.0
 SIDE_FILES = ("-wal", "-shm")
 
@@ -36,9 +36,12 @@ CREATE TABLE samples (                -- one for each different content; folder 
     folder BLOB, name BLOB,           -- null while no file of it is there
     size_bytes INTEGER NOT NULL, format TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
     phash TEXT, thumb BLOB, has_exif INTEGER NOT NULL,
-    label TEXT, label_source TEXT, clash INTEGER NOT NULL DEFAULT 0, added TEXT NOT NULL
+    label TEXT, label_source TEXT, clash INTEGER NOT NULL DEFAULT 0,
+    away INTEGER NOT NULL DEFAULT 0,  -- all of its files are on a file system that is not there
+    added TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX samples_by_label ON samples (label, clash, folder);
+CREATE INDEX samples_away ON samples (away) WHERE away = 1;
 CREATE TABLE metadata (               -- what the files of meta/ say
     folder BLOB NOT NULL, name BLOB NOT NULL, stem TEXT NOT NULL,
     sha256 TEXT NOT NULL, image BLOB NOT NULL, label TEXT, label_source TEXT, source TEXT NOT NULL,

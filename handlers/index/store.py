@@ -13,6 +13,7 @@ from handlers.index.phash import bands
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.schema import open_index
 from handlers.label_rules import Resolution, Statement
+from handlers.loss import Inventory
 from handlers.paths import printable, split
 from utils.images.facts import ImageFacts
 
@@ -80,6 +81,10 @@ class Index:
         """Files of a sample that are there, in the order in which they were first seen."""
         return self._files("sample = ? AND gone IS NULL ORDER BY seen, folder, name", (sample_id,))
 
+    def is_held(self, sample_id: str) -> bool:
+        """Whether a file of the sample waits for its file system."""
+        return bool(self._files("sample = ? AND gone >= ? LIMIT 1", (sample_id, HELD)))
+
     def has_files(self, sample_id: str) -> bool:
         """Whether the sample has any file left, missing ones included."""
         return bool(self._files("sample = ? LIMIT 1", (sample_id,)))
@@ -87,6 +92,9 @@ class Index:
     def gone_outside(self, start: float, end: float) -> list[FileRow]:
         """Missing files, but for those that went between these times (a clock may have been set back) or are held."""
         return self._files("gone IS NOT NULL AND gone < ? AND NOT (gone BETWEEN ? AND ?)", (HELD, start, end))
+
+    def has_any_file(self) -> bool:
+        return self._db.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
 
     def has_gone(self) -> bool:
         """Whether a missing file waits to be forgotten."""
@@ -158,9 +166,43 @@ class Index:
     def resolve_sample(self, sample_id: str, path: bytes | None, resolution: Resolution) -> None:
         folder, name = split(path) if path is not None else (None, None)
         self._db.execute(
-            "UPDATE samples SET folder = ?, name = ?, label = ?, label_source = ?, clash = ? WHERE id = ?",
+            "UPDATE samples SET folder = ?, name = ?, label = ?, label_source = ?, clash = ?, away = 0 WHERE id = ?",
             (folder, name, resolution.label, resolution.label_source, resolution.clash, sample_id),
         )
+
+    def set_missing(self, sample_id: str) -> None:
+        """No file of it is there; the label stays for a loss that turns out to be none."""
+        self._db.execute("UPDATE samples SET folder = NULL, name = NULL, away = 0 WHERE id = ?", (sample_id,))
+
+    def set_away(self, sample_id: str) -> None:
+        """Its file system is not there: place and label stay as they were."""
+        self._db.execute("UPDATE samples SET away = 1 WHERE id = ? AND folder IS NOT NULL", (sample_id,))
+
+    def inventory(self) -> Inventory:
+        """Pictures and metadata files that are there, and that are missing and not forgotten yet."""
+        pictures, missing = self._db.execute(
+            "SELECT count(*) FILTER (WHERE gone IS NULL), count(*) FILTER (WHERE gone < ?) FROM files"
+            " WHERE state = 'good'",
+            (HELD,),
+        ).fetchone()
+        (metadata,) = self._db.execute("SELECT count(*) FROM metadata").fetchone()
+        (samples,) = self._db.execute("SELECT count(*) FROM samples").fetchone()
+        return Inventory(pictures, missing, metadata, max(0, samples - metadata))
+
+    def restore_missing(self) -> None:
+        """What went lately is lost, not deleted: as if it were still there."""
+        self._db.execute(
+            "UPDATE samples SET (folder, name) = (SELECT f.folder, f.name FROM files f WHERE f.sample = samples.id"
+            " ORDER BY f.seen LIMIT 1) WHERE folder IS NULL AND id IN (SELECT sample FROM files WHERE gone < ?)",
+            (HELD,),
+        )
+        self._db.execute("UPDATE files SET gone = NULL WHERE gone < ?", (HELD,))
+
+    def release_held(self) -> list[str]:
+        """What is held counts as deleted from now on; the samples whose files these are."""
+        samples = [row[0] for row in self._db.execute("SELECT DISTINCT sample FROM files WHERE gone >= ?", (HELD,))]
+        self._db.execute("UPDATE files SET gone = 0 WHERE gone >= ?", (HELD,))
+        return [sample for sample in samples if sample is not None]
 
     def forget_sample(self, sample: StoredSample, distance: int) -> None:
         self.forget_bands(sample, distance)

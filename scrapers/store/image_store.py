@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scrapers.store.item_store import Decision, ItemStore, Placement, Unfinished
-from utils.files import PART_SUFFIX, fsync_folder
+from utils.files import PART_SUFFIX, fsync_folder, make_folder_below
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -39,7 +39,7 @@ class ImageStore:
 
     def part_path(self, sample_id: str) -> Path:
         folder = self._data / TEMPORARY_FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder_below(self._data, folder)
         return folder / f"{sample_id}{PART_SUFFIX}"
 
     def repair(self) -> dict[str, int]:
@@ -61,7 +61,7 @@ class ImageStore:
         if not image.exists():
             if not part.exists():
                 return False
-            image.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_below(self._data, image.parent)
             part.replace(image)
             fsync_folder(image.parent)
         self._write_metadata(item.meta_path, item.metadata)
@@ -128,7 +128,7 @@ class ImageStore:
         folders = set()
         for item, part in placed:
             image = self._data / item.path
-            image.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_below(self._data, image.parent)
             part.replace(image)
             folders.add(image.parent)
         for folder in folders:
@@ -141,7 +141,7 @@ class ImageStore:
         part = self.part_path(target.name)
         part.write_bytes(metadata.encode("utf-8", "replace"))
         _flush(part)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_below(self._data, target.parent)
         part.replace(target)
         fsync_folder(target.parent)
 

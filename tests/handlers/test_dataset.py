@@ -109,22 +109,34 @@ def test_a_file_that_arrives_slowly_counts_when_it_is_whole(dataset: Dataset, fo
     wait_for(lambda: dataset.counts() == Counts(total=1, unlabeled=1))
 
 
-def test_the_data_folder_may_go_and_come_back(dataset: Dataset, folder: Folder) -> None:
+def test_a_data_folder_that_goes_is_an_alarm_until_it_is_back(dataset: Dataset, folder: Folder) -> None:
     folder.picture("real/a.png", 1)
-    wait_for(lambda: dataset.counts().real == 1)
-    shutil.rmtree(folder.root)
-    wait_for(lambda: dataset.counts() == Counts())
-    wait_for(folder.root.is_dir)
-    folder.picture("real/b.png", 2)
-    wait_for(lambda: dataset.counts().real == 1)
+    wait_for(lambda: dataset.counts().real == 1 and bool(folder.metadata_files()))
     aside = folder.base / "aside"
     folder.root.rename(aside)
-    wait_for(lambda: dataset.counts() == Counts())
-    shutil.rmtree(folder.root)
+    wait_for(lambda: dataset.counts() == Counts(total=1, real=1, away=1))
+    assert dataset.is_lost() and not dataset.health().ok and "renamed" in dataset.missing()
+    assert not folder.root.exists()
     aside.rename(folder.root)
-    wait_for(lambda: dataset.counts().real == 1)
+    wait_for(lambda: dataset.counts() == Counts(total=1, real=1))
+    wait_for(lambda: dataset.health().ok)
     folder.picture("real/c.png", 3)
     wait_for(lambda: dataset.counts().real == 2)
+
+
+def test_a_data_folder_that_is_away_at_the_start_is_an_alarm(folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    first = Dataset(folder.config, SystemClock())
+    first.start()
+    wait_for(lambda: first.counts() == Counts(total=1, real=1))
+    first.stop()
+    folder.root.rename(folder.base / "aside")
+    second = Dataset(folder.config, SystemClock())
+    second.start()
+    wait_for(second.ready)
+    assert second.is_lost() and second.counts() == Counts(total=1, real=1, away=1)
+    assert not folder.root.exists()
+    second.stop()
 
 
 def test_a_dead_watcher_is_noticed_and_replaced(dataset: Dataset, folder: Folder) -> None:
