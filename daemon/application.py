@@ -160,7 +160,9 @@ class Application:
 
     def _failures_in_a_row(self) -> list[Run]:
         """The trainings that failed since the last that did not, newest first."""
-        ended = (run for run in self.store.runs("train") if not run.is_open and run.state != "interrupted")
+        ended = (
+            run for run in self.store.runs("train") if not run.is_open and run.state not in ("interrupted", "stopped")
+        )
         return list(itertools.takewhile(lambda run: run.state == "failed", ended))
 
     def _amounts(self, counts: Counts) -> Amounts:

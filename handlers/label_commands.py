@@ -27,17 +27,22 @@ PROGRESS_SECONDS = 0.5
 
 
 def set_label(config: Config, path_or_id: str, label: Label | None) -> Metadata:
+    """`write_label`, and what the metadata says then."""
+    return read_metadata(write_label(config, path_or_id, label))
+
+
+def write_label(config: Config, path_or_id: str, label: Label | None) -> Path:
     """Write a person's label into the metadata of a picture, named by its id or its path; None: unlabeled on purpose.
 
-    A running daemon notices the file; without one, the next start does. Raises OperatorError when there is no such
-    picture, SkipItemError when its metadata is broken.
+    Returns the metadata file. A running daemon notices it; without one, the next start does. Raises OperatorError when
+    there is no such picture, SkipItemError when its metadata is broken.
     """
     root = config.storage.local_path
     image = _image_named(root, path_or_id)
     file = _metadata_file(config, path_or_id, image)
     if file is not None:
         update_metadata(file, label=label, label_source="person")
-        return read_metadata(file)
+        return file
     if image is None:
         raise OperatorError(f"{path_or_id}: neither a picture under {root} nor the id of one")
     return _describe(root, image, label)
@@ -109,8 +114,8 @@ def _sample_id(config: Config, image: Path) -> str | None:
     return None if row is None else row[0]
 
 
-def _describe(root: Path, image: Path, label: Label | None) -> Metadata:
-    """First metadata of a picture that the index has not seen yet."""
+def _describe(root: Path, image: Path, label: Label | None) -> Path:
+    """The first metadata file of a picture that the index has not seen yet."""
     now = SystemClock().now()
     path = os.fsencode(image.relative_to(root.resolve()))
     metadata = Metadata(
@@ -122,8 +127,9 @@ def _describe(root: Path, image: Path, label: Label | None) -> Metadata:
         path=os.fsdecode(path),
         sha256=sha256_of_file(image),
     )
-    write_metadata(metadata_path(root, metadata.id, now), metadata, below=root)
-    return metadata
+    file = metadata_path(root, metadata.id, now)
+    write_metadata(file, metadata, below=root)
+    return file
 
 
 def _literal(name: str) -> str:

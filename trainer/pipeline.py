@@ -23,14 +23,13 @@ from trainer.models.backbones import Backbone, load_backbone
 from trainer.models.embedding_cache import EmbeddingCache
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
-from utils.job_protocol import read_job
+from utils.job_protocol import SPLIT_LEDGER_FILE, read_job
 from utils.logs import configure_logging, get_logger
 from utils.metadata import LABELS
 
 log = get_logger(__name__)
 
 CACHE_FILE = "embeddings/cache.sqlite"
-LEDGER_FILE = "split.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def _prepare(context: RunContext, file: Path) -> Prepared:
     training = context.config.training
     split = split_samples(
         present.samples,
-        context.config.storage.state_path / LEDGER_FILE,
+        context.config.storage.state_path / SPLIT_LEDGER_FILE,
         key=training.split_key,
         near_duplicate_distance=training.group_distance,
     )

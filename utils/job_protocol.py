@@ -21,6 +21,7 @@ from utils.files import write_json_atomically
 EXIT_FINISHED = 0  # an outcome line was written: succeeded, rejected or failed
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: state saved, start the same folder again to go on
 JOB_FILE = "job.json"
+SPLIT_LEDGER_FILE = "split.sqlite"  # in the state folder: the trainer writes it, the daemon may look
 SCRATCH_FOLDER = "scratch"  # in FOLDER: what a job needs only to go on; the daemon deletes it when the run is over
 
 Result = Literal["succeeded", "rejected", "failed"]

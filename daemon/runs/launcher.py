@@ -34,7 +34,13 @@ class JobLauncher:
 
     def prepare(self, run: Run, folder: Path) -> None:
         config = self._config()
-        job = {"run_id": run.id, "reason": run.reason, "config": config.model_dump(mode="json"), **self.options}
+        job = {
+            "run_id": run.id,
+            "reason": run.reason,
+            "config": config.model_dump(mode="json"),
+            **self.options,
+            **run.options,
+        }
         if run.kind == "train":
             snapshot = write_snapshot(folder / SNAPSHOT_FILE, self._dataset.labelled_samples())
             self._store.set_fact(SNAPSHOT_LABELLED, len(snapshot.samples))

@@ -83,7 +83,9 @@ class JobProcess:
                     log.warning("job_line_ignored", pid=self.pid, error=str(error), line=repr(line[:200]))
 
     def ask_to_stop(self) -> None:
-        """SIGTERM to the job alone: it saves its state and ends its own workers."""
+        """SIGTERM to the job alone, once: it saves its state and ends its own workers."""
+        if self._asked_to_stop:
+            return
         self._asked_to_stop = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)

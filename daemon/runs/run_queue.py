@@ -26,6 +26,7 @@ JOBS_FOLDER = "jobs"
 KEEP_JOB_FOLDERS = 10  # of finished runs, for their logs
 MAX_RESUMES = 5  # a run that was interrupted this often without an end has failed
 SAVE_PROGRESS_SECONDS = 2.0
+STOP_SECONDS = 20.0  # for a run that a person stops, before it is killed
 
 
 class Launcher(Protocol):
@@ -55,6 +56,7 @@ class Runner:
         self._open: dict[RunKind, Run] = {}
         self._processes: dict[RunKind, JobProcess] = {}
         self._saved_at: dict[str, float] = {}
+        self._stopped: dict[str, float] = {}  # run ids that a person stopped, and when they are killed
         self._stopping = False
         self.wake = threading.Event()  # set when tick has something to do at once
 
@@ -77,7 +79,7 @@ class Runner:
         with self._lock:
             return self._open.get(kind)
 
-    def queue(self, kind: RunKind, trigger: str, reason: str) -> Run | None:
+    def queue(self, kind: RunKind, trigger: str, reason: str, options: Mapping[str, Any] | None = None) -> Run | None:
         """A new run, or None when one of this kind is open already or the daemon is stopping."""
         with self._lock:
             if self._stopping or kind in self._open:
@@ -90,10 +92,21 @@ class Runner:
                 trigger=trigger,
                 reason=reason,
                 started=to_iso(now),
+                options=dict(options or {}),
             )
             self._put(run)
         self.wake.set()
         return run
+
+    def stop_run(self, run_id: str) -> bool:
+        """End an open run for good; false when it is not open. It ends a little later, killed if need be."""
+        with self._lock:
+            run = next((run for run in self._open.values() if run.id == run_id), None)
+            if run is None:
+                return False
+            self._stopped[run.id] = self._clock.monotonic() + STOP_SECONDS
+        self.wake.set()
+        return True
 
     def tick(self) -> list[tuple[Run, JobEnd]]:
         """Start what is queued, reap what has ended; returns the runs that ended."""
@@ -101,11 +114,18 @@ class Runner:
         for kind in list(self._open):
             run = self._open[kind]
             if run.state == "queued":
-                ended += [] if self._stopping else self._start(run)
+                if run.id in self._stopped:
+                    ended.append(self._finish(run, JobEnd("interrupted", "")))
+                else:
+                    ended += [] if self._stopping else self._start(run)
             elif (process := self._processes.get(kind)) is None:
                 continue
             elif process.is_running():
                 self._launcher.watch(run)
+                if run.id in self._stopped:
+                    process.ask_to_stop()  # it may have started since the person asked
+                    if self._clock.monotonic() >= self._stopped[run.id]:
+                        process.kill()
             else:
                 ended.append(self._finish(self._open[kind], self._launcher.explain_end(run, process.end())))
         return ended
@@ -163,6 +183,8 @@ class Runner:
     def _finish(self, run: Run, end: JobEnd) -> tuple[Run, JobEnd]:
         with self._lock:
             run = self._open.get(run.kind, run)
+            if self._stopped.pop(run.id, None) is not None and end.result in ("interrupted", "failed"):
+                return self._stopped_by_person(run), JobEnd("interrupted", "")
             if end.result == "interrupted":
                 finished = self._interrupted(run)
                 if not self._stopping and run.kind == "train" and finished.state == "interrupted":
@@ -180,6 +202,18 @@ class Runner:
         report("run_ended", run=run.id, result=end.result, summary=end.summary)
         self._forget_old_folders()
         return finished, end
+
+    def _stopped_by_person(self, run: Run) -> Run:
+        stopped = run.with_changes(
+            state="stopped",
+            ended=to_iso(self._clock.now()),
+            pid=None,
+            pid_started=None,
+            outcome={"result": "stopped", "summary": "a person stopped it", "details": {}},
+        )
+        self._close(stopped)
+        log.info("run_ended", run=run.id, result="stopped")
+        return stopped
 
     def _interrupted(self, run: Run) -> Run:
         resumes = int(run.progress.get("resumes", 0)) + 1

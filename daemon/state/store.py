@@ -12,7 +12,7 @@ from typing import Any, Literal
 from daemon.state.deadlines import Mark
 
 RunKind = Literal["scrape", "train"]
-RunState = Literal["queued", "running", "succeeded", "rejected", "failed", "interrupted"]
+RunState = Literal["queued", "running", "succeeded", "rejected", "failed", "interrupted", "stopped"]
 OPEN_STATES: tuple[RunState, ...] = ("queued", "running")
 STORE_FILE = "daemon.sqlite"  # in the state folder
 KEEP_RUNS = 1000  # of each kind; older ones are forgotten
@@ -42,6 +42,7 @@ class Run:
     pid_started: float | None = None
     progress: dict[str, Any] = field(default_factory=dict)
     outcome: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # for the job, besides the configuration
 
     @property
     def is_open(self) -> bool:
@@ -50,7 +51,7 @@ class Run:
     def as_public(self) -> dict[str, Any]:
         """What the API shows."""
         shown = asdict(self)
-        for key in ("pid", "pid_started"):
+        for key in ("pid", "pid_started", "options"):
             del shown[key]
         return shown
 

@@ -13,7 +13,7 @@ log = get_logger(__name__)
 
 INDEX_FILE = "index.sqlite"
 APPLICATION_ID = 0x45585053  # "EXPS": tells our file from somebody else's
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 5.0
 SIDE_FILES = ("-wal", "-shm")
 
@@ -42,6 +42,8 @@ CREATE TABLE samples (                -- one for each different content; folder 
 ) WITHOUT ROWID;
 CREATE INDEX samples_by_label ON samples (label, clash, folder);
 CREATE INDEX samples_away ON samples (away) WHERE away = 1;
+CREATE INDEX samples_newest ON samples (added, id) WHERE folder IS NOT NULL;
+CREATE INDEX samples_newest_of_label ON samples (label, added, id) WHERE folder IS NOT NULL;
 CREATE TABLE metadata (               -- what the files of meta/ say
     folder BLOB NOT NULL, name BLOB NOT NULL, stem TEXT NOT NULL,
     sha256 TEXT NOT NULL, image BLOB NOT NULL, label TEXT, label_source TEXT, source TEXT NOT NULL,
@@ -52,6 +54,8 @@ CREATE TABLE metadata (               -- what the files of meta/ say
 CREATE INDEX metadata_by_stem ON metadata (stem);
 CREATE INDEX metadata_by_sha256 ON metadata (sha256);
 CREATE INDEX metadata_by_image ON metadata (image);
+CREATE INDEX metadata_by_source ON metadata (source);
+CREATE INDEX metadata_by_generator ON metadata (generator) WHERE generator IS NOT NULL;
 CREATE INDEX metadata_problems ON metadata (problem) WHERE problem IS NOT NULL;
 CREATE TABLE bands (                  -- handlers/index/phash.py
     band INTEGER NOT NULL, value INTEGER NOT NULL, sample TEXT NOT NULL,

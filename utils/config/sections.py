@@ -40,6 +40,9 @@ class Storage(Section):
     min_free_gb: float = Field(
         2.0, ge=0, description="Collecting and training stop while a disk has less free space than this (GB)."
     )
+    max_thumbnails_mb: float = Field(
+        1000.0, ge=1, description="Small pictures for the console, kept below state_path, take at most this (MB)."
+    )
     max_dataset_gb: float = Field(0.0, ge=0, description="Collecting stops at this size of the data (GB); 0: no limit.")
     min_free_inodes_percent: float = Field(1.0, ge=0, le=50, description="The same for free inodes (percent).")
 

@@ -46,7 +46,7 @@ def check_image(path: str | Path, limits: CheckLimits) -> ImageFacts:
     Raises SkipItemError when the file's content is at fault, RetryLaterError when its surroundings are (permissions,
     a disk error, a writer still at work); the message is the reason, without the path.
     """
-    data = _read_regular_file(path, limits.max_file_bytes)
+    data = read_regular_file(path, limits.max_file_bytes)
     image_format = sniff_format(data[:HEAD_BYTES])
     _refuse_cut(data, image_format)
     with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def check_image(path: str | Path, limits: CheckLimits) -> ImageFacts:
     )
 
 
-def _read_regular_file(path: str | Path, max_bytes: int) -> bytes:
+def read_regular_file(path: str | Path, max_bytes: int) -> bytes:
     """All bytes of a regular file that did not change meanwhile. Never blocks on a pipe, never follows a link."""
     try:
         _refuse_special(os.lstat(path).st_mode)  # before open: opening a device can have effects
@@ -113,7 +113,7 @@ def _decode(data: bytes, image_format: ImageFormat, limits: CheckLimits) -> tupl
     try:
         with Image.open(io.BytesIO(data), formats=[name]) as image:
             width, height = image.size
-            _refuse_size(width, height, limits)
+            refuse_size(width, height, limits)
             # a JPEG's further frames (MPO) are previews, depth or gain maps of the same shot; elsewhere they move
             frames = 1 if image_format == "jpeg" else getattr(image, "n_frames", 1)
             if frames != 1:
@@ -132,7 +132,7 @@ def _decode(data: bytes, image_format: ImageFormat, limits: CheckLimits) -> tupl
         raise SkipItemError(f"cannot be decoded as {name}: {error}") from error
 
 
-def _refuse_size(width: int, height: int, limits: CheckLimits) -> None:
+def refuse_size(width: int, height: int, limits: CheckLimits) -> None:
     if min(width, height) < limits.min_side:
         raise SkipItemError(f"is {width} x {height} pixels; the shorter side must have at least {limits.min_side}")
     if max(width, height) > limits.max_side:

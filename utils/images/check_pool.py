@@ -9,6 +9,7 @@ the first file, end after a while without work, and die with the thread that sta
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from utils.errors import RetryLaterError
-from utils.images.facts import CheckFailure, CheckLimits, CheckResult, ImageFacts
+from utils.images.facts import CheckFailure, CheckLimits, CheckResult, ImageFacts, Thumbnail
 from utils.logs import get_logger
 
 __all__ = ["CheckFailure", "CheckLimits", "CheckPool", "CheckResult", "ImageFacts"]
@@ -38,7 +39,7 @@ RECYCLE_CHECKS = 5_000  # and any worker after this many files, against leaks in
 READ_BYTES = 1 << 16
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONPATH", "PYTHONUTF8", "VIRTUAL_ENV", "TMPDIR")
 
-_Task = tuple[str, "Future[CheckResult]"]
+_Task = tuple[dict[str, Any], "Future[Any]"]  # what the worker is asked
 
 
 class CheckPool:
@@ -64,12 +65,19 @@ class CheckPool:
 
     def submit(self, path: str | Path) -> Future[CheckResult]:
         """Never raises for the file; after `close` the future is cancelled."""
-        future: Future[CheckResult] = Future()
+        return self._add({"path": os.fspath(path)})
+
+    def draw(self, path: str | Path, thumbnail: Thumbnail) -> Future[bytes | CheckFailure]:
+        """The file as a small WebP picture; otherwise as `submit`."""
+        return self._add({"path": os.fspath(path), "thumbnail": asdict(thumbnail)})
+
+    def _add(self, request: dict[str, Any]) -> Future[Any]:
+        future: Future[Any] = Future()
         with self._lock:
             if self._closed.is_set():
                 future.cancel()
                 return future
-            self._tasks.put((os.fspath(path), future))
+            self._tasks.put((request, future))
             self._waiting += 1
             if self._waiting > self._idle and len(self._threads) < self._workers:
                 thread = threading.Thread(target=self._serve, name=f"check-{len(self._threads)}", daemon=True)
@@ -91,11 +99,11 @@ class CheckPool:
         """One thread, one worker process at a time. The thread lives as long as the pool: see `utils.process`."""
         worker = _Worker([*self._command, json.dumps(self._settings)], self._closed)
         while (task := self._next_task(worker)) is not None:
-            path, future = task
+            request, future = task
             if self._closed.is_set() or not future.set_running_or_notify_cancel():
                 future.cancel()
                 continue
-            future.set_result(worker.check(path, self._timeout))
+            future.set_result(worker.check(request, self._timeout))
         worker.stop()
 
     def _next_task(self, worker: _Worker) -> _Task | None:
@@ -126,13 +134,13 @@ class _Worker:
         self._checks = 0
         self._no_start_before = 0.0
 
-    def check(self, path: str, timeout_seconds: float) -> CheckResult:
+    def check(self, request: dict[str, Any], timeout_seconds: float) -> CheckResult | bytes:
         try:
             process = self._running()
         except RetryLaterError as error:
             return CheckFailure(str(error), retryable=True)
         try:
-            answer = self._ask(process, path, timeout_seconds)
+            answer = self._ask(process, request, timeout_seconds)
         except TimeoutError:
             self.stop()
             return CheckFailure(f"could not be checked within {timeout_seconds:g} s", retryable=self._closed.is_set())
@@ -144,6 +152,8 @@ class _Worker:
             self.stop()
         if "facts" in answer:
             return ImageFacts(**answer["facts"])
+        if "drawn" in answer:
+            return base64.b64decode(answer["drawn"])
         return CheckFailure(**answer["failure"])
 
     def stop(self) -> int | None:
@@ -181,10 +191,10 @@ class _Worker:
             raise RetryLaterError("waits for a checker process, which could not be started") from error
         return self._process
 
-    def _ask(self, process: subprocess.Popen[bytes], path: str, timeout_seconds: float) -> dict[str, Any]:
-        request = json.dumps({"path": path}, ensure_ascii=True).encode("ascii") + b"\n"
+    def _ask(self, process: subprocess.Popen[bytes], request: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+        line = json.dumps(request, ensure_ascii=True).encode("ascii") + b"\n"
         assert process.stdin is not None
-        process.stdin.write(request)  # far smaller than a pipe's buffer: does not block
+        process.stdin.write(line)  # far smaller than a pipe's buffer: does not block
         return self._read_answer(process, timeout_seconds)
 
     def _read_answer(self, process: subprocess.Popen[bytes], timeout_seconds: float) -> dict[str, Any]:

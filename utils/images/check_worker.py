@@ -1,11 +1,13 @@
 """A checker process: `python -P -m utils.images.check_worker '{"parent": PID, "memory_mb": N, "limits": {…}}'`.
 
 Reads one JSON object a line, `{"path": "…"}`, and answers each with one: `{"facts": {…}}` or `{"failure": {…}}`.
+Asked for a `thumbnail`, it answers `{"drawn": "…"}`, a WebP picture in base64: it writes no file.
 JSON is ASCII with `\\udcXX` for bytes that are no UTF-8, so any file name passes. It ends when its input ends.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import json
@@ -13,13 +15,16 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from utils.errors import RetryLaterError, SkipItemError
-from utils.images.facts import CheckFailure, CheckLimits, CheckResult
+from utils.images.facts import CheckFailure, CheckLimits, CheckResult, Thumbnail
 from utils.process import die_with_parent
+
+T = TypeVar("T")
 
 NICENESS = 5
 OOM_SCORE = 500  # of 1000: when memory runs out, the kernel takes this process rather than the daemon
@@ -34,7 +39,11 @@ def main() -> None:
     _answer(answers, {"ready": os.getpid()})
     limits = CheckLimits(**settings["limits"])
     for line in sys.stdin:
-        result = check(json.loads(line)["path"], limits)
+        request = json.loads(line)
+        if "thumbnail" in request:
+            _answer(answers, draw(request["path"], Thumbnail(**request["thumbnail"]), limits))
+            continue
+        result = check(request["path"], limits)
         key = "failure" if isinstance(result, CheckFailure) else "facts"
         _answer(answers, {key: asdict(result)})
 
@@ -43,8 +52,23 @@ def check(path: str, limits: CheckLimits) -> CheckResult:
     """One file; never raises for what a file may hold."""
     from utils.images.check import check_image  # `main` has loaded it, after the memory limit was in place
 
+    return _guarded(lambda: check_image(path, limits))
+
+
+def draw(path: str, thumbnail: Thumbnail, limits: CheckLimits) -> dict[str, Any]:
+    """The answer to a request for a thumbnail."""
+    from utils.images.thumbnail import draw_thumbnail
+
+    drawn = _guarded(lambda: draw_thumbnail(path, thumbnail, limits))
+    if isinstance(drawn, CheckFailure):
+        return {"failure": asdict(drawn)}
+    return {"drawn": base64.b64encode(drawn).decode("ascii")}
+
+
+def _guarded(look: Callable[[], T]) -> T | CheckFailure:
+    """What `look` finds, or why it cannot."""
     try:
-        return check_image(path, limits)
+        return look()
     except SkipItemError as error:
         return CheckFailure(str(error), retryable=False)
     except RetryLaterError as error:

@@ -59,4 +59,12 @@ class CheckFailure:
     retryable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """What to draw of a file: only if its bytes are these, with a longer side of at most `side` pixels."""
+
+    sha256: str
+    side: int
+
+
 CheckResult = ImageFacts | CheckFailure

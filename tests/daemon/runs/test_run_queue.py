@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from daemon.runs.process import Event, JobEnd, JobProcess
-from daemon.runs.run_queue import JOBS_FOLDER, MAX_RESUMES, Runner
+from daemon.runs.run_queue import JOBS_FOLDER, MAX_RESUMES, STOP_SECONDS, Runner
 from daemon.state.store import Run, Store
 from fake_clock import FakeClock
 from utils.errors import StopRunError
@@ -61,8 +61,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def make_runner(tmp_path: Path, store: Store, code: str) -> Runner:
-    return Runner(tmp_path, store, FakeClock(), ScriptLauncher(code), lambda run: None)
+def make_runner(tmp_path: Path, store: Store, code: str, clock: FakeClock | None = None) -> Runner:
+    return Runner(tmp_path, store, clock or FakeClock(), ScriptLauncher(code), lambda run: None)
 
 
 def tick_until(runner: Runner, done: Callable[[], bool]) -> list[tuple[Run, JobEnd]]:
@@ -202,3 +202,40 @@ def test_lines_of_several_sources_are_kept_side_by_side(tmp_path: Path, store: S
     runner.queue("scrape", "manual", "asked for")
     [(ended, _)] = tick_until(runner, lambda: runner.current("scrape") is None)
     assert set(ended.progress["sources"]) == {"pexels", "civitai"}
+
+
+def test_a_run_that_a_person_stops_stays_stopped(tmp_path: Path, store: Store) -> None:
+    runner = make_runner(tmp_path, store, CHECKPOINT)
+    run = runner.queue("train", "manual", "asked for")
+    assert run is not None
+    tick_until(runner, has_progress(runner))
+    assert runner.stop_run(run.id)
+    [(ended, end)] = tick_until(runner, is_idle(runner))
+    assert (ended.state, end.result) == ("stopped", "interrupted")
+    assert not runner.stop_run(run.id)
+    again = make_runner(tmp_path, store, CHECKPOINT)
+    again.adopt_left_overs()
+    assert again.current("train") is None
+
+
+def test_a_run_can_be_stopped_before_it_has_started(tmp_path: Path, store: Store) -> None:
+    runner = make_runner(tmp_path, store, SUCCEED)
+    run = runner.queue("train", "manual", "asked for")
+    assert run is not None
+    assert runner.stop_run(run.id)
+    [(ended, _)] = tick_until(runner, is_idle(runner))
+    assert ended.state == "stopped"
+
+
+def test_a_run_that_does_not_stop_is_killed(tmp_path: Path, store: Store) -> None:
+    deaf = "import signal, time\nfrom utils.job_protocol import *\nsignal.signal(15, signal.SIG_IGN)\n"
+    clock = FakeClock()
+    runner = make_runner(tmp_path, store, deaf + "emit_progress('train', 1, 2, 'half')\ntime.sleep(60)", clock)
+    run = runner.queue("train", "manual", "asked for")
+    assert run is not None
+    tick_until(runner, has_progress(runner))
+    runner.stop_run(run.id)
+    runner.tick()
+    clock.pass_time(STOP_SECONDS + 1)
+    [(ended, _)] = tick_until(runner, is_idle(runner))
+    assert ended.state == "stopped"

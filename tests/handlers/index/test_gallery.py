@@ -1,0 +1,171 @@
+"""What the console reads from the index: pages that miss nothing, filters, the queue, and files that are not used."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from dataset_kit import Folder, Runner
+
+from handlers.index import gallery
+from handlers.index.gallery import count_mix, read_choices, read_facts, read_near, read_page, read_picture
+from handlers.index.label_queue import read_next
+from handlers.index.problem_pages import read_problems
+from handlers.index.schema import INDEX_FILE, connect_reader
+
+
+@pytest.fixture
+def filled(folder: Folder, runner: Runner) -> Folder:
+    for seed in range(7):
+        folder.picture(f"real/phone/{seed}.png", seed)
+    for seed in range(7, 12):
+        folder.picture(f"ai_generated/flux/{seed}.png", seed)
+    for seed in range(12, 15):
+        folder.picture(f"inbox/{seed}.png", seed)
+    runner.settle()
+    return folder
+
+
+def reader(folder: Folder) -> sqlite3.Connection:
+    return connect_reader(folder.config.storage.state_path / INDEX_FILE)
+
+
+def walk(db: sqlite3.Connection, limit: int, **wanted: str) -> list[str]:
+    """All pictures that fit, page by page."""
+    found, cursor = [], ""
+    while True:
+        page = read_page(db, wanted, cursor, limit)
+        found += [picture.path for picture in page.pictures]
+        if not page.older:
+            return found
+        cursor = page.older
+
+
+@pytest.mark.parametrize("limit", [1, 4, 50])
+def test_pages_hold_every_picture_once_newest_first(filled: Folder, limit: int) -> None:
+    db = reader(filled)
+    found = walk(db, limit)
+    assert len(found) == len(set(found)) == 15
+    added = [read_page(db, {}, "", 50).pictures[number].added for number in range(15)]
+    assert added == sorted(added, reverse=True)
+
+
+def test_a_filter_that_fits_little_is_searched_in_bounded_steps(
+    filled: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "STEP", 4)
+    db = reader(filled)
+    page = read_page(db, {"label": "conflict"}, "", 50)
+    assert page.pictures == []
+    assert page.searched_to
+    assert sorted(walk(db, 50, generator="flux")) == [f"ai_generated/flux/{seed}.png" for seed in (10, 11, 7, 8, 9)]
+
+
+def test_filters_by_label_source_generator_and_date(filled: Folder) -> None:
+    db = reader(filled)
+    assert len(walk(db, 3, label="real")) == 7
+    assert len(walk(db, 3, label="unlabeled")) == 3
+    assert len(walk(db, 3, source="phone", label="real")) == 7
+    assert walk(db, 3, source="phone", label="ai_generated") == []
+    assert len(walk(db, 3, generator="flux")) == 5
+    today = read_page(db, {}, "", 1).pictures[0].added[:10]
+    assert len(walk(db, 50, since=today, until=today)) == 15
+    assert walk(db, 50, until="2001-01-01") == []
+
+
+def test_a_cursor_that_is_not_ours_gives_the_first_page(filled: Folder) -> None:
+    db = reader(filled)
+    for cursor in ("x", "W10=", "%00", "eyJhIjogMX0=", "WzEsIDJd"):
+        assert len(read_page(db, {}, cursor, 50).pictures) == 15
+
+
+def test_choices_and_the_mix_are_what_is_there(filled: Folder) -> None:
+    db = reader(filled)
+    choices = read_choices(db)
+    assert "phone" in choices["source"]
+    assert choices["generator"] == ["flux"]
+    mix = count_mix(db, is_paired=False)
+    assert sum(number for label, _, number in mix if label == "real") == 7
+    assert sum(number for _, _, number in mix) == 15
+
+
+def test_a_picture_has_its_copies_its_metadata_and_its_near_duplicates(folder: Folder, runner: Runner) -> None:
+    file = folder.picture("real/a.png", 1)
+    folder.picture("real/b.jpg", 1, quality=95)
+    (folder.root / "real/copy.png").write_bytes(file.read_bytes())
+    runner.settle()
+    db = reader(folder)
+    picture = next(found for found in read_page(db, {}, "", 9).pictures if found.path.endswith("png"))
+    facts = read_facts(db, picture)
+    assert sorted(facts["files"]) == ["real/a.png", "real/copy.png"]
+    assert (folder.root / facts["metadata_path"]).is_file()
+    assert [near.path for near in read_near(db, picture, 4)] == ["real/b.jpg"]
+    assert read_picture(db, picture.sha256) == picture
+    assert read_picture(db, "0" * 64) is None
+
+
+def test_the_queue_begins_with_reports_then_what_has_no_label_then_contradictions(
+    folder: Folder, runner: Runner
+) -> None:
+    folder.picture("inbox/1.png", 1)
+    folder.picture("inbox/2.png", 2)
+    reported = folder.picture("elsewhere/3.png", 3)
+    folder.metadata("reported", None, source="feedback", path=str(reported.relative_to(folder.root)))
+    twice = folder.picture("real/4.png", 4)
+    (folder.root / "ai_generated").mkdir()
+    (folder.root / "ai_generated/4.png").write_bytes(twice.read_bytes())
+    folder.picture("real/5.png", 5)
+    runner.settle(20)
+    db, order, left_out = reader(folder), [], set()
+    while (found := read_next(db, left_out, "one", 4)).picture is not None:
+        order.append(found.picture.path)
+        left_out.add(found.picture.id)
+    assert order[0] == "elsewhere/3.png"
+    assert set(order[1:3]) == {"inbox/1.png", "inbox/2.png"}
+    assert len(order) == 4
+    assert order[3].endswith("4.png")
+
+
+def test_a_batch_is_the_rest_of_the_folder_or_what_looks_the_same(folder: Folder, runner: Runner) -> None:
+    folder.picture("inbox/1.png", 1)
+    folder.picture("inbox/1.jpg", 1, quality=95)
+    folder.picture("inbox/2.png", 2)
+    folder.picture("other/3.png", 3)
+    runner.settle()
+    db = reader(folder)
+    first = read_next(db, [], "folder", 4)
+    assert first.picture is not None
+    assert {first.picture.path, *(other.path for other in first.others)} == {
+        "inbox/1.png",
+        "inbox/1.jpg",
+        "inbox/2.png",
+    }
+    left_out = {picture.id for picture in read_page(db, {}, "", 9).pictures if "/1." not in picture.path}
+    alike = read_next(db, left_out, "similar", 4)
+    assert len(alike.others) == 1
+    assert read_next(db, left_out, "one", 4).others == []
+
+
+def test_files_that_are_not_used_are_listed_by_kind_page_by_page(folder: Folder, runner: Runner) -> None:
+    file = folder.picture("real/1.png", 1)
+    (folder.root / "real/copy.png").write_bytes(file.read_bytes())
+    (folder.root / "ai_generated").mkdir()
+    other = folder.picture("real/2.png", 2)
+    (folder.root / "ai_generated/2.png").write_bytes(other.read_bytes())
+    folder.picture("real/3.png", 3)
+    folder.picture("ai_generated/3.jpg", 3, quality=95)
+    for number in range(130):
+        (folder.root / f"real/bad-{number:03d}.jpg").write_text("no picture")
+    runner.settle(20)
+    db = reader(folder)
+    first = read_problems(db, "rejected", "", is_paired=False)
+    second = read_problems(db, "rejected", first.next, is_paired=False)
+    assert [len(first.problems), len(second.problems)] == [100, 30]
+    assert second.next == ""
+    assert {problem.path for problem in first.problems}.isdisjoint(problem.path for problem in second.problems)
+    [duplicate] = read_problems(db, "duplicate", "", is_paired=False).problems
+    assert {duplicate.path} < {"real/1.png", "real/copy.png"}
+    assert duplicate.sha256 is not None
+    conflicts = read_problems(db, "conflict", "", is_paired=False).problems
+    assert len(conflicts) == 3  # one by its copies, and two that look the same
+    assert read_problems(db, "unreadable", "", is_paired=False).problems == []
