@@ -45,7 +45,7 @@ SCHEMAS: dict[str, Schema] = {
             "dataset_counts": _object(
                 "Usable samples; total = real + ai_generated + unlabeled.",
                 {"total": COUNT, "real": COUNT, "ai_generated": COUNT, "unlabeled": COUNT},
-                {"duplicates": COUNT, "conflicts": COUNT, "rejected": COUNT, "pending": COUNT},
+                {"duplicates": COUNT, "conflicts": COUNT, "rejected": COUNT, "pending": COUNT, "away": COUNT},
             ),
         },
     ),

@@ -26,6 +26,7 @@ def item_store(tmp_path: Path) -> Iterator[ItemStore]:
 
 @pytest.fixture
 def image_store(tmp_path: Path, item_store: ItemStore) -> ImageStore:
+    (tmp_path / "data").mkdir()
     return ImageStore(tmp_path / "data", item_store)
 
 
