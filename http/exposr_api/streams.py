@@ -1,4 +1,8 @@
-"""`GET /events`: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+"""`GET /events`: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+Why not sse-starlette: it starts tasks of its own and keeps global state for shutting down, while the daemon ends every
+stream itself when it stops; what is left to write is the format, a few lines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Conditional and range requests (RFC 9110, sections 13 and 14) as pure functions on header values."""
+"""Conditional and range requests (RFC 9110, sections 13 and 14) as pure functions on header values.
+
+Why not Starlette's FileResponse: its ETag is made of time and size, it opens the path again after it has looked at it,
+and it answers no If-None-Match. Here the ETag is the file's sha256.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reading server-sent events, as far as the follower needs them: the names, as hints that something is new."""
+"""Reading server-sent events, as far as the follower needs them: the names, as hints that something is new.
+
+Why not httpx-sse: the client promises to need httpx only, and all that is read here is a name.
+"""
 
 from __future__ import annotations
 
