@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from handlers.index import queries
-from handlers.index.rows import Counts, Problem, SampleRow
+from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader, is_broken
 from handlers.reconcile import Reconciler
 from handlers.watch.dirty_paths import DirtyPaths
@@ -23,8 +23,9 @@ from utils.config_loader import Config
 from utils.errors import OperatorError, StopRunError
 from utils.health import PartHealth
 from utils.logs import get_logger
+from utils.sample import Sample
 
-__all__ = ["Counts", "Dataset", "Problem", "SampleRow"]
+__all__ = ["Counts", "Dataset", "Problem"]
 
 log = get_logger(__name__)
 
@@ -113,7 +114,7 @@ class Dataset:
         reconciler = self._reconciler
         return reconciler is not None and bool(reconciler.lost)
 
-    def labelled_samples(self) -> Iterator[SampleRow]:
+    def labelled_samples(self) -> Iterator[Sample]:
         """What may be trained on, as the index has it now: one consistent reading, on a connection of its own."""
         with contextlib.closing(connect_reader(self._index_file)) as db:
             yield from queries.labelled_samples(db)

@@ -6,10 +6,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
-from handlers.index.rows import HELD, Counts, Problem, SampleRow
+from handlers.index.rows import HELD, Counts, Problem
 from handlers.label_rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_series, folder_source, join
 from utils.metadata import LABELS
+from utils.sample import Sample
 
 TWINS_OF_A_PAIRED_SET = 20  # hand-labelled pictures of either label with a near-duplicate under the other, at least
 LEFT_OUT = "SELECT sample FROM conflicts"
@@ -72,7 +73,7 @@ def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
     )
 
 
-def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
+def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
     """What may be trained on: labelled, there, and in no conflict."""
     rows = db.execute(
         "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
@@ -91,7 +92,7 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[SampleRow]:
             values["source"] = source_of_place(path)
         if values["label"] == "ai_generated" == folder_label(path):
             values["generator"] = values["generator"] or folder_source(path)
-        yield SampleRow(path=os.fsdecode(path), series=folder_series(path), **values)
+        yield Sample(path=os.fsdecode(path), series=folder_series(path), **values)
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:

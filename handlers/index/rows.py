@@ -40,29 +40,6 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleRow:
-    """A usable sample with a label. `generator`, `creator`, `post` come from the metadata's `api_data`; where that is
-    silent, the folders tell the generator, and the series, which are the folders below it."""
-
-    id: str
-    path: str
-    sha256: str
-    size_bytes: int
-    label: Label
-    source: str
-    format: str
-    width: int
-    height: int
-    has_exif: bool
-    phash: str | None
-    creator: str | None
-    post: str | None
-    generator: str | None
-    series: str | None
-    added: str
-
-
-@dataclass(frozen=True, slots=True)
 class FileRow:
     """A tracked file; `gone` is set while it is missing."""
 

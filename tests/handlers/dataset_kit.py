@@ -14,11 +14,12 @@ from PIL import Image
 
 from fake_clock import FakeClock
 from handlers.index import queries
-from handlers.index.rows import Counts, Problem, SampleRow
+from handlers.index.rows import Counts, Problem
 from handlers.reconcile import Reconciler
 from utils.config.sections import Intake, Scheduler, Storage
 from utils.config_loader import Config
 from utils.images.check_pool import CheckPool
+from utils.sample import Sample
 
 SIZE = (96, 80)
 
@@ -100,7 +101,7 @@ class Runner:
     def problems(self) -> list[Problem]:
         return queries.list_problems(self.reconciler._index.connection, 1000)
 
-    def samples(self) -> list[SampleRow]:
+    def samples(self) -> list[Sample]:
         return list(queries.labelled_samples(self.reconciler._index.connection))
 
 

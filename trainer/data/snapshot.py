@@ -15,35 +15,11 @@ from pathlib import Path
 from utils.errors import StopRunError
 from utils.files import write_atomically
 from utils.metadata import LABELS, Label
+from utils.sample import Sample
+
+__all__ = ["Sample", "Snapshot", "read_snapshot", "write_snapshot"]
 
 FINGERPRINT_FIELDS = ("sha256", "label", "source", "phash", "creator", "post", "generator")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One usable labelled image. `path` is relative to the data folder; `phash` is 16 hex digits; `added` ISO 8601."""
-
-    id: str
-    path: str
-    sha256: str
-    size_bytes: int
-    label: Label
-    source: str
-    format: str
-    width: int
-    height: int
-    has_exif: bool
-    phash: str | None = None
-    creator: str | None = None
-    post: str | None = None
-    generator: str | None = None
-    series: str | None = None
-    added: str = ""
-
-    @property
-    def target(self) -> int:
-        """1 for ai_generated, 0 for real: the model's logit is that of 1."""
-        return int(self.label == "ai_generated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +37,7 @@ class Snapshot:
         return sum(sample.label == label for sample in self.samples)
 
 
-def write_snapshot(file: Path, rows: Iterable[object]) -> Snapshot:
+def write_snapshot(file: Path, rows: Iterable[Sample]) -> Snapshot:
     """Store `rows` (anything with the attributes of Sample, such as the index's rows) at `file`, atomically."""
     names = [field.name for field in fields(Sample)]
     samples = [Sample(**{name: getattr(row, name) for name in names}) for row in rows]
