@@ -44,11 +44,11 @@ class TrainerService:
 
     def metrics(self) -> Mapping[str, Any]:
         entries = self.models.entries()
-        champion = self.models.champion()
+        champion, latest = self.models.champion(), self.models.latest()
         return {
             "total_images": self._application.dataset.counts().total,
             "models_trained": len(entries),
-            "last_training": entries[-1].get("timestamp") if entries else None,
+            "last_training": latest["timestamp"] if latest else None,
             "validation_accuracy": champion.get("val_acc") if champion else None,
         }
 

@@ -7,7 +7,7 @@ may be called from any thread.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Application:
         self.sources: Sequence[SourceState] = ()
         self.hub = EventHub(config.api.max_event_clients)
         self.store = Store(config.storage.state_path / STORE_FILE)
-        self.models = PublishedModels(config, clock)
+        self.models = PublishedModels(config, clock, self._model_changed)
         self.dataset = Dataset(config, clock, self._counts_changed)
         self.planner = Planner(self.store, Timekeeper(clock))
         self.launcher = JobLauncher(lambda: self.config, self.dataset, self.store)
@@ -105,9 +105,7 @@ class Application:
                 self.planner.mark_now(SCRAPE_ATTEMPT if run.kind == "scrape" else TRAIN_ATTEMPT)
         for run, end in self.runner.tick():
             self._run_ended(run, end)
-        latest = self.models.refresh()
-        if latest is not None:
-            self.hub.publish("model", latest)
+        self.models.refresh()
 
     def plan_runs(self, *, start: bool = True) -> None:
         """Decide about both kinds of run, start what is due, and keep the verdicts for /status."""
@@ -174,6 +172,9 @@ class Application:
             self._counts = counts
             self._changed_at = self._clock.monotonic()
             self.hub.publish("counts", asdict(counts))
+
+    def _model_changed(self, latest: Mapping[str, Any]) -> None:
+        self.hub.publish("model", latest)
 
     def _run_changed(self, run: Run) -> None:
         self.hub.publish("run", run.as_public())

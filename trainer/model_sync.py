@@ -18,16 +18,16 @@ from utils.config_loader import Config
 
 def push_latest_model(config: Config) -> dict[str, Any] | None:
     """The model in service: name, version, metrics and where to download it. None when nothing is published."""
-    champion = _registry(config).champion()
-    return describe_model(champion) if champion is not None else None
+    current = _registry(config).in_service()
+    return describe_model(current.entry, current.since) if current.entry is not None else None
 
 
-def describe_model(entry: Entry) -> dict[str, Any]:
-    """A registry entry in the guide's form of a model to download."""
+def describe_model(entry: Entry, since: str | None) -> dict[str, Any]:
+    """A registry entry in the guide's form of a model to download; `since` is when it was put in service."""
     return {
         "model_version": entry["version"],
         "model_name": entry["model"],
-        "timestamp": entry.get("timestamp"),
+        "timestamp": since or entry.get("timestamp"),
         "metrics": {
             "val_accuracy": entry.get("val_acc"),
             "val_auc": entry.get("val_auc"),

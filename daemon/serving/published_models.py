@@ -37,32 +37,42 @@ class _Current:
 
 
 class PublishedModels:
-    """Implements `exposr_api.protocols.ModelStore`. `refresh` is the supervisor's; the rest is anybody's."""
+    """Implements `exposr_api.protocols.ModelStore`; used from any thread.
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self._registry = Registry(config.storage.models_path)
+    `on_change` hears of each change of what is in service, in order, whoever made it: a training, a call of the API, a
+    command. It is called with the new latest model, under a lock, and must not block.
+    """
+
+    def __init__(
+        self, config: Config, clock: Clock, on_change: Callable[[Mapping[str, Any]], None] = lambda latest: None
+    ) -> None:
+        self._registry = Registry(config.storage.models_path, clock)
+        self._on_change = on_change
         self._signer = load_signer(config.storage.state_path / KEYS_FOLDER, config.storage.models_path)
         self._clock = clock
         self._valid_for = timedelta(hours=config.api.pointer_hours)
+        self._moving = threading.Lock()  # may be held for long: the registry has other writers
         self._lock = threading.Lock()
         self._broken = ""
         self._current = self._read()
 
-    def refresh(self) -> Mapping[str, Any] | None:
-        """Take over what was published or moved since; the new latest model when it has changed, else None."""
+    def refresh(self) -> None:
+        """Take over what was published or moved since: the one place where what is in service changes for everybody who
+        asks or listens."""
         with self._lock:
             before = self._current
             try:
-                fresh = self._registry.serial() != before.serial or len(self._registry.entries()) != len(before.entries)
-                if fresh or self._clock.now() >= before.renew_after:
+                is_fresh = (self._registry.serial(), tuple(self._registry.entries())) != (before.serial, before.entries)
+                if is_fresh or self._clock.now() >= before.renew_after:
                     self._current = self._read()
                 self._broken = ""
             except OperatorError as error:
                 if str(error) != self._broken:
                     self._broken = str(error)
                     log.error("registry_unreadable", reason=self._broken)
-            changed = self._current.serial != before.serial
-            return self._current.latest if changed else None
+            latest = self._current.latest
+            if latest is not None and latest != before.latest:
+                self._on_change(latest)
 
     @property
     def problem(self) -> str:
@@ -105,30 +115,34 @@ class PublishedModels:
         return self._move(self._registry.rollback, "no_previous")
 
     def _move(self, change: Callable[[], Entry], code: str) -> Decision:
-        try:
-            entry = change()
-        except OperatorError as error:
-            return Decision(False, code, str(error))
-        self.refresh()
-        log.info("champion_moved", model=entry["model"], version=entry["version"], serial=self._current.serial)
-        details = {"model": entry["model"], "version": entry["version"], "serial": self._current.serial}
+        with self._moving:  # of two moves that come together each is seen and announced
+            try:
+                entry = change()
+            except OperatorError as error:
+                return Decision(False, code, str(error))
+            self.refresh()
+            serial = self._current.serial
+        log.info("champion_moved", model=entry["model"], version=entry["version"], serial=serial)
+        details = {"model": entry["model"], "version": entry["version"], "serial": serial}
         return Decision(True, STARTED, f"{entry['model']}/{entry['version']} is in service", details)
 
     def _read(self) -> _Current:
         now = self._clock.now()
-        entries, champion, serial = self._registry.entries(), self._registry.champion(), self._registry.serial()
+        current = self._registry.in_service()
+        entries, champion, serial = self._registry.entries(), current.entry, current.serial
         renew_after = now + self._valid_for * RENEW_AT
         if champion is None:
             return _Current(serial, tuple(entries), None, None, None, renew_after)
         files = self._facts(champion)
         weights = files.get(WEIGHTS_FILE, {})
         latest = {
-            **describe_model(champion),
+            **describe_model(champion, current.since),
             "sha256": weights.get("sha256"),
             "size_bytes": weights.get("size_bytes"),
             "serial": serial,
-            "card_url": f"models/{champion['model']}/{champion['version']}/{CARD_FILE}",
         }
+        if CARD_FILE in files:  # an entry in the guide's bare form has none
+            latest["card_url"] = f"models/{champion['model']}/{champion['version']}/{CARD_FILE}"
         pointer = None
         if weights:
             pointer = self._signer.sign(champion["model"], champion["version"], serial, files, now, self._valid_for)

@@ -29,8 +29,8 @@ class RealTrainer:
         }
         self.config: Config = load_config(environ=settings)
         self.registry = Registry(self.config.storage.models_path)
-        self.models = PublishedModels(self.config, SystemClock())
         self._hub = EventHub()
+        self.models = PublishedModels(self.config, SystemClock(), lambda latest: self._hub.publish("model", latest))
         self._server = ApiServer(create_app(self, Keys([API_KEY])), "127.0.0.1", 0)  # type: ignore[arg-type]
 
     @property
@@ -48,16 +48,11 @@ class RealTrainer:
             (staged / name).write_bytes(data)
         entry = {"model": model, "version": version, "timestamp": "2025-10-29T00:59:08Z"}
         self.registry.publish(staged, entry)
-        self.announce()
+        self.models.refresh()
         return version
 
     def rollback(self, model: str = "vit") -> None:
         assert self.models.rollback(model).accepted
-        self.announce()
-
-    def announce(self) -> None:
-        self.models.refresh()
-        self._hub.publish("model", self.models.latest() or {})
 
     def status(self) -> Mapping[str, Any]:
         return {}

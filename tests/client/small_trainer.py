@@ -50,6 +50,8 @@ class SmallTrainer:
         self.pointer: bytes | None = None
         self.requests: list[tuple[str, int]] = []
         self.ranges: list[str] = []
+        self.file_seconds = 0.0  # before a file is sent
+        self.wrong_content_range = ""  # what resumed downloads are told
         self._published = asyncio.Event()
         self._port = port
 
@@ -156,8 +158,11 @@ class SmallTrainer:
             return refused
         path = self.folder.joinpath(*(request.path_params[key] for key in ("model", "version", "name")))
         self.ranges.append(request.headers.get("range", ""))
+        await asyncio.sleep(self.file_seconds)
         if not path.is_file():
             return error(404, "not_found")
+        if self.wrong_content_range and self.ranges[-1]:
+            return Response(b"0123456789", 206, {"Content-Range": self.wrong_content_range})
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self._note(request, 200)
         return FileResponse(path, headers={"ETag": f'"{digest}"'})

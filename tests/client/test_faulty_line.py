@@ -77,6 +77,20 @@ def test_a_part_with_wrong_bytes_costs_a_download_and_nothing_else(
         assert follower.download().read_bytes() == weights
 
 
+@pytest.mark.parametrize("told", ["bytes 0-9/10", "bytes 5-9/300000", "bytes */300000", "nonsense"])
+def test_a_resume_that_is_answered_with_other_bytes_begins_anew(
+    small_trainer: SmallTrainer, tmp_path: Path, told: str
+) -> None:
+    weights = b"0123456789" * (SIZE // 10)
+    small_trainer.publish("v1", {"weights.pt": weights, "model.json": b"{}"})
+    small_trainer.wrong_content_range = told
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / f"{hashlib.sha256(weights).hexdigest()}.dead.part").write_bytes(weights[:123_456])
+    with ModelFollower(small_trainer.url, API_KEY, tmp_path, events=False) as follower:
+        assert follower.download().read_bytes() == weights
+    assert small_trainer.ranges[-2:] == ["bytes=123456-", ""]
+
+
 def test_a_line_that_brings_nothing_is_a_clear_error_and_the_bytes_stay_for_later(
     small_trainer: SmallTrainer, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +134,26 @@ def test_an_announcement_reaches_both_followers(real_trainer: RealTrainer, tmp_p
             thread.join(20)
             assert not thread.is_alive()
     assert seen == ["new", "new"]
+
+
+def test_a_promotion_and_a_roll_back_reach_a_listening_follower_at_once(
+    real_trainer: RealTrainer, tmp_path: Path
+) -> None:
+    """With a poll an hour away, only the announcement can tell it."""
+    for number in (b"1", b"2", b"3"):
+        real_trainer.publish({"weights.pt": number, "model.json": b"{}"})
+    handed: queue.Queue[bytes] = queue.Queue()
+    with ModelFollower(real_trainer.url, API_KEY, tmp_path / "cache", poll_seconds=3600) as follower:
+        following = threading.Thread(
+            target=follower.follow, args=(lambda weights: handed.put(weights.read_bytes()),), daemon=True
+        )
+        following.start()
+        assert handed.get(timeout=20) == b"3"
+        while not real_trainer.listeners:
+            time.sleep(0.01)
+        assert real_trainer.models.promote("vit", "v1").accepted
+        assert handed.get(timeout=20) == b"1"
+        assert real_trainer.models.rollback("vit").accepted
+        assert handed.get(timeout=20) == b"3"
+        follower.stop()
+        following.join(10)

@@ -16,7 +16,7 @@ def config(tmp_path: Path) -> Config:
     return load_config(environ={"EXPOSR_STORAGE__MODELS_PATH": str(tmp_path / "models")})
 
 
-def publish(config: Config) -> None:
+def publish(config: Config, timestamp: str) -> None:
     registry = Registry(config.storage.models_path)
     version = registry.reserve_version("vit")
     staged = registry.stage("vit", version)
@@ -26,7 +26,7 @@ def publish(config: Config) -> None:
         "val_auc": 0.87,
         "val_loss": 0.21,
         "dataset_size": 51,
-        "timestamp": "2025-10-29T00:59:08Z",
+        "timestamp": timestamp,
     }
     registry.publish(staged, {"model": "vit", "version": version, **entry})
 
@@ -38,8 +38,8 @@ def test_nothing_published(config: Config) -> None:
 
 
 def test_the_latest_model_in_the_guides_form(config: Config) -> None:
-    publish(config)
-    publish(config)
+    publish(config, "2025-10-28T00:59:08Z")
+    publish(config, "2025-10-29T00:59:08Z")
     assert push_latest_model(config) == {
         "model_version": "v2",
         "model_name": "vit",
@@ -51,8 +51,8 @@ def test_the_latest_model_in_the_guides_form(config: Config) -> None:
 
 
 def test_after_a_roll_back_the_latest_model_is_the_older_one(config: Config) -> None:
-    publish(config)
-    publish(config)
+    publish(config, "2025-10-29T00:59:08Z")
+    publish(config, "2025-10-29T00:59:08Z")
     Registry(config.storage.models_path).rollback()
     latest = push_latest_model(config)
     assert latest is not None
@@ -60,7 +60,7 @@ def test_after_a_roll_back_the_latest_model_is_the_older_one(config: Config) -> 
 
 
 def test_model_path_is_the_weights_file(config: Config) -> None:
-    publish(config)
+    publish(config, "2025-10-29T00:59:08Z")
     path = get_model_path(config, "vit", "v1")
     assert path == config.storage.models_path / "vit" / "v1" / "weights.pt"
     assert path is not None

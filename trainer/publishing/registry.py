@@ -1,7 +1,7 @@
 """The registry: published versions, the aliases that name them, and how a version becomes visible.
 
     models/registry.json            a JSON array, oldest first, of published versions only
-    models/aliases.json             {"serial": 4, "champion": "vit/v3", "previous": "vit/v2"}
+    models/aliases.json             {"serial": 4, "champion": "vit/v3", "previous": "vit/v2", "since": "…Z"}
     models/<model>/vN/              a version; never changes once it is there
     models/<model>/.staging-vN-…    a version in the making, locked by the process that makes it
     models/.journal.json            the change that is being made; whoever comes next after a crash finishes it
@@ -36,11 +36,13 @@ from trainer.publishing.registry_files import (
     check_names,
     flush_files,
     lock_folder,
+    moment_of,
     name_of,
     named_files,
     read_entries,
     remove_unless_locked,
 )
+from utils.clock import Clock, SystemClock
 from utils.errors import OperatorError, StopRunError
 from utils.files import PART_SUFFIX, fsync_folder, sha256_of_file, write_atomically, write_json_atomically
 
@@ -60,11 +62,22 @@ class PublishedFile:
     media_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class InService:
+    """`since`: when `entry` was put in service, ISO 8601 in UTC: the end of its training, or a later promotion or
+    roll-back. It is later with each change, so that whoever compares times notices a roll-back, too."""
+
+    entry: Entry | None
+    serial: int
+    since: str | None
+
+
 class Registry:
     """All reading and changing of `models/`. Reading is cheap enough for every request."""
 
-    def __init__(self, models_path: Path) -> None:
+    def __init__(self, models_path: Path, clock: Clock | None = None) -> None:
         self.models_path = models_path
+        self._clock = clock or SystemClock()
         self._cached: tuple[tuple[int, int, int], list[Entry]] | None = None
         self._staging_locks: dict[Path, int] = {}
 
@@ -85,11 +98,19 @@ class Registry:
     def entry(self, model: str, version: str) -> Entry | None:
         return next((entry for entry in self.entries() if name_of(entry) == f"{model}/{version}"), None)
 
+    def in_service(self) -> InService:
+        """The version in service, its serial and its time, as one state: what the alias names, else the newest."""
+        aliases = self._aliases(self.entries())
+        entries = self.entries()  # after the aliases: a version that was published meanwhile is not missed
+        found = next(
+            (entry for entry in entries if name_of(entry) == aliases.champion), entries[-1] if entries else None
+        )
+        since = aliases.since or (str(found["timestamp"]) if found and found.get("timestamp") else None)
+        return InService(found, aliases.serial, since)
+
     def champion(self) -> Entry | None:
-        """The version in service: what the alias names; without aliases, the newest."""
-        entries = self.entries()
-        named = self._aliases(entries).champion
-        return next((entry for entry in entries if name_of(entry) == named), entries[-1] if entries else None)
+        """The version in service."""
+        return self.in_service().entry
 
     def previous(self) -> Entry | None:
         """The version that was in service before the champion."""
@@ -159,7 +180,8 @@ class Registry:
             entries = self.entries()
             if target.exists() or self.entry(model, version) is not None:
                 raise StopRunError(f"{target}: this version is there already; published versions never change")
-            aliases = self._aliases(entries).moved_to(f"{model}/{version}")
+            finished = moment_of(entry.get("timestamp")) or self._clock.now()
+            aliases = self._aliases(entries).moved_to(f"{model}/{version}", finished)
             complete = entry | files[WEIGHTS_FILE] | {"files": files, "serial": aliases.serial}
             self._write_journal(
                 {"operation": "publish", "staged": staged.name, "entry": complete, "aliases": aliases.as_json()}
@@ -182,7 +204,7 @@ class Registry:
             if entry is None:
                 known = ", ".join(name_of(known) for known in self.entries()) or "nothing is published"
                 raise OperatorError(f"{model}/{version} is not published; known: {known}")
-            self._write_aliases(self._aliases(self.entries()).moved_to(name_of(entry)))
+            self._write_aliases(self._aliases(self.entries()).moved_to(name_of(entry), self._clock.now()))
         return entry
 
     def rollback(self) -> Entry:

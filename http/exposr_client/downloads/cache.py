@@ -5,11 +5,13 @@
     versions/vit-v3-1f0c…/weights.pt  the files; the folder's name stands for their content
     parts/<sha256>.<random>.part      a download on its way; only its maker writes it, anyone may copy from it
 
-Nothing here needs a lock: files get their name by rename or link, when they are complete.
+Reading needs no lock: files get their name by rename or link, when they are complete. Who downloads a version locks its
+folder, so that the others wait for the result instead of downloading it, too.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -17,6 +19,7 @@ import shutil
 import time
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 from exposr_client.downloads.parts import PART_SUFFIX, Part
 from exposr_client.errors import CacheError, IntegrityError
@@ -26,6 +29,7 @@ from exposr_client.trust.pointer_store import Ledger
 
 WEIGHTS_FILE = "weights.pt"
 CARD_FILE = "model.json"
+LOCK_FILE = ".lock"  # in a version's folder: held by who downloads it
 ABANDONED_SECONDS = 24 * 3600.0  # parts and folders that no one finished within a day are removed
 SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk beside a download
 
@@ -101,6 +105,24 @@ class Cache:
             ledger.uninstall(info.serial)
         return None
 
+    def begin_filling(self, info: ModelInfo) -> BinaryIO | None:
+        """The right to download this version, until it is closed or this process ends; None while another has it."""
+        folder = self._versions / info.folder_name
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+        return lock
+
+    def received_bytes(self, info: ModelInfo) -> int:
+        """What has arrived of the version so far, whoever brings it."""
+        names = needed_files(info)
+        parts = [part for name in names for part in self._parts.glob(f"{info.files[name].sha256}.*{PART_SUFFIX}")]
+        return sum(map(_size, [*parts, *(self.path(info, name) for name in names)]))
+
     def open_part(self, facts: FileFacts) -> Part:
         """A new part file for these facts, beginning with what an earlier, cut download left."""
         self._parts.mkdir(parents=True, exist_ok=True)
@@ -163,6 +185,13 @@ def needed_files(info: ModelInfo) -> list[str]:
         raise IntegrityError(f"the pointer to {info.model}/{info.version} names no {WEIGHTS_FILE}")
     # the small one first: a wrong card costs no large download
     return [CARD_FILE, WEIGHTS_FILE] if CARD_FILE in info.files else [WEIGHTS_FILE]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _changed(path: Path) -> float:

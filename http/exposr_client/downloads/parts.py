@@ -70,7 +70,9 @@ class Part:
             found = CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
             expected = (self.size, self.facts.size_bytes - 1, self.facts.size_bytes)
             if found is None or tuple(map(int, found.groups())) != expected:
-                raise UnexpectedAnswerError(f"asked for bytes from {self.size}, got {headers.get('content-range')!r}")
+                size = self.size
+                self.restart()  # whoever answers so cannot resume: the next attempt asks for the whole file
+                raise UnexpectedAnswerError(f"asked for bytes from {size}, got {headers.get('content-range')!r}")
             return
         if status == 416:
             self.restart()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from exposr_client.downloads.answers import error_of, require_success
 from exposr_client.downloads.cache import Cache, needed_files
@@ -34,6 +35,8 @@ KEY_PATH = "/models/key"
 FAILURES_IN_A_ROW = 5  # attempts of one download that bring (almost) nothing
 PROGRESS_BYTES = 16 * 1024  # what an attempt must bring to count as none of them
 WRONG_CONTENTS = 3  # complete downloads of one file whose bytes are wrong
+TURN_SECONDS = 0.2  # between two looks at whether another process has finished the same download
+STALLED_SECONDS = 90.0  # without a byte from it; longer than it waits for the trainer itself
 RETRY_SECONDS = 0.5  # first pause after a failure; doubles
 MAX_RETRY_SECONDS = 30.0
 JITTER = 0.25  # polls come up to this share earlier, never later, so that many followers spread out
@@ -93,10 +96,15 @@ def download(plan: Plan, info: ModelInfo | None) -> Flow[Path]:
         info = yield from check(plan)
     if info is None:
         return (yield from _require_current(plan))
-    for name in needed_files(info):
-        yield from _download_file(plan, info, name)
-    key = yield from _key(plan)
-    yield Do(lambda: plan.cache.install(info, key))
+    filling = yield from _turn(plan, info)
+    try:
+        for name in needed_files(info):
+            yield from _download_file(plan, info, name)
+        key = yield from _key(plan)
+        yield Do(lambda: plan.cache.install(info, key))
+    finally:
+        if filling is not None:
+            filling.close()
     log.info("verified model=%s version=%s serial=%d", info.model, info.version, info.serial)
     return plan.cache.weights(info)
 
@@ -173,6 +181,22 @@ def _hand_over(plan: Plan, info: ModelInfo) -> Flow[bool]:
             "skipping %s/%s (serial %d): %s: %s", info.model, info.version, info.serial, type(error).__name__, error
         )
     return error is None
+
+
+def _turn(plan: Plan, info: ModelInfo) -> Flow[BinaryIO | None]:
+    """Wait while another process downloads the same version into this cache, for as long as that goes on."""
+    received, since = -1, plan.now()
+    while True:
+        filling: BinaryIO | None = yield Do(lambda: plan.cache.begin_filling(info))
+        if filling is not None:
+            return filling
+        now_received = yield Do(lambda: plan.cache.received_bytes(info))
+        if now_received != received:
+            received, since = now_received, plan.now()
+        elif (plan.now() - since).total_seconds() > STALLED_SECONDS:
+            log.warning("another process has stopped downloading %s/%s; doing it here", info.model, info.version)
+            return None
+        yield Pause(TURN_SECONDS)
 
 
 def _download_file(plan: Plan, info: ModelInfo, name: str) -> Flow[None]:
