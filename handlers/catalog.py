@@ -11,8 +11,10 @@ from handlers.file_signature import Found
 from handlers.index.phash import is_near
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.store import Index
+from handlers.label_history import Entry, LabelHistory
 from handlers.label_rules import Resolution, follow, resolve
 from handlers.links import Links
+from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
 from handlers.paths import folder_label, is_scraped_place, stem
 from handlers.scan import Changes
@@ -33,6 +35,7 @@ class Catalog:
         root: Path,
         index: Index,
         clock: Clock,
+        history: LabelHistory,
         distance: int,
         pend: Callable[[Found], None],
         pulse: Callable[[], None],
@@ -40,6 +43,7 @@ class Catalog:
         self._root = root
         self._index = index
         self._clock = clock
+        self._history = history
         self._distance = distance
         self._pend = pend
         self._pulse = pulse
@@ -47,6 +51,7 @@ class Catalog:
         self._links = Links(index)
         self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
         self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
+        self._unsaid: set[str] = set()  # of these, the ones whose file held a person's label
 
     @property
     def waiting(self) -> int:
@@ -108,10 +113,13 @@ class Catalog:
             if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(stem(path)):
                 del self._waiting[path]
                 self.accept(found, facts, wait=False)
+        is_loss = len(self._bereft) > max(SMALLEST_LOSS, self._index.metadata_files())
         for sample_id, since in list(self._bereft.items()):
             if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(sample_id):
                 del self._bereft[sample_id]
+                self._take_back(sample_id, is_loss=is_loss)
                 self._refresh(sample_id)
+                self._say_again(sample_id)
                 if self.files.problem:
                     self._bereft.clear()  # the next whole scan finds them again
                     break
@@ -172,6 +180,7 @@ class Catalog:
             sample_id = described.stem if described is not None else self._links.new_id(found.path)
         self._index.put_sample(sample_id, facts, to_iso(self._clock.now()), self._distance)
         self._join(found, sample_id)
+        self._say_again(sample_id)
 
     def _join(self, found: Found, sample_id: str) -> None:
         """Make the file one of the sample's."""
@@ -219,6 +228,9 @@ class Catalog:
         samples = self._links.samples_about(row) | (self._links.samples_about(before) if before is not None else set())
         for sample_id in samples:
             self._bereft.pop(sample_id, None)
+            self._unsaid.discard(sample_id)
+            if _is_persons(before) and not _is_persons(row):
+                self._withdraw(sample_id)
             self._refresh(sample_id)
 
     def _metadata_vanished(self, row: FileRow) -> None:
@@ -228,6 +240,8 @@ class Catalog:
         if known is not None:
             for sample_id in self._links.samples_about(known):
                 self._bereft.setdefault(sample_id, self._clock.monotonic())
+                if _is_persons(known):
+                    self._unsaid.add(sample_id)
 
     def _delete_metadata(self, rows: Iterable[StoredMetadata]) -> None:
         for row in rows:
@@ -256,6 +270,7 @@ class Catalog:
             self._index.resolve_sample(sample_id, primary, Resolution(sample.label, sample.label_source, sample.clash))
             return  # its metadata may come back within seconds: the label stays until then
         spoken = self._metadata_for(sample, primary, paths)
+        self._remember(sample, spoken)
         resolution = resolve([row.statement for row in spoken], [(path, folder_label(path)) for path in paths])
         self._index.resolve_sample(sample_id, primary, resolution)
         self._find_conflicts(replace(sample, label=resolution.label))
@@ -295,6 +310,52 @@ class Catalog:
             return row
         return self.files.update(row, row.statement, sha256)
 
+    # what people have said
+
+    def remember_all(self) -> None:
+        """Into a history that is new: what the metadata files say in people's names."""
+        for sample_id in self._index.labelled_by_people():
+            sample = self._index.sample(sample_id)
+            if sample is not None:
+                self._remember(sample, self._index.metadata_of(sample.id, sample.sha256, None))
+
+    def _remember(self, sample: StoredSample, spoken: Iterable[StoredMetadata]) -> None:
+        """A person's label in a metadata file goes into the history, unless it stands there already."""
+        said = next((row.statement for row in spoken if _is_persons(row)), None)
+        if said is None:
+            return
+        last = self._history.last(sample.sha256)
+        if last is not None and last.label == said.label:
+            return
+        is_known = sample.label_source != "person"
+        before = (sample.label, sample.label_source) if is_known else (None, None)
+        at = to_iso(self._clock.now())
+        self._history.add(sample.sha256, Entry(at, "label", said.label, None, "file", *before))
+
+    def _say_again(self, sample_id: str) -> None:
+        """What a person has said of this content, before it went away, counts again."""
+        sample = self._index.sample(sample_id)
+        last = self._history.last(sample.sha256) if sample is not None else None
+        if sample is None or last is None or sample.label_source == "person":
+            return
+        own = next(iter(self._index.metadata_named(sample_id)), None)
+        if own is not None and own.problem is None:
+            said = replace(own.statement, label=last.label, label_source="person")
+            self.files.update(own, said, sample.sha256, last.note)
+            log.info("label_said_again", sample=sample_id, label=last.label)
+            self._refresh(sample_id)
+
+    def _take_back(self, sample_id: str, *, is_loss: bool) -> None:
+        """Who deletes the metadata of a picture that stays takes back what was said in it; a loss of most does not."""
+        if sample_id in self._unsaid and not is_loss and not self._index.metadata_named(sample_id):
+            self._withdraw(sample_id)
+        self._unsaid.discard(sample_id)
+
+    def _withdraw(self, sample_id: str) -> None:
+        sample = self._index.sample(sample_id)
+        if sample is not None and self._history.last(sample.sha256) is not None:
+            self._history.add(sample.sha256, Entry(to_iso(self._clock.now()), "withdraw", way="file"))
+
     def _find_conflicts(self, sample: StoredSample) -> None:
         near: list[str] = []
         if sample.phash is not None and sample.thumb is not None:
@@ -304,3 +365,7 @@ class Catalog:
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
         self._index.set_conflicts(sample.id, near)
+
+
+def _is_persons(row: StoredMetadata | None) -> bool:
+    return row is not None and row.statement.label_source == "person"

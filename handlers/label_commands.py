@@ -13,39 +13,97 @@ from pathlib import Path
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
+from handlers.label_history import Entry, open_history, standing
 from handlers.label_rules import source_of_place
-from handlers.paths import is_scraped_place
+from handlers.metadata_files import is_digest
+from handlers.paths import folder_label, is_scraped_place
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
 from utils.errors import OperatorError
 from utils.files import sha256_of_file
-from utils.metadata import META_FOLDER, Label, Metadata, metadata_path, read_metadata, update_metadata, write_metadata
+from utils.metadata import (
+    META_FOLDER,
+    Label,
+    LabelSource,
+    Metadata,
+    metadata_path,
+    read_metadata,
+    update_metadata,
+    write_metadata,
+)
 
 PROGRESS_SECONDS = 0.5
 
 
-def set_label(config: Config, path_or_id: str, label: Label | None) -> Metadata:
+def set_label(
+    config: Config, path_or_id: str, label: Label | None, *, note: str | None = None, way: str = "command"
+) -> Metadata:
     """`write_label`, and what the metadata says then."""
-    return read_metadata(write_label(config, path_or_id, label))
+    return read_metadata(write_label(config, path_or_id, label, note=note, way=way))
 
 
-def write_label(config: Config, path_or_id: str, label: Label | None) -> Path:
-    """Write a person's label into the metadata of a picture, named by its id or its path; None: unlabeled on purpose.
+def write_label(
+    config: Config, path_or_id: str, label: Label | None, *, note: str | None = None, way: str = "command"
+) -> Path:
+    """A person's word about a picture, named by its id or its path; None: unlabeled on purpose. The one way to say it.
 
-    Returns the metadata file. A running daemon notices it; without one, the next start does. Raises OperatorError when
-    there is no such picture, SkipItemError when its metadata is broken.
+    It goes into the history of labels, by content, and into the picture's metadata file, which is returned. A running
+    daemon notices it; without one, the next start does. `way` says where it was said. Raises OperatorError when there
+    is no such picture, SkipItemError when its metadata is broken.
     """
-    root = config.storage.local_path
-    image = _image_named(root, path_or_id)
-    file = _metadata_file(config, path_or_id, image)
-    if file is not None:
-        update_metadata(file, label=label, label_source="person")
-        return file
-    if image is None:
-        raise OperatorError(f"{path_or_id}: neither a picture under {root} nor the id of one")
-    return _describe(root, image, label)
+    image, file = _find(config, path_or_id)
+    before = read_metadata(file) if file is not None else None
+    sha256 = _content(config, image, before)
+    entry = Entry(
+        at=to_iso(SystemClock().now()),
+        action="label",
+        label=label,
+        note=note,
+        way=way,
+        before_label=before.label if before is not None else None,
+        before_source=before.label_source if before is not None else None,
+    )
+    with contextlib.closing(open_history(config.storage.state_path)) as history:
+        history.add(sha256, entry)
+        try:
+            if file is None:
+                assert image is not None
+                file = _describe(config.storage.local_path, image, sha256)
+            update_metadata(file, label=label, label_source="person", note=note)
+        except BaseException:
+            history.add(sha256, Entry(entry.at, "undo", way=way))
+            raise
+    return file
+
+
+def undo_label(config: Config, path_or_id: str, *, way: str = "command") -> Metadata:
+    """Take back the last label that a person gave; what was said before it counts again.
+
+    Raises OperatorError when no person has said anything that still stands.
+    """
+    image, file = _find(config, path_or_id)
+    now = read_metadata(file) if file is not None else None
+    sha256 = _content(config, image, now)
+    with contextlib.closing(open_history(config.storage.state_path)) as history:
+        stack = standing(history.entries(sha256))
+        if not stack or file is None or now is None:
+            raise OperatorError(f"{path_or_id}: no person has given it a label that stands")
+        *earlier, last = stack
+        label, source = _before(last, earlier, now)
+        note = (earlier[-1].note if earlier else None) or ("" if last.note else None)
+        update_metadata(file, label=label, label_source=source, note=note)
+        history.add(sha256, Entry(to_iso(SystemClock().now()), "undo", way=way))
+    return read_metadata(file)
+
+
+def label_history(config: Config, path_or_id: str) -> list[Entry]:
+    """What people have said about a picture, oldest first. Raises OperatorError when there is no such picture."""
+    image, file = _find(config, path_or_id)
+    sha256 = _content(config, image, read_metadata(file) if file is not None else None)
+    with contextlib.closing(open_history(config.storage.state_path)) as history:
+        return history.entries(sha256)
 
 
 def list_problems(config: Config, limit: int = 1000) -> list[Problem]:
@@ -78,6 +136,37 @@ def reindex(config: Config, progress: Callable[[int, int], None] = lambda done, 
         return reconciler.count()
     finally:
         reconciler.close()
+
+
+def _find(config: Config, path_or_id: str) -> tuple[Path | None, Path | None]:
+    """The picture's file, where it was named by its path, and its metadata file, where there is one; never neither."""
+    root = config.storage.local_path
+    image = _image_named(root, path_or_id)
+    file = _metadata_file(config, path_or_id, image)
+    if file is None and image is None:
+        raise OperatorError(f"{path_or_id}: neither a picture under {root} nor the id of one")
+    return image, file
+
+
+def _content(config: Config, image: Path | None, metadata: Metadata | None) -> str:
+    """The picture's sha256: of its bytes, else as its metadata says."""
+    root = config.storage.local_path
+    place = image if image is not None or metadata is None else _image_named(root, metadata.path)
+    if place is not None:
+        return sha256_of_file(place)
+    if metadata is not None and is_digest(metadata.sha256):
+        return metadata.sha256.lower()
+    raise OperatorError(f"its picture is not to be found under {root}")
+
+
+def _before(last: Entry, earlier: list[Entry], now: Metadata) -> tuple[Label | None, LabelSource | None]:
+    """Label and its source once `last` is taken back. A folder's label is that of the folder it lies in now."""
+    if earlier:
+        return earlier[-1].label, "person"
+    if last.before_source in ("source", "person"):
+        return last.before_label, last.before_source
+    folder = folder_label(os.fsencode(now.path))
+    return folder, "folder" if folder else None
 
 
 def _image_named(root: Path, text: str) -> Path | None:
@@ -114,18 +203,17 @@ def _sample_id(config: Config, image: Path) -> str | None:
     return None if row is None else row[0]
 
 
-def _describe(root: Path, image: Path, label: Label | None) -> Path:
-    """The first metadata file of a picture that the index has not seen yet."""
+def _describe(root: Path, image: Path, sha256: str) -> Path:
+    """First metadata of a picture that the index has not seen yet."""
     now = SystemClock().now()
     path = os.fsencode(image.relative_to(root.resolve()))
     metadata = Metadata(
         id=str(uuid.uuid4()),
         source=source_of_place(path),
-        label=label,
-        label_source="person",
+        label=None,
         timestamp=to_iso(now),
         path=os.fsdecode(path),
-        sha256=sha256_of_file(image),
+        sha256=sha256,
     )
     file = metadata_path(root, metadata.id, now)
     write_metadata(file, metadata, below=root)

@@ -82,12 +82,12 @@ class MetaFiles:
             self._write(row, lambda: write_metadata(file, metadata, durable=False, below=self._root))
         return row
 
-    def update(self, row: StoredMetadata, said: Statement, sha256: str) -> StoredMetadata:
-        """Write what changed: the place, the content, or a label that followed the file."""
+    def update(self, row: StoredMetadata, said: Statement, sha256: str, note: str | None = None) -> StoredMetadata:
+        """Write what changed: the place, the content, a label that followed the file; a note, where one is given."""
         updated = replace(row, statement=said, sha256=sha256)
         known = self._index.file(row.path)
         if known is not None:
-            self._change(updated, Found(row.folder, row.name, known.signature, known.device))
+            self._change(updated, Found(row.folder, row.name, known.signature, known.device), note)
         return updated
 
     def delete(self, row: StoredMetadata) -> None:
@@ -96,7 +96,7 @@ class MetaFiles:
         self._index.forget_file(row.path)
         self._index.forget_metadata(row.path)
 
-    def _change(self, row: StoredMetadata, read: Found) -> bool:
+    def _change(self, row: StoredMetadata, read: Found, note: str | None = None) -> bool:
         """Bring the file in line with `row`, unless it was edited since it was `read`."""
         file = self._root / os.fsdecode(row.path)
         said = row.statement
@@ -109,6 +109,7 @@ class MetaFiles:
                 source=said.source or None,
                 path=os.fsdecode(said.image) or None,
                 sha256=row.sha256 or None,
+                note=note,
                 durable=said.label_source in ("person", "source"),
             )
 
@@ -158,4 +159,8 @@ def _text(values: dict[str, Any], key: str) -> str | None:
 def _digest(text: str) -> str:
     """A SHA-256 in lower-case hex, or nothing."""
     text = text.strip().lower()
-    return text if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text) else ""
+    return text if is_digest(text) else ""
+
+
+def is_digest(text: str) -> bool:
+    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text.lower())

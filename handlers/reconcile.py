@@ -14,6 +14,7 @@ from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, remove_side_files, set_aside
 from handlers.index.store import Index
 from handlers.intake import Intake
+from handlers.label_history import open_history
 from handlers.loss import Inventory, is_loss
 from handlers.paths import META, is_under
 from handlers.scan import Changes, Scan
@@ -62,7 +63,10 @@ class Reconciler:
         self._intake = Intake(self._root, self._pool, intake.settle_seconds, intake.workers, clock.monotonic, wake)
         self._pulse = pulse
         distance = intake.near_duplicate_distance
-        self._catalog = Catalog(self._root, self._index, clock, distance, self._intake.pend, pulse)
+        self._history = open_history(config.storage.state_path)
+        self._catalog = Catalog(self._root, self._index, clock, self._history, distance, self._intake.pend, pulse)
+        if self._history.is_empty():
+            self._catalog.remember_all()
         self._unreadable: dict[bytes, str] = {}
         self._held = 0
         self._dirty = True
@@ -74,6 +78,7 @@ class Reconciler:
         if not self._is_pool_lent:
             self._pool.close()
         try:
+            self._history.close()
             self._index.close()
         finally:
             if broken:

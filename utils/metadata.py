@@ -62,15 +62,23 @@ def update_metadata(
     source: str | None = None,
     path: str | None = None,
     sha256: str | None = None,
+    note: str | None = None,
     durable: bool = True,
 ) -> None:
-    """Change these fields of a metadata file and keep all others, known or not. None leaves `source`, `path`, `sha256`.
+    """Change these fields of a metadata file and keep all others, known or not. None leaves the others as they are.
 
     Raises SkipItemError when the file is broken, or holds what cannot be written again.
     """
     read_metadata(file)  # what is broken is not ours to overwrite
     raw = _read_object(file)
-    changes = {"label": label, "label_source": label_source, "source": source, "path": path, "sha256": sha256}
+    changes = {
+        "label": label,
+        "label_source": label_source,
+        "source": source,
+        "path": path,
+        "sha256": sha256,
+        "note": note,
+    }
     always = ("label", "label_source")
     raw.update({key: value for key, value in changes.items() if key in always or value is not None})
     try:

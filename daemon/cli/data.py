@@ -19,16 +19,30 @@ def register(app: typer.Typer) -> None:
 
 def label(
     sample: Annotated[str, typer.Argument(help="A picture's path, or its id.")],
-    value: Annotated[str, typer.Argument(metavar="LABEL", help="real, ai_generated or none.")],
+    value: Annotated[str | None, typer.Argument(metavar="LABEL", help="real, ai_generated or none.")] = None,
+    note: Annotated[str | None, typer.Option(help="Why, in your words; kept with the label.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back the last label that a person gave it.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show what people have said about it.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say what a picture is; your word stands over its folder and its source."""
-    from handlers.label_commands import set_label
+    """Say what a picture is; your word stands over its folder and its source, and returns with the picture."""
+    from handlers.label_commands import label_history, set_label, undo_label
 
+    if (value is not None) + undo + history != 1:
+        raise OperatorError("label needs one of: a label, --undo, --history")
+    if history:
+        for entry in label_history(read_config(config), sample):
+            said = (entry.label or "none") if entry.action == "label" else entry.action
+            typer.echo("  ".join([entry.at, f"{said:<12}", f"by {entry.way}", entry.note or ""]).rstrip())
+        return
+    if undo:
+        restored = undo_label(read_config(config), sample)
+        typer.echo(f"{restored.path}: {restored.label or 'none'}, as before")
+        return
     chosen = next((known for known in LABELS if known == value), None)
     if chosen is None and value != "none":
         raise OperatorError(f"label is {value!r}, allowed are {', '.join(LABELS)} and none")
-    labelled = set_label(read_config(config), sample, chosen)
+    labelled = set_label(read_config(config), sample, chosen, note=note)
     typer.echo(f"{labelled.path}: {value}")
 
 

@@ -238,6 +238,13 @@ class Index:
         for other in after - before:
             self._db.execute("INSERT INTO conflicts VALUES (?, ?), (?, ?)", (sample_id, other, other, sample_id))
 
+    def labelled_by_people(self) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT id FROM samples WHERE label_source = 'person'")]
+
+    def metadata_files(self) -> int:
+        (number,) = self._db.execute("SELECT count(*) FROM metadata").fetchone()
+        return int(number)
+
     def without_metadata(self) -> list[str]:
         """Samples that are there and whose own metadata file is not known."""
         query = (
