@@ -9,6 +9,18 @@ import pytest
 from fake_clock import FakeClock
 from utils.config_loader import Config, load_config
 
+LAB = "lab"  # one machine under systemd for all tests that need one
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests stay in one process, so that they share what is costly; the longest begin first."""
+    groups = {item: LAB if item.get_closest_marker("systemd") else item.path.stem for item in items}
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (groups[item] != LAB, groups[item] not in slow))
+
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
