@@ -3,6 +3,7 @@
 ExposrError
 ├── RetryLaterError      transient: the same call may succeed later (network, lock, busy source)
 ├── SkipItemError        this item is unusable (image, payload, path): record why, go on with the next
+│   └── CutFileError     a file that ends too early: it may still be arriving
 ├── StopRunError         this run cannot go on, the service can (training failed, source out of quota)
 └── OperatorError        a person must act: the message says what to do
     └── ConfigError      a wrong key or value in the configuration
@@ -21,6 +22,10 @@ class RetryLaterError(ExposrError):
 
 class SkipItemError(ExposrError):
     """One item is unusable; the rest goes on."""
+
+
+class CutFileError(SkipItemError):
+    """A file ends too early to be used; the rest of it may still arrive."""
 
 
 class StopRunError(ExposrError):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from trainer.audit.file_properties import UNKNOWN
 from trainer.data.preprocessing import to_rgb
@@ -21,6 +21,7 @@ from trainer.data.types import Floats, GroupedSample, Scorer
 from trainer.stats.intervals import Measured
 from trainer.stats.predictions import choose, group_codes
 from trainer.stats.probes import LEAST_GROUPS, auc_of
+from utils.images.decoding.orientation import upright
 
 PICTURES = 60
 SHRINK = 0.75  # first, so that what a picture came with is mostly gone
@@ -43,7 +44,7 @@ class Way:
         return f"counterfactual 1: {self}"
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        rgb = to_rgb(ImageOps.exif_transpose(image))
+        rgb = to_rgb(upright(image))
         factor = self.short_side / min(rgb.size) if self.short_side else min(SHRINK, SIDE_MAX / max(rgb.size))
         size = max(1, round(rgb.width * factor)), max(1, round(rgb.height * factor))
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)

@@ -18,8 +18,8 @@ from trainer.data.preprocessing import Preprocessing, open_image
 from trainer.data.snapshot import Sample
 from trainer.data.types import Floats
 from trainer.models.embedding_cache import Embedding, EmbeddingCache, space_name
+from utils.images.decoding.kinds import KINDS
 
-FORMATS = ("jpeg", "png", "webp", "avif")
 UNKNOWN = -1.0  # trees split it off
 RESAVE_QUALITY = 90
 THUMBNAIL_VALUES = 32 * 32 * 3
@@ -46,8 +46,10 @@ def file_properties(samples: list[Sample], folder: Path) -> Properties:
     bits = np.array([8.0 * sample.size_bytes for sample in samples])
     return Properties(
         {
-            "format": np.array([[float(sample.format == name) for name in FORMATS] for sample in samples]),
-            "jpeg_quality": _column([jpeg_quality(folder / sample.path) for sample in samples]),
+            "format": np.array([[float(sample.format == name) for name in KINDS] for sample in samples]),
+            "jpeg_quality": _column(
+                [jpeg_quality(folder / sample.path) if sample.format == "jpeg" else UNKNOWN for sample in samples]
+            ),
             "image_size": np.stack([width, height, width * height], axis=1),
             "aspect": _column((width / height).tolist()),
             "exif": _column([float(sample.has_exif) for sample in samples]),
@@ -75,7 +77,7 @@ def view_properties(
         if sample.sha256 not in known:
             try:
                 resized = preprocessing.resized(open_image(folder / sample.path))
-            except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+            except (OSError, ValueError):
                 continue  # deleted or damaged since the snapshot: the audit looks at the others
             rng = np.random.default_rng([seed, int(sample.sha256[:8], 16)])
             fresh[sample.sha256] = _described(augmentation.view(resized, rng))

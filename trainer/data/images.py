@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from trainer.data.preprocessing import open_image
 from trainer.data.snapshot import Sample
@@ -34,7 +34,7 @@ class ImageFolder:
         """The decoded picture. Raises StopRunError when the file went away or changed while the training ran."""
         try:
             return open_image(self.folder / sample.path)
-        except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        except (OSError, ValueError) as error:
             raise StopRunError(f"{sample.path!r} cannot be read any more: {error}; train again") from error
 
 

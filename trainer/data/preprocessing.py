@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+
+from utils.images.decoding.decode import decode
+from utils.images.decoding.orientation import upright
 
 STEPS = (
     "exif_transpose: turn the picture as its EXIF orientation says",
@@ -72,7 +75,7 @@ class Preprocessing:
 
     def upright(self, image: Image.Image) -> Image.Image:
         """The picture turned, in RGB, at its own size."""
-        return to_rgb(ImageOps.exif_transpose(image), self.background)
+        return to_rgb(upright(image), self.background)
 
     def resized(self, image: Image.Image) -> Image.Image:
         """The upright picture with a short side of at most `short_side_max`."""
@@ -113,10 +116,8 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255
 
 
 def open_image(path: Path) -> Image.Image:
-    """The decoded picture, with its file closed."""
-    with Image.open(path) as image:
-        image.load()
-        return image
+    """The upright picture, decoded as `utils/images/decoding` says. Raises OSError, PictureError (a ValueError)."""
+    return decode(path.read_bytes()).upright()
 
 
 def _resized(image: Image.Image, factor: float) -> Image.Image:

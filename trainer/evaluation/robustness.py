@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter
 
 from trainer.data.preprocessing import to_rgb
 from trainer.data.types import Floats, GroupedSample, Report, Scorer, Transform
@@ -21,6 +21,7 @@ from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import Scored, choose, score
 from utils.config.training import Evaluation as Settings
+from utils.images.decoding.orientation import upright
 
 WEB_SIDE = 1024  # pixels of the long side
 REPORTED = ("auc", "balanced_accuracy", "recall", "specificity")
@@ -75,7 +76,7 @@ class Condition:
         return f"robustness 1, {self.name}: {self.what}, web side {WEB_SIDE}"
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
-        rgb = to_rgb(ImageOps.exif_transpose(image))
+        rgb = to_rgb(upright(image))
         long_side = max(rgb.size)
         return self.change(_scaled(rgb, WEB_SIDE / long_side) if long_side > WEB_SIDE else rgb, rng)
 

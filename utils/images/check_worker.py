@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from utils.errors import RetryLaterError, SkipItemError
+from utils.errors import CutFileError, RetryLaterError, SkipItemError
 from utils.images.facts import CheckFailure, CheckLimits, CheckResult, Thumbnail
 from utils.process import die_with_parent
 
@@ -69,6 +69,8 @@ def _guarded(look: Callable[[], T]) -> T | CheckFailure:
     """What `look` finds, or why it cannot."""
     try:
         return look()
+    except CutFileError as error:
+        return CheckFailure(str(error), retryable=False, incomplete=True)
     except SkipItemError as error:
         return CheckFailure(str(error), retryable=False)
     except RetryLaterError as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from utils.config.sections import Intake
 
-ImageFormat = Literal["jpeg", "png", "webp", "avif"]
-EXTENSIONS: dict[ImageFormat, str] = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "avif": ".avif"}
 THUMB_SIDE = 8  # a thumb is THUMB_SIDE x THUMB_SIDE RGB pixels, row by row, as hex
 
 
@@ -35,28 +32,32 @@ class CheckLimits:
 class ImageFacts:
     """A file that is one usable picture. `width` and `height` are as stored, before any EXIF rotation.
 
-    `phash` (16 hex digits) and `thumb` (384 hex digits) are of the upright picture; `phash` is None where the picture
-    has too little detail for a perceptual hash to mean anything.
+    `format` is a name of `decoding.kinds.KINDS`. `phash` (16 hex digits) and `thumb` (384 hex digits) are of the
+    upright picture; `phash` is None where the picture has too little detail for a perceptual hash to mean anything.
     """
 
     sha256: str
     size_bytes: int
-    format: ImageFormat
+    format: str
     extension: str
     width: int
     height: int
     phash: str | None
     thumb: str | None
     has_exif: bool
-    frames: int = 1
+    note: str | None = None  # side data that was broken or huge, and left out
 
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
-    """Why a file is not usable. `retryable`: the cause was not in the file's bytes, the same file may pass later."""
+    """Why a file is not usable. `retryable`: the cause was not in the file's bytes, the same file may pass later.
+
+    `incomplete`: the file ends too early, so that the rest may still arrive.
+    """
 
     reason: str
     retryable: bool
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

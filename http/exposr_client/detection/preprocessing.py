@@ -1,27 +1,30 @@
 """From a picture to the array a model sees, by its card alone. Own code: the trainer's is not needed to serve.
 
-tests/client/test_preprocessing.py holds both to the same bits. Every decode is a full one: JPEG's scaled decoding would
-change the traces that the detector looks for.
+Tests hold both to the same bits. Every decode is a full one: JPEG's scaled decoding would change the traces that the
+detector looks for.
 """
 
 from __future__ import annotations
 
-import io
+import logging
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from exposr_client.decoding.decode import Header, decode
+from exposr_client.decoding.orientation import upright
 from exposr_client.detection.card import View
 from exposr_client.errors import ImageError
 
 Source: TypeAlias = str | Path | bytes | Image.Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 MAX_PIXELS = 50_000_000
 EXIF_ORIENTATION = 274
+
+log = logging.getLogger("exposr_client")
 
 
 def open_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -29,21 +32,23 @@ def open_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     name = "the picture" if isinstance(source, bytes) else str(source)
+
+    def check(header: Header) -> None:
+        if header.width * header.height > max_pixels:
+            raise ImageError(f"{name}: {header.width}x{header.height} is larger than {max_pixels} pixels")
+
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(f"{name}: {image.width}x{image.height} is larger than {max_pixels} pixels")
-            image.load()
-            return image
-    except ImageError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"{name}: cannot be read as {', '.join(FORMATS)}: {error}") from error
+        picture = decode(source if isinstance(source, bytes) else Path(source).read_bytes(), check)
+        if picture.note:
+            log.info("picture=%s note=%s", name, picture.note)
+        return picture.upright()
+    except (OSError, ValueError, MemoryError) as error:  # PictureError is a ValueError
+        raise ImageError(f"{name}: {error}" if str(error) else f"{name}: {type(error).__name__}") from error
 
 
 def to_array(image: Image.Image, view: View) -> NDArray[np.float32]:
     """float32 [3, size, size] of a decoded picture."""
-    rgb = _to_rgb(ImageOps.exif_transpose(image), view.background)
+    rgb = _to_rgb(upright(image), view.background)
     if min(rgb.size) > view.short_side_max:
         rgb = _resize(rgb, view.short_side_max / min(rgb.size))
     if min(rgb.size) < view.size:
