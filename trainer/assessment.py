@@ -14,6 +14,7 @@ from trainer.data.types import Candidate, Outcome
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, leave_sources_out
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
 from trainer.publishing.card import Assessment
@@ -79,8 +80,12 @@ def _judge(
             context.device,
         )
     )
-    calibration = calibrate(scorer, split.parts, config.evaluation)
-    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, context.report("evaluate"))
+    left_out = NOTHING_LEFT_OUT
+    if config.evaluation.leave_one_out:
+        context.report("evaluate")(0, 1, "each source and each generator left out in turn")
+        left_out = leave_sources_out(scorer, split.parts, candidate.refit, config.evaluation)
+    calibration = calibrate(scorer, split.parts, config.evaluation, left_out)
+    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, context.report("evaluate"), left_out)
     if config.core.enabled:
         test = evaluation.scored_test
         files = [context.images.folder / member.sample.path for member in test.samples]

@@ -54,9 +54,17 @@ class Scorer(Protocol):
         """Features before the final linear layer, shape [n, d]."""
 
 
+Refit = Callable[[Sequence[GroupedSample]], tuple[Floats, float]]
+"""Fits the published head again, by the same recipe, on some of the train members: weight [d] and bias over what
+`Scorer.embeddings` gives. Opens no picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A finished training. `model` is on the CPU in eval mode; `architecture` is the card's section of that name."""
+    """A finished training. `model` is on the CPU in eval mode; `architecture` is the card's section of that name.
+
+    `refit` is set where leaving out sources costs only a new head (frozen features).
+    """
 
     model: nn.Module
     architecture: dict[str, Any]
@@ -66,6 +74,7 @@ class Candidate:
     history: list[dict[str, float]]
     pretrained: dict[str, Any]
     notes: list[str]
+    refit: Refit | None = None
 
 
 @dataclass(frozen=True, slots=True)

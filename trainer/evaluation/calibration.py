@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
-from trainer.data.types import Floats, GroupedSample, Part, PartsOfSplit, Scorer
+from trainer.data.types import GroupedSample, Part, PartsOfSplit, Scorer
+from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, LeftOutSources
 from trainer.evaluation.operating_points import OperatingPoints, operating_points
-from trainer.stats.predictions import Ints, Scored, group_codes, score
+from trainer.evaluation.temperature import PRIOR_SPREAD, fit_temperature, log_loss
+from trainer.stats.predictions import Scored, group_codes, score
 from utils.config.training import Evaluation as Settings
 
-TEMPERATURES = (0.05, 20.0)
-PRIOR_SPREAD = 1.0  # standard deviation of log(temperature)
 PARTS_TO_TRY: tuple[tuple[Part, ...], ...] = (("calibration",), ("calibration", "validation"))
 METHOD = f"temperature scaling: p = sigmoid(logit / temperature); prior: log temperature ~ N(0, {PRIOR_SPREAD:g})"
 
@@ -47,35 +46,25 @@ class Calibration:
         }
 
 
-def calibrate(scorer: Scorer, parts: PartsOfSplit, settings: Settings) -> Calibration:
-    """Fit temperature and thresholds on the calibration part, with the validation part where it lacks a label."""
+def calibrate(
+    scorer: Scorer, parts: PartsOfSplit, settings: Settings, left_out: LeftOutSources = NOTHING_LEFT_OUT
+) -> Calibration:
+    """Fit the temperature on the calibration part, with the validation part where it lacks a label; the thresholds
+    on the same and on what was left out."""
     for fitted_on in PARTS_TO_TRY:
         samples = [member for part in fitted_on for member in parts[part]]
         if {member.sample.target for member in samples} == {0, 1}:
-            return _calibrate(scorer, samples, fitted_on, settings)
-    points = operating_points(score(scorer, samples, 1.0), settings)
+            return _calibrate(scorer, samples, fitted_on, settings, left_out)
+    points = operating_points(score(scorer, samples, 1.0), settings, left_out)
     return Calibration(1.0, (), len(samples), 0, None, None, points)
 
 
-def log_loss(logits: Floats, targets: Ints, temperature: float) -> float:
-    """Mean over the samples, in nats, stable for large logits."""
-    signed = np.where(targets == 1, -logits, logits) / temperature
-    return float(np.logaddexp(0, signed).mean())
-
-
-def fit_temperature(logits: Floats, targets: Ints) -> float:
-    """The most probable temperature, given the logits and the prior."""
-
-    def cost(log_temperature: float) -> float:
-        data = len(logits) * log_loss(logits, targets, float(np.exp(log_temperature)))
-        return data + (log_temperature / PRIOR_SPREAD) ** 2 / 2
-
-    low, high = np.log(TEMPERATURES)
-    return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
-
-
 def _calibrate(
-    scorer: Scorer, samples: list[GroupedSample], fitted_on: tuple[Part, ...], settings: Settings
+    scorer: Scorer,
+    samples: list[GroupedSample],
+    fitted_on: tuple[Part, ...],
+    settings: Settings,
+    left_out: LeftOutSources,
 ) -> Calibration:
     logits = scorer.logits(samples)
     targets = np.array([member.sample.target for member in samples], dtype=np.int64)
@@ -88,5 +77,5 @@ def _calibrate(
         int(group_codes([member.group for member in samples]).max()) + 1,
         log_loss(logits, targets, 1.0),
         log_loss(logits, targets, temperature),
-        operating_points(scored, settings),
+        operating_points(scored, settings, left_out),
     )

@@ -5,7 +5,7 @@ The plain metrics are of the two-way decision at 0.5 after temperature; verdicts
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from sklearn.metrics import roc_curve
 from trainer.data.sources import origin
 from trainer.data.types import PartsOfSplit, Report, Scorer
 from trainer.evaluation.calibration import Calibration
-from trainer.evaluation.leave_one_out import leave_one_out
-from trainer.evaluation.operating_points import MIDDLE, OperatingPoints
-from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep, verdicts
+from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, LeftOutSources
+from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, verdicts
+from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep
+from trainer.evaluation.unseen import Unseen, by_name, unseen_card, unseen_figures
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import BINS, measure, to_card
 from trainer.stats.predictions import CachedScorer, Scored, score
@@ -35,6 +36,7 @@ class Evaluation:
     scored_test: Scored
     card: dict[str, Any]
     core: dict[str, Any] | None = None
+    unseen: dict[str, Unseen] = field(default_factory=dict)
 
     def with_core(self, core: dict[str, Any] | None) -> Evaluation:
         return replace(self, core=core)
@@ -44,7 +46,12 @@ class Evaluation:
 
 
 def evaluate(
-    scorer: Scorer, parts: PartsOfSplit, calibration: Calibration, settings: Settings, report: Report
+    scorer: Scorer,
+    parts: PartsOfSplit,
+    calibration: Calibration,
+    settings: Settings,
+    report: Report,
+    left_out: LeftOutSources = NOTHING_LEFT_OUT,
 ) -> Evaluation:
     """Measure everything that the settings ask for; costs a few passes over the test part."""
     scorer = scorer if isinstance(scorer, CachedScorer) else CachedScorer(scorer)
@@ -63,13 +70,15 @@ def evaluate(
         "per_real_source": _slices(test, 0),
         "curves": _curves(test),
     }
-    report(1, steps, "generators and sources left out")
-    samples = [member for part in parts.values() for member in part]
-    card |= leave_one_out(scorer, samples, settings) if settings.leave_one_out else {}
+    figures = unseen_figures(left_out, calibration.points)
+    card["unseen"] = unseen_card(left_out, calibration.points, figures)
+    card["leave_one_generator_out"] = by_name(left_out.generated)
+    card["leave_one_real_source_out"] = by_name(left_out.real)
+    report(1, steps, "robustness")
     if settings.robustness and len(test):
         card["robustness"] = sweep(scorer, parts["test"], calibration.temperature, calibration.points, settings, report)
     report(steps, steps, "evaluated")
-    return Evaluation(measured[0], measured[1], test, card)
+    return Evaluation(measured[0], measured[1], test, card, unseen=figures)
 
 
 def _part_card(scored: Scored, measured: dict[str, Measured], points: OperatingPoints) -> dict[str, Any]:

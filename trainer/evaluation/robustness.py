@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from trainer.data.preprocessing import to_rgb
 from trainer.data.types import Floats, GroupedSample, Report, Scorer, Transform
-from trainer.evaluation.operating_points import MIDDLE, OperatingPoints
+from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, verdicts
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import Scored, choose, score
@@ -130,11 +130,6 @@ def sweep(
 
 def decided(probabilities: Floats) -> np.ndarray[Any, np.dtype[np.int64]]:
     return (probabilities >= MIDDLE).astype(np.int64)
-
-
-def verdicts(probabilities: Floats, points: OperatingPoints) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """1 ai_generated, 0 real, -1 uncertain."""
-    return np.where(points.undecided(probabilities), -1, (probabilities >= points.threshold_ai).astype(np.int64))
 
 
 def _share(events: np.ndarray[Any, np.dtype[np.bool_]], scored: Scored) -> Measured:

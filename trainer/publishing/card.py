@@ -138,6 +138,7 @@ def make_entry(
         "f1_score": validation["f1"].value,
         "test_auc": assessment.evaluation.test["auc"].value,
         "test_auc_interval": [assessment.evaluation.test["auc"].low, assessment.evaluation.test["auc"].high],
+        **{name: figure.to_entry() for name, figure in assessment.evaluation.unseen.items()},
         "notes": notes(candidate, assessment),
         "data_fingerprint": snapshot.fingerprint,
         "gate": assessment.decision.to_card(),

@@ -40,6 +40,7 @@ from utils.files import sha256_of_file
 Finding = Literal["same", "different", "cannot"]
 TOLERANCE = 1e-3  # another processor or thread count moves logits by less
 IDENTITY_KEYS = ("model", "version", "timestamp", "notes", "sha256", "size_bytes", "files", "serial")
+UNSEEN_NEEDS = "sources are left out while training, with views that are not published"
 MARKS: dict[Finding, str] = {"same": "same     ", "different": "DIFFERENT", "cannot": "cannot   "}
 
 
@@ -133,6 +134,8 @@ class _Recomputation:
         return {
             **dict.fromkeys(("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score"), validation),
             "test_auc": test,
+            "unseen_": UNSEEN_NEEDS,
+            "gate.measured.unseen": UNSEEN_NEEDS,
             "gate": test or ("" if rival is None or self._rival_folder() else f"{rival} is not published any more"),
             "gate.measured.probes": "; ".join(gone[part] for part in PARTS if self.missing[part]),
         }

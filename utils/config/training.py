@@ -129,7 +129,7 @@ class Evaluation(Section):
     leave_one_out: bool = Field(
         True, description="Measure on each generator and real source with a head that never saw it."
     )
-    leave_one_out_slices: int = Field(12, ge=1, description="Generators, and real sources, left out in turn, at most.")
+    leave_one_out_slices: int = Field(6, ge=2, description="Generators, and real sources, left out in turn, at most.")
     max_images: int = Field(
         4000, ge=20, description="Pictures whose embeddings the leave-one-out runs and the audit look at, at most."
     )

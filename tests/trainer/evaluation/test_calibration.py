@@ -7,8 +7,9 @@ import pytest
 from judging import KnownScorer, make_members, make_sample, make_scored, noisy_scorer
 
 from trainer.data.types import GroupedSample
-from trainer.evaluation.calibration import calibrate, fit_temperature, log_loss
+from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.operating_points import operating_points
+from trainer.evaluation.temperature import fit_temperature, log_loss
 from trainer.stats.predictions import Scored
 from utils.config.training import Evaluation
 

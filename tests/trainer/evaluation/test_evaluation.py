@@ -14,7 +14,7 @@ from trainer.data.sources import origin
 from trainer.data.types import PARTS, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation, evaluate
-from trainer.evaluation.leave_one_out import leave_one_out
+from trainer.evaluation.leave_sources_out import leave_sources_out
 from trainer.evaluation.robustness import CONDITIONS, WEB_SIDE
 from trainer.stats.predictions import CachedScorer, choose
 from utils.config.training import Evaluation as Settings
@@ -50,7 +50,8 @@ def make_scorer(parts: PartsOfSplit, strength: float = 1.5) -> KnownScorer:
 
 def evaluated(parts: PartsOfSplit, settings: Settings = QUICK) -> Evaluation:
     scorer = make_scorer(parts)
-    return evaluate(scorer, parts, calibrate(scorer, parts, settings), settings, silent)
+    left_out = leave_sources_out(scorer, parts, None, settings)
+    return evaluate(scorer, parts, calibrate(scorer, parts, settings, left_out), settings, silent, left_out)
 
 
 def test_every_part_slice_and_condition_has_n_and_interval() -> None:
@@ -89,26 +90,6 @@ def test_a_sweep_looks_at_no_more_pictures_than_allowed() -> None:
     parts = make_parts(60)
     settings = Settings(bootstrap_samples=100, robustness_images=10, leave_one_out=False)
     assert evaluated(parts, settings).to_card()["robustness"]["n"] == 10
-
-
-def test_leaving_out_never_fits_on_the_groups_that_are_asked() -> None:
-    parts = make_parts(40)
-    members = [member for part in PARTS for member in parts[part]]
-    # features that give away the group and nothing else: honest numbers are those of chance
-    rng = np.random.default_rng(1)
-    tied = [GroupedSample(m.sample, f"g{index // 8}", m.part) for index, m in enumerate(members)]
-    of_group = {m.group: rng.normal(size=40) * 5 for m in tied}
-    scorer = KnownScorer({}, {m.sample.sha256: of_group[m.group] + rng.normal(size=40) * 0.01 for m in tied})
-    found = leave_one_out(scorer, tied, Settings())
-    for entry in found["leave_one_generator_out"]["by_name"].values():
-        assert entry["auc"]["value"] is None or 0.1 < entry["auc"]["value"] < 0.9
-
-
-def test_one_generator_cannot_be_left_out() -> None:
-    members = [member for part in PARTS for member in make_members(20, part)]
-    found = leave_one_out(make_scorer({"test": members}), members, Settings())
-    assert found["leave_one_generator_out"]["by_name"] == {}
-    assert "two" in found["leave_one_generator_out"]["why"]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
