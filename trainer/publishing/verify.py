@@ -131,11 +131,11 @@ class _Recomputation:
         validation = gone["validation"] if self.missing["validation"] else ""
         test = gone["test"] if self.missing["test"] else ""
         rival = self.card["gate"]["measured"]["champion"]
+        left_out = UNSEEN_NEEDS if self.card["data"]["judged_with"]["evaluation"]["leave_one_out"] else ""
         return {
             **dict.fromkeys(("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score"), validation),
             "test_auc": test,
-            "unseen_": UNSEEN_NEEDS,
-            "gate.measured.unseen": UNSEEN_NEEDS,
+            **dict.fromkeys(("unseen_", "gate.measured.unseen"), left_out),
             "gate": test or ("" if rival is None or self._rival_folder() else f"{rival} is not published any more"),
             "gate.measured.probes": "; ".join(gone[part] for part in PARTS if self.missing[part]),
         }
