@@ -57,7 +57,7 @@ def facts_of(number: int) -> ImageFacts:
         width=640,
         height=480,
         phash=made_up.randbytes(8).hex(),
-        thumb=made_up.randbytes(192).hex(),
+        thumb=made_up.randbytes(48).hex(),
         has_exif=False,
     )
 

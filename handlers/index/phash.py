@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 
 HASH_BITS = 64
-MAX_THUMB_DIFFERENCE = 12.0  # mean over 8 x 8 x 3 levels of 0..255; re-encoded and resized copies stay under 4
+MAX_THUMB_DIFFERENCE = 12.0  # mean over 4 x 4 x 3 levels of 0..255; re-encoded and resized copies stay under 4
 
 
 def bands(phash: str, distance: int) -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ def test_a_picture_of_each_format_passes_whatever_its_name_says(tmp_path: Path, 
     assert facts.extension == KINDS[image_format].extension and facts.note is None
     assert facts.size_bytes == file.stat().st_size
     assert facts.phash is not None and len(facts.phash) == 16
-    assert facts.thumb is not None and len(bytes.fromhex(facts.thumb)) == 8 * 8 * 3
+    assert facts.thumb is not None and len(bytes.fromhex(facts.thumb)) == 4 * 4 * 3
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

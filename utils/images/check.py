@@ -13,24 +13,23 @@ import stat
 import warnings
 from pathlib import Path
 
-import imagehash
-from PIL import Image, ImageStat
+from PIL import Image
 
 from utils.errors import CutFileError, RetryLaterError, SkipItemError
 from utils.images.cuts import lacks_end, looks_cut
 from utils.images.decoding.decode import Header, Picture, PictureError, decode
 from utils.images.decoding.kinds import HEAD_BYTES, KINDS, sniff
 from utils.images.decoding.orientation import turn
-from utils.images.facts import THUMB_SIDE, CheckLimits, ImageFacts
+from utils.images.facts import CheckLimits, ImageFacts
 from utils.images.format import recognise
+from utils.images.perceptual import perceptual_hash, thumb
 
 __all__ = ["CheckLimits", "ImageFacts", "check_image", "decode_checked", "read_regular_file", "reduce_upright"]
 
 Image.MAX_IMAGE_PIXELS = None  # our own limits are checked on the header, before a pixel is decoded
 
 READ_CHUNK_BYTES = 1 << 20
-REDUCED_SIDE = 256  # perceptual hash and thumb are taken from a picture about this large: 4x cheaper, same bits
-MIN_DETAIL = 2.5  # standard deviation of grey levels (0..255) below which a perceptual hash is noise
+REDUCED_SIDE = 128  # perceptual hash and thumb are taken from a picture about this large; below, hashes drift apart
 KINDS_OF_FILE = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a symbolic link; links are not followed, put the file itself here"),
@@ -51,7 +50,7 @@ def check_image(path: str | Path, limits: CheckLimits) -> ImageFacts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd EXIF and palettes are no reason to refuse a picture that decodes
         picture = decode_checked(data, path, limits)
-        phash, thumb = _perceptual(reduce_upright(picture, REDUCED_SIDE))
+        small = reduce_upright(picture, REDUCED_SIDE)
     return ImageFacts(
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
@@ -59,8 +58,8 @@ def check_image(path: str | Path, limits: CheckLimits) -> ImageFacts:
         extension=picture.kind.extension,
         width=picture.width,
         height=picture.height,
-        phash=phash,
-        thumb=thumb,
+        phash=perceptual_hash(small),
+        thumb=thumb(small),
         has_exif=picture.has_exif,
         note=picture.note,
     )
@@ -152,11 +151,3 @@ def reduce_upright(picture: Picture, side: int) -> Image.Image:
     shown = small.convert("RGB")
     shown.info = {}  # a profile or a text would be saved with it
     return shown
-
-
-def _perceptual(picture: Image.Image) -> tuple[str | None, str]:
-    thumb = picture.resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX).tobytes().hex()
-    grey = picture.convert("L").resize((32, 32), Image.Resampling.LANCZOS)  # what phash looks at
-    if ImageStat.Stat(grey).stddev[0] < MIN_DETAIL:
-        return None, thumb
-    return str(imagehash.phash(grey)), thumb  # the same hash as of `picture`, without a second resize

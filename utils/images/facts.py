@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from utils.config.sections import Intake
 
-THUMB_SIDE = 8  # a thumb is THUMB_SIDE x THUMB_SIDE RGB pixels, row by row, as hex
+THUMB_SIDE = 4  # a thumb is THUMB_SIDE x THUMB_SIDE RGB pixels, row by row, as hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class CheckLimits:
 class ImageFacts:
     """A file that is one usable picture. `width` and `height` are as stored, before any EXIF rotation.
 
-    `format` is a name of `decoding.kinds.KINDS`. `phash` (16 hex digits) and `thumb` (384 hex digits) are of the
+    `format` is a name of `decoding.kinds.KINDS`. `phash` (16 hex digits) and `thumb` (96 hex digits) are of the
     upright picture; `phash` is None where the picture has too little detail for a perceptual hash to mean anything.
     """
 
