@@ -122,6 +122,12 @@ def reindex(config: Config, progress: Callable[[int, int], None] = lambda done, 
     """
     require_data_folder(config.storage.local_path, config.storage.state_path)
     remove_index(config.storage.state_path)
+    return bring_up_to_date(config, progress)
+
+
+def bring_up_to_date(config: Config, progress: Callable[[int, int], None] = lambda done, total: None) -> Counts:
+    """Compare the files with the index and check what is new; under the state's lock, like `reindex`."""
+    require_data_folder(config.storage.local_path, config.storage.state_path)
     news = threading.Event()
     reconciler = Reconciler(config, SystemClock(), news.set)
     try:

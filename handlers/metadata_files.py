@@ -54,7 +54,7 @@ class MetaFiles:
             said = interpret(said, folder_label(image), before.statement if before is not None else None)
             row = StoredMetadata(
                 *(folder, name, stem(found.path), _digest(metadata.sha256), said),
-                *(_text(metadata.api_data, key) for key in ("creator", "post", "generator")),
+                *(_text(metadata.api_data, key) for key in ("creator", "post", "generator", "series")),
             )
             if said.label_source == "person" != metadata.label_source and self._change(row, found):
                 return row

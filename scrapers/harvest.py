@@ -4,14 +4,12 @@ room)."""
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from scrapers.client import Client
@@ -22,23 +20,22 @@ from scrapers.http.rate_limit import Sleep
 from scrapers.limits.balance import Balance
 from scrapers.limits.budget import Budget
 from scrapers.limits.capacity import Capacity
+from scrapers.limits.checks import make_check_pool
 from scrapers.source_run import SourceResult, SourceRun, Tally
 from scrapers.sources import SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import ItemStore
+from scrapers.store.lock import collecting
 from scrapers.terms import TERMS
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
-from utils.errors import StopRunError
 from utils.images.check_pool import CheckPool
-from utils.images.facts import CheckLimits
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-LOCK_FILE = "scrape.lock"
 REPORT_SECONDS = 0.5  # between two progress lines of a source
 
 ReportProgress = Callable[[str, int, int, Mapping[str, int]], None]
@@ -83,7 +80,7 @@ class Harvest:
         """Raises StopRunError when another collection runs on the same state. Cancelling it loses nothing."""
         storage = self.config.storage
         require_data_folder(storage.local_path, storage.state_path)
-        with _lock(storage.state_path):
+        with collecting(storage.state_path):
             async with AsyncExitStack() as stack:
                 item_store = ItemStore(storage.state_path, self.run_id)
                 stack.callback(item_store.close)
@@ -180,12 +177,6 @@ class Harvest:
             self.report(run.name, run.tally.total("stored"), run.planned, counts)
 
 
-def make_check_pool(config: Config) -> CheckPool:
-    """Decoding of what was downloaded, with the limits that hold for every image of the data folder."""
-    limits, intake = CheckLimits.from_settings(config.intake), config.intake
-    return CheckPool(config.harvest.check_workers, limits, intake.check_timeout_seconds, intake.check_memory_mb)
-
-
 def user_agent(contact: str) -> str:
     """Who we are, everywhere the same; the product token is the one that opt-out headers may name."""
     try:
@@ -212,15 +203,3 @@ def _log_outcome(outcome: SourceOutcome) -> None:
     counts = {key.replace(":", "_"): count for key, count in outcome.tally.flat().items() if count}
     told = {"reason": outcome.result.message} if outcome.result.message else {}
     write("source_finished", source=outcome.name, state=outcome.result.state, **told, **counts)
-
-
-@contextmanager
-def _lock(state_path: Path) -> Iterator[None]:
-    """One collection at a time on one state; the kernel lets go of it however the process ends."""
-    state_path.mkdir(parents=True, exist_ok=True)
-    with (state_path / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StopRunError(f"another collection is running on {state_path}") from error
-        yield

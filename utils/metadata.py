@@ -24,8 +24,8 @@ MAX_METADATA_BYTES = 1 << 20
 class Metadata:
     """One image's metadata. `path` is relative to the data folder, with `/`; times are ISO 8601 UTC.
 
-    `api_data` may carry the keys `creator`, `post` and `generator` (strings): samples that share one of
-    `creator`/`post` never lie on two sides of a split, and results are reported per generator.
+    `api_data` may carry the keys `creator`, `post`, `series` and `generator` (strings): samples that share one of
+    `creator`/`post`/`series` never lie on two sides of a split, and results are reported per generator.
     """
 
     id: str
@@ -47,6 +47,11 @@ def metadata_path(data_folder: Path, sample_id: str, added: datetime) -> Path:
 def image_path(data_folder: Path, sample_id: str, added: datetime, extension: str) -> Path:
     """`images/YYYY/MM/DD/{id}{extension}`; the extension is the sniffed one, with its dot."""
     return data_folder / IMAGES_FOLDER / f"{added:%Y/%m/%d}" / f"{sample_id}{extension}"
+
+
+def metadata_text(metadata: Metadata) -> str:
+    """The JSON that `write_metadata` writes."""
+    return json.dumps(asdict(metadata), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_metadata(file: Path, metadata: Metadata, *, durable: bool = True, below: Path | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from daemon.cli import data, models, upkeep
+from daemon.cli import data, exchange, models, upkeep
 from daemon.cli.options import ConfigOption, JsonOption, as_json, read_config
 from utils.errors import ConfigError, ExposrError, RetryLaterError
 from utils.logs import configure_logging
@@ -171,6 +171,7 @@ def doctor(config: ConfigOption = None) -> None:
 
 app.add_typer(models.app, name="models")
 data.register(app)
+exchange.register(app)
 upkeep.register(app)
 
 

@@ -77,7 +77,7 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
     """What may be trained on: labelled, there, and in no conflict."""
     rows = db.execute(
         "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
-        " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, s.added"
+        " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, m.series, s.added"
         " FROM samples s LEFT JOIN metadata m ON m.stem = s.id"
         " WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.away = 0"
         f" AND s.id NOT IN ({_conflicting(db)})"
@@ -92,7 +92,8 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
             values["source"] = source_of_place(path)
         if values["label"] == "ai_generated" == folder_label(path):
             values["generator"] = values["generator"] or folder_source(path)
-        yield Sample(path=os.fsdecode(path), series=folder_series(path), **values)
+        values["series"] = values["series"] or folder_series(path)
+        yield Sample(path=os.fsdecode(path), **values)
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:

@@ -81,6 +81,7 @@ class StoredMetadata:
     creator: str | None = None
     post: str | None = None
     generator: str | None = None
+    series: str | None = None
     problem: str | None = None
 
     @property

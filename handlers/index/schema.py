@@ -47,7 +47,7 @@ CREATE INDEX samples_newest_of_label ON samples (label, added, id) WHERE folder 
 CREATE TABLE metadata (               -- what the files of meta/ say
     folder BLOB NOT NULL, name BLOB NOT NULL, stem TEXT NOT NULL,
     sha256 TEXT NOT NULL, image BLOB NOT NULL, label TEXT, label_source TEXT, source TEXT NOT NULL,
-    creator TEXT, post TEXT, generator TEXT,
+    creator TEXT, post TEXT, generator TEXT, series TEXT,
     problem TEXT,                     -- why the last edit cannot be read; the rest is from before it
     PRIMARY KEY (folder, name)
 ) WITHOUT ROWID;

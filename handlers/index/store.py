@@ -20,7 +20,9 @@ from utils.images.facts import ImageFacts
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
 SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
 NO_IMAGE = b"\0"  # what no path can be
-METADATA_COLUMNS = "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, problem"
+METADATA_COLUMNS = (
+    "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, series, problem"
+)
 
 # name, size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
 Known = tuple[bytes, int, int, int, int, int, str, float | None]
@@ -285,10 +287,10 @@ class Index:
     def put_metadata(self, row: StoredMetadata) -> None:
         said = row.statement
         self._db.execute(
-            f"INSERT OR REPLACE INTO metadata ({METADATA_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT OR REPLACE INTO metadata ({METADATA_COLUMNS}) VALUES ({', '.join('?' * 13)})",  # noqa: S608
             (
                 *(row.folder, row.name, row.stem, row.sha256, said.image, said.label, said.label_source, said.source),
-                *(row.creator, row.post, row.generator, row.problem),
+                *(row.creator, row.post, row.generator, row.series, row.problem),
             ),
         )
 

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 # From the lowest to the highest: a room imports from itself and from those before it. What is not named stands above.
 ROOMS = {
     "utils": ("errors", "files", "logs", "process", "config", "config_loader", "images"),
-    "scrapers": ("errors", "candidate", "store", "http", "limits", "sources"),
+    "scrapers": ("errors", "candidate", "store", "http", "limits", "sources", "exchange"),
     "handlers": ("paths", "file_signature", "label_rules", "index", "watch"),
     "trainer": (
         *("interrupts", "quick_import", "distributed", "data", "stats", "models"),
@@ -37,7 +37,7 @@ ROOMS = {
     ),
     "daemon": (
         *("state", "monitoring", "scheduling", "serving", "runs", "backup"),
-        *("application", "exposition", "api_service", "remote", "supervisor", "demo", "cli"),
+        *("application", "exposition", "api_service", "remote", "supervisor", "demo", "export", "cli"),
     ),
     "exposr_api": ("answers", "description", "transport"),
     "exposr_client": ("errors", "trust", "downloads", "following", "detection"),

@@ -11,7 +11,8 @@ import pytest
 from lifted import lifted_config
 from PIL import Image
 
-from scrapers.harvest import Harvest, SourceOutcome, make_check_pool
+from scrapers.harvest import Harvest, SourceOutcome
+from scrapers.limits.checks import make_check_pool
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 from utils.config_loader import Config
