@@ -28,12 +28,12 @@ from scrapers.exchange.writers import FORMS, open_writer
 from scrapers.exchange.writers.croissant import FILE_NAME, describe_dataset
 from trainer.data.snapshot import Sample, Snapshot, write_snapshot
 from trainer.data.split import split_samples
-from trainer.data.split_store import LEDGER_FILE
 from utils.clock import SystemClock
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError
 from utils.files import PART_SUFFIX
-from utils.images.facts import EXTENSIONS
+from utils.images.decoding.kinds import KINDS
+from utils.job_protocol import SPLIT_LEDGER_FILE
 from utils.metadata import Metadata, read_metadata
 
 README_FILE = "README.md"
@@ -148,9 +148,9 @@ class Export:
 
 def preview_split(config: Config, snapshot: Snapshot) -> Mapping[str, str]:
     """sha256 -> the part that each sample has, or that a training would give it now; nothing is remembered."""
-    ledger = config.storage.state_path / LEDGER_FILE
+    ledger = config.storage.state_path / SPLIT_LEDGER_FILE
     with tempfile.TemporaryDirectory(prefix="exposr-export-") as folder:
-        copy = Path(folder) / LEDGER_FILE
+        copy = Path(folder) / SPLIT_LEDGER_FILE
         if ledger.exists():
             _copy_database(ledger, copy)
         training = config.training
@@ -186,8 +186,8 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def _extension(sample: Sample) -> str:
-    known = {str(name): extension for name, extension in EXTENSIONS.items()}
-    return known.get(sample.format) or Path(sample.path).suffix.lower()
+    kind = KINDS.get(sample.format)
+    return kind.extension if kind is not None else Path(sample.path).suffix.lower()
 
 
 def _explain(name: str, report: ExportReport) -> str:

@@ -15,7 +15,6 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot, read_snapshot
 from trainer.data.split import Split, split_samples
-from trainer.data.split_store import LEDGER_FILE
 from trainer.data.types import Candidate, Outcome
 from trainer.distributed.ranks import Ranks
 from trainer.fitting.fit import train_candidate

@@ -14,8 +14,6 @@ from trainer.data.types import Part
 Place = Literal["train", "validation", "calibration", "test", "left_out"]
 LEFT_OUT: Literal["left_out"] = "left_out"
 
-LEDGER_FILE = "split.sqlite"  # in the state folder
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS key (text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (sha256 TEXT PRIMARY KEY, phash TEXT, place TEXT NOT NULL) WITHOUT ROWID;
