@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 SERVICE_FOLDERS = ("daemon", "handlers", "scrapers", "trainer", "utils")
 HTTP_PACKAGES = ("exposr_api", "exposr_client")
+DATA_FILES = ["py.typed", *(f"**/*.{kind}" for kind in ("html", "css", "js", "svg", "txt", "j2"))]
 
 
 def with_subpackages(names: tuple[str, ...]) -> list[str]:
@@ -19,5 +20,5 @@ setup(
         *find_packages("http", include=with_subpackages(HTTP_PACKAGES)),
     ],
     package_dir={name: f"http/{name}" for name in HTTP_PACKAGES},
-    package_data={name: ["py.typed", "**/*.html", "**/*.css", "**/*.j2"] for name in SERVICE_FOLDERS + HTTP_PACKAGES},
+    package_data=dict.fromkeys(SERVICE_FOLDERS + HTTP_PACKAGES, DATA_FILES),
 )

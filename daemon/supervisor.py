@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 
 from daemon.api_service import TrainerService
 from daemon.application import Application
+from daemon.console_service import ConsoleService
 from daemon.monitoring.sd_notify import Notifier
 from daemon.monitoring.watchdog import Heartbeats, Watchdog
 from daemon.serving.keys import load_keys, load_session_secret, reload_keys
@@ -74,9 +75,11 @@ class Supervisor:
             service = TrainerService(application)
             service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
             self._keys = load_keys(config)
-            api = ApiServer(self._make_app(service, config), config.api.host, config.api.port)
+            console = ConsoleService(application)
+            api = ApiServer(self._make_app(service, console, config), config.api.host, config.api.port)
             lock.note(Holder(os.getpid(), "exposr-trainer serve", api.address))
             self._serve(application, api)
+            console.close()
         finally:
             lock.release()
 
@@ -143,13 +146,14 @@ class Supervisor:
                 log.error("part_silent", part=part)
             self._stale = stale
 
-    def _make_app(self, service: TrainerService, config: Config) -> Starlette:
+    def _make_app(self, service: TrainerService, console: ConsoleService, config: Config) -> Starlette:
         secret = load_session_secret(config)
         return create_app(
             service,
             self._keys,
             self._clock,
             sessions=Sessions(self._keys, secret, self._clock, config.api.session_hours),
+            console=console,
             root_path=config.api.root_path,
             trusted_proxies=config.api.trusted_proxies,
             max_upload_bytes=int(config.intake.max_file_mb * 1e6),

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from exposr_api.answers.bodies import MAX_BODY_BYTES, UPLOAD_SECONDS, read_away, within_limits
 from exposr_api.answers.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
 from exposr_api.auth import Keys, Refusals, bearer_token
+from exposr_api.console.protocols import ConsoleData
+from exposr_api.console.routes import CONSOLE
 from exposr_api.endpoints import ENDPOINTS, Endpoint
 from exposr_api.protocols import EventStream, Service
 from exposr_api.signin.csrf import require_csrf_token
@@ -42,9 +44,13 @@ def create_app(
     root_path: str = "",
     trusted_proxies: Sequence[str] = (),
     max_upload_bytes: int = DEFAULT_UPLOAD_BYTES,
-    endpoints: Iterable[Endpoint] = ENDPOINTS,
+    console: ConsoleData | None = None,
+    endpoints: Iterable[Endpoint] = (*CONSOLE, *ENDPOINTS),
 ) -> Starlette:
-    """The whole API over `service`, protected by `keys`. Without `sessions` a restart signs everybody out."""
+    """The whole API over `service`, and the pages over `console`, protected by `keys`.
+
+    Without `sessions` a restart signs everybody out.
+    """
     clock = clock or SystemClock()
     app = Starlette(
         routes=[_route(endpoint) for endpoint in endpoints],
@@ -58,6 +64,8 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host header that the caller sent
     app.state.service = service
+    app.state.console = console
+    app.state.console_messages = {}
     app.state.keys = keys
     app.state.sessions = sessions or Sessions(keys, clock=clock)
     app.state.tries = Tries(clock)

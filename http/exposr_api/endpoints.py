@@ -14,7 +14,6 @@ from starlette.responses import Response
 from exposr_api.answers.errors import ApiError
 from exposr_api.answers.negotiation import prefers_prometheus
 from exposr_api.answers.responses import encode_json, header_list, json_response, plain_response, revalidated_response
-from exposr_api.dashboard import dashboard_response
 from exposr_api.description.openapi import openapi_document
 from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
@@ -28,10 +27,6 @@ DEFAULT_RUNS, MAX_RUNS = 50, 1000
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PEM = "application/x-pem-file"
 NOTHING_PUBLISHED = "no version has been published yet; POST /train starts a training once there are enough images"
-
-
-async def get_dashboard(request: Request, service: Service) -> Response:
-    return dashboard_response(request)
 
 
 async def get_status(request: Request, service: Service) -> Response:
@@ -172,7 +167,6 @@ class Endpoint:
 
 # fixed paths before patterns: the first that fits answers
 ENDPOINTS = (
-    Endpoint("GET", "/", get_dashboard, access="open"),
     Endpoint("GET", "/status", get_status, access="open"),
     Endpoint("GET", "/health", get_health, access="open"),
     Endpoint("GET", "/openapi.json", get_openapi, access="open"),

@@ -12,6 +12,7 @@ from api_double import AUTH, SmallService
 from starlette.testclient import TestClient
 
 from exposr_api.answers.errors import ERROR_CODES
+from exposr_api.console.routes import CONSOLE
 from exposr_api.description.openapi import openapi_document
 from exposr_api.description.schemas import SCHEMAS
 from exposr_api.endpoints import ENDPOINTS
@@ -69,7 +70,8 @@ def test_the_description_has_exactly_the_routes_and_their_protection() -> None:
         for path, operations in openapi_document()["paths"].items()
         for method, operation in operations.items()
     }
-    assert described == {(endpoint.method, endpoint.path): means[endpoint.access] for endpoint in ENDPOINTS}
+    served = (*CONSOLE, *ENDPOINTS)
+    assert described == {(endpoint.method, endpoint.path): means[endpoint.access] for endpoint in served}
 
 
 def test_every_part_of_a_path_is_described() -> None:
@@ -102,7 +104,7 @@ def test_answers_fit_their_description(client: TestClient, service: SmallService
         for method, operation in operations.items():
             if path in ("/events", "/models/{name}/{version}/{file}"):
                 continue
-            url = path.format(id="r1", name="vit", version="v1", file="weights.pt")
+            url = path.format(id="r1", name="vit", version="v1", file="weights.pt", sha256="0" * 64, size="small")
             answer = client.request(method, url, headers=AUTH, follow_redirects=False)
             described = operation["responses"][str(answer.status_code)]
             if answer.status_code == 303:
@@ -118,6 +120,11 @@ def test_answers_fit_their_description(client: TestClient, service: SmallService
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_endpoint_is_documented(endpoint: Any) -> None:
     assert f"`{endpoint.method} {endpoint.path}`" in DOCS.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("endpoint", CONSOLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_every_page_is_documented(endpoint: Any) -> None:
+    assert f"`{endpoint.method} {endpoint.path}`" in DOCS.with_name("console.md").read_text(encoding="utf-8")
 
 
 def test_every_error_code_is_documented_with_its_status() -> None:

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from exposr_api.answers.errors import ERROR_CODES
+from exposr_api.description.console import CONSOLE_PAGES
 from exposr_api.description.pages import PAGES
 from exposr_api.description.schemas import SCHEMAS
 from exposr_api.signin.session import COOKIE
@@ -77,8 +78,8 @@ def openapi_document() -> Document:
 
 def _paths() -> Document:
     return {
+        **CONSOLE_PAGES,
         **PAGES,
-        "/": {"get": _get("A small dashboard for people", _body("text/html", {"type": "string"}), security=OPEN)},
         "/status": {"get": _get("Counts, what runs, what is due next", _json("Status"), security=OPEN)},
         "/health": {
             "get": _get(

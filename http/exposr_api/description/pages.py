@@ -21,7 +21,7 @@ def page(summary: str, security: list[Document] = SESSION, parameters: list[Docu
     return {
         "summary": summary,
         "security": security,
-        "responses": {**responses, "default": _error()},
+        "responses": {**responses, "default": error()},
         **({"parameters": parameters} if parameters else {}),
     }
 
@@ -41,12 +41,12 @@ def form(
             "303": SEE_OTHER,
             "403": {"$ref": "#/components/responses/forbidden"},
             **(further or {}),
-            "default": _error(),
+            "default": error(),
         },
     }
 
 
-def _error() -> Document:
+def error() -> Document:
     return {"description": "Any other error.", "content": JSON_ERROR}
 
 

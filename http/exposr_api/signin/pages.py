@@ -12,9 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from exposr_api.answers.responses import PRIVATE, SAFE_HEADERS
 from exposr_api.auth import Keys
 from exposr_api.links import link, route_path
+from exposr_api.pages.rendering import render
 from exposr_api.protocols import Service
 from exposr_api.signin.csrf import require_csrf_token
-from exposr_api.signin.rendering import render
 from exposr_api.signin.session import COOKIE, Session, Sessions, any_session_of, session_of
 from exposr_api.signin.tries import Tries
 from utils.logs import get_logger
@@ -98,7 +98,8 @@ def _form(
     session = any_session_of(request)
     sessions: Sessions = request.app.state.sessions
     shown = session or sessions.anonymous()
-    response = render(request, "login.html", status, headers or {}, session=shown, next=wanted, error=error)
+    response = render(request, "login.html", status, session=shown, next=wanted, error=error)
+    response.headers.update(headers or {})
     if session is None:
         _set_cookie(request, response, shown)
     return response

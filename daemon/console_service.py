@@ -1,0 +1,291 @@
+"""What the console shows and does: the index, the thumbnails, the labels, the versions' cards, logs and sources."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daemon.application import Application
+from daemon.runs.process import LOG_FILE
+from daemon.serving.label_desk import LabelDesk
+from daemon.serving.mix import Counted, Mix
+from daemon.serving.thumbnails import FOLDER, Thumbnails
+from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSize
+from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Json
+from handlers.index import label_queue, problem_pages, queries
+from handlers.index.gallery import (
+    Page,
+    Picture,
+    attached,
+    count_mix,
+    read_choices,
+    read_facts,
+    read_near,
+    read_page,
+    read_picture,
+)
+from handlers.index.schema import INDEX_FILE, connect_reader
+from scrapers.figures import SourceFigures, source_figures
+from utils.errors import SkipItemError
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckLimits
+from utils.job_protocol import SPLIT_LEDGER_FILE
+from utils.metadata import Label, read_metadata
+
+THUMBNAIL_WORKERS = 2
+LOG_TAIL_BYTES = 48 * 1024
+MAX_CARD_BYTES = 16 << 20
+PARTS = ("train", "validation", "calibration", "test", "left_out")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """`exposr_api.console.protocols.QueueView`."""
+
+    picture: Picture | None
+    why: str
+    details: Json
+    others: list[Picture]
+    ahead: list[Picture]
+    decided: int
+    can_undo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _NoPage:
+    """While the index is being made."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    problems: list[Any] = field(default_factory=list)
+    older: str = ""
+    next: str = ""
+    searched_to: str = ""
+
+
+class ConsoleService:
+    """Implements `exposr_api.console.protocols.ConsoleData` over the daemon's parts."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        config = application.config
+        self._root = config.storage.local_path
+        self._state = config.storage.state_path
+        self._desk = LabelDesk(config)
+        self._mix = Mix(self._count_mix, self._announce)
+        pool = CheckPool(
+            THUMBNAIL_WORKERS,
+            CheckLimits.from_settings(config.intake),
+            config.intake.check_timeout_seconds,
+            config.intake.check_memory_mb,
+        )
+        limit = int(config.storage.max_thumbnails_mb * 1e6)
+        self._thumbnails = Thumbnails(self._state / FOLDER, limit, pool, self._file_of)
+
+    def close(self) -> None:
+        self._mix.close()
+        self._thumbnails.close()
+
+    # pictures
+
+    def pictures(self, wanted: Mapping[str, str], cursor: str, limit: int) -> Page | _NoPage:
+        with self._index() as db:
+            if db is None:
+                return _NoPage()
+            with attached(db, "split", self._state / SPLIT_LEDGER_FILE) as has_split:
+                if "part" in wanted and not has_split:
+                    return _NoPage()
+                return read_page(db, wanted, cursor, limit)
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        with self._index() as db:
+            found: dict[str, Sequence[str]] = dict(read_choices(db)) if db is not None else {}
+        return {**found, "part": PARTS if (self._state / SPLIT_LEDGER_FILE).is_file() else ()}
+
+    def picture(self, sha256: str) -> Json | None:
+        with self._index() as db:
+            picture = read_picture(db, sha256) if db is not None else None
+            if db is None or picture is None:
+                return None
+            facts = read_facts(db, picture)
+            near = read_near(db, picture, self._application.config.intake.near_duplicate_distance)
+            part = self._part_of(db, sha256)
+        return {
+            "picture": picture,
+            **facts,
+            "near": near,
+            "metadata": self._metadata(facts["metadata_path"]),
+            "part": part,
+            "opinion": None,
+            "reports": [],
+        }
+
+    def problems(self, kind: ProblemKind, cursor: str) -> problem_pages.ProblemPage | _NoPage:
+        counted = self._counted()
+        with self._index() as db:
+            if db is None:
+                return _NoPage()
+            is_paired = counted is not None and counted.is_paired
+            return problem_pages.read_problems(db, kind, cursor, is_paired=is_paired)
+
+    async def thumbnail(self, sha256: str, size: ThumbnailSize) -> bytes | None:
+        return await self._thumbnails.get(sha256, size)
+
+    def mix(self) -> Sequence[tuple[str, str, int]] | None:
+        counted = self._counted()
+        return None if counted is None else counted.by_source
+
+    # labels
+
+    def queue(self, grouping: QueueGrouping) -> QueueView:
+        desk = self._desk
+        distance = self._application.config.intake.near_duplicate_distance
+        with self._index() as db:
+            if db is None:
+                return QueueView(None, "", {}, [], [], desk.decided, desk.can_undo)
+            found = label_queue.read_next(db, desk.left_out, grouping, distance, has_opinions=False)
+            facts = read_facts(db, found.picture) if found.picture is not None else {}
+        metadata = self._metadata(facts.get("metadata_path"))
+        details = dict(metadata.get("attribution", {}))
+        return QueueView(found.picture, found.why, details, found.others, found.ahead, desk.decided, desk.can_undo)
+
+    def label(self, pictures: Sequence[str], label: Label | None) -> int:
+        found, metadata = self._known(pictures)
+        return self._desk.label(found, metadata, label)
+
+    def skip(self, pictures: Sequence[str]) -> None:
+        self._desk.skip(self._known(pictures)[0])
+
+    def undo(self) -> str:
+        return self._desk.undo()
+
+    # versions
+
+    def card(self, model: str, version: str) -> Json | None:
+        text = self._published(model, version, "model.json")
+        try:
+            card = json.loads(text) if text is not None else None
+        except (ValueError, RecursionError):
+            return None
+        return card if isinstance(card, dict) else None
+
+    def report(self, model: str, version: str) -> bytes | None:
+        return self._published(model, version, "report.html")
+
+    def last_rejection(self) -> Json | None:
+        for run in self._application.runs("train"):
+            if run.state == "succeeded":
+                return None
+            if run.state == "rejected":
+                return run.as_public()
+        return None
+
+    # runs and sources
+
+    def run_log(self, run_id: str) -> str:
+        run = self._application.run(run_id)
+        if run is None:
+            return ""
+        try:
+            with (self._application.runner.folder(run) / LOG_FILE).open("rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - LOG_TAIL_BYTES))
+                text = stream.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return text if len(text) < LOG_TAIL_BYTES // 2 else text.partition("\n")[2]
+
+    def stop_run(self, run_id: str) -> Decision:
+        if self._application.run(run_id) is None:
+            return Decision(False, NOT_FOUND, "there is no such run")
+        if not self._application.runner.stop_run(run_id):
+            return Decision(False, "not_running", "this run has ended already")
+        return Decision(True, STARTED, "the run is being stopped", {"run_id": run_id})
+
+    def sources(self) -> Sequence[Json]:
+        figures = source_figures(self._state)
+        return [
+            {**asdict(state), **asdict(figures.get(state.name, SourceFigures()))} for state in self._application.sources
+        ]
+
+    def start_source(self, name: str) -> Decision:
+        state = next((state for state in self._application.sources if state.name == name), None)
+        if state is None:
+            return Decision(False, NOT_FOUND, f"there is no source {name}")
+        if not state.usable:
+            return Decision(False, "no_source", f"{name} cannot be used: {state.reason}")
+        refusal = self._application.scrape_refusal()
+        if refusal is not None:
+            return Decision(False, *refusal)
+        reason = f"asked for in the console: {name} alone"
+        run = self._application.runner.queue("scrape", "manual", reason, {"sources": [name]})
+        if run is None:
+            return Decision(False, RUNNING, "a collection runs already")
+        return Decision(True, STARTED, f"collecting from {name}", {"run_id": run.id})
+
+    # the index
+
+    @contextlib.contextmanager
+    def _index(self) -> Iterator[sqlite3.Connection | None]:
+        """A reader's connection; None while there is no index."""
+        try:
+            connection = connect_reader(self._state / INDEX_FILE)
+        except sqlite3.OperationalError:
+            yield None
+            return
+        with contextlib.closing(connection):
+            yield connection
+
+    def _known(self, sha256s: Sequence[str]) -> tuple[list[Picture], list[str | None]]:
+        """The pictures that are there, and their metadata files."""
+        with self._index() as db:
+            found = [read_picture(db, sha256) for sha256 in sha256s] if db is not None else []
+            pictures = [picture for picture in found if picture is not None]
+            return pictures, [read_facts(db, picture)["metadata_path"] for picture in pictures] if db else []
+
+    def _file_of(self, sha256: str) -> Path | None:
+        with self._index() as db:
+            picture = read_picture(db, sha256) if db is not None else None
+        return None if picture is None else self._root / picture.path
+
+    def _part_of(self, db: sqlite3.Connection, sha256: str) -> str | None:
+        with attached(db, "split", self._state / SPLIT_LEDGER_FILE) as has_split:
+            row = (
+                db.execute("SELECT place FROM split.samples WHERE sha256 = ?", (sha256,)).fetchone()
+                if has_split
+                else None
+            )
+        return None if row is None else str(row[0])
+
+    def _metadata(self, path: str | None) -> dict[str, Any]:
+        """What the metadata file itself says now."""
+        if path is None:
+            return {}
+        try:
+            return asdict(read_metadata(self._root / path))
+        except SkipItemError:
+            return {}
+
+    def _counted(self) -> Counted | None:
+        return self._mix.get(self._application.dataset.counts())
+
+    def _count_mix(self) -> Counted:
+        with contextlib.closing(connect_reader(self._state / INDEX_FILE)) as db:
+            is_paired = queries.is_paired_set(db)
+            return Counted(tuple(count_mix(db, is_paired)), is_paired)
+
+    def _announce(self) -> None:
+        self._application.hub.publish("counts", asdict(self._application.dataset.counts()))
+
+    def _published(self, model: str, version: str, name: str) -> bytes | None:
+        file = self._application.models.published_file(model, version, name)
+        if file is None or file.size_bytes > MAX_CARD_BYTES:
+            return None
+        try:
+            return file.path.read_bytes()
+        except OSError:
+            return None
