@@ -31,6 +31,7 @@ from handlers.index.gallery import (
     read_picture,
 )
 from handlers.index.schema import INDEX_FILE, connect_reader
+from handlers.label_history import Entry, open_history
 from scrapers.figures import SourceFigures, source_figures
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool
@@ -123,6 +124,7 @@ class ConsoleService:
             "part": part,
             "opinion": None,
             "reports": [],
+            "history": self._history(sha256),
         }
 
     def problems(self, kind: ProblemKind, cursor: str) -> problem_pages.ProblemPage | _NoPage:
@@ -155,11 +157,10 @@ class ConsoleService:
         return QueueView(found.picture, found.why, details, found.others, found.ahead, desk.decided, desk.can_undo)
 
     def label(self, pictures: Sequence[str], label: Label | None) -> int:
-        found, metadata = self._known(pictures)
-        return self._desk.label(found, metadata, label)
+        return self._desk.label(self._known(pictures), label)
 
     def skip(self, pictures: Sequence[str]) -> None:
-        self._desk.skip(self._known(pictures)[0])
+        self._desk.skip(self._known(pictures))
 
     def undo(self) -> str:
         return self._desk.undo()
@@ -240,12 +241,11 @@ class ConsoleService:
         with contextlib.closing(connection):
             yield connection
 
-    def _known(self, sha256s: Sequence[str]) -> tuple[list[Picture], list[str | None]]:
-        """The pictures that are there, and their metadata files."""
+    def _known(self, sha256s: Sequence[str]) -> list[Picture]:
+        """The pictures that are there."""
         with self._index() as db:
             found = [read_picture(db, sha256) for sha256 in sha256s] if db is not None else []
-            pictures = [picture for picture in found if picture is not None]
-            return pictures, [read_facts(db, picture)["metadata_path"] for picture in pictures] if db else []
+        return [picture for picture in found if picture is not None]
 
     def _file_of(self, sha256: str) -> Path | None:
         with self._index() as db:
@@ -269,6 +269,11 @@ class ConsoleService:
             return asdict(read_metadata(self._root / path))
         except SkipItemError:
             return {}
+
+    def _history(self, sha256: str) -> list[Entry]:
+        """What people have said about the content."""
+        with contextlib.closing(open_history(self._state)) as history:
+            return history.entries(sha256)
 
     def _counted(self) -> Counted | None:
         return self._mix.get(self._application.dataset.counts())

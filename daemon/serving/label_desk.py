@@ -1,4 +1,4 @@
-"""What people decide in the console: written to the metadata files, remembered for a while, taken back on wish."""
+"""What people decide in the console: said as on the command line, remembered for the queue, taken back on wish."""
 
 from __future__ import annotations
 
@@ -6,31 +6,19 @@ import os
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from handlers.index.gallery import Picture
-from handlers.label_commands import write_label
+from handlers.label_commands import undo_label, write_label
 from utils.config_loader import Config
 from utils.errors import ExposrError
 from utils.logs import get_logger
-from utils.metadata import Label, LabelSource, update_metadata
+from utils.metadata import Label
 
 log = get_logger(__name__)
 
+WAY = "console"
 MAX_UNDO = 500  # decisions
 MAX_LEFT_OUT = 5000  # pictures; the index knows of a decision after a second, long before this is full
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """One picture of a decision: what it was before, and the metadata file that says what it is now."""
-
-    id: str
-    name: str
-    before: Label | None
-    before_source: LabelSource | None
-    file: Path
 
 
 class LabelDesk:
@@ -39,7 +27,7 @@ class LabelDesk:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = threading.Lock()
-        self._decisions: deque[list[Decided]] = deque(maxlen=MAX_UNDO)
+        self._decisions: deque[list[Picture]] = deque(maxlen=MAX_UNDO)
         self._left_out: dict[str, None] = {}
         self.decided = 0
 
@@ -53,13 +41,9 @@ class LabelDesk:
     def can_undo(self) -> bool:
         return bool(self._decisions)
 
-    def label(self, pictures: Sequence[Picture], metadata: Sequence[str | None], label: Label | None) -> int:
-        """Write a person's label for each; how many could be written.
-
-        `metadata` names each picture's metadata file, relative to the data folder; None where the index knows none.
-        """
-        found = [self._write(*pair, label) for pair in zip(pictures, metadata, strict=True)]
-        done = [decided for decided in found if decided is not None]
+    def label(self, pictures: Sequence[Picture], label: Label | None) -> int:
+        """Say for each what a person has decided; how many could be written."""
+        done = [picture for picture in pictures if self._write(picture, label)]
         with self._lock:
             if done:
                 self._decisions.append(done)
@@ -75,28 +59,26 @@ class LabelDesk:
                 del self._left_out[next(iter(self._left_out))]
 
     def undo(self) -> str:
-        """Give the pictures of the last decision back what they had before; says which, empty when there is none."""
+        """Take back the last decision; says of which pictures, empty when there is none."""
         with self._lock:
             if not self._decisions:
                 return ""
             decision = self._decisions.pop()
         for picture in decision:
-            update_metadata(picture.file, label=picture.before, label_source=picture.before_source)
+            undo_label(self._config, self._file(picture), way=WAY)
         with self._lock:
             for picture in decision:
                 self._left_out.pop(picture.id, None)
             self.decided -= len(decision)
         return f"Taken back: {decision[0].name if len(decision) == 1 else f'{len(decision)} pictures'}."
 
-    def _write(self, picture: Picture, metadata: str | None, label: Label | None) -> Decided | None:
-        root = self._config.storage.local_path
-        file = root / metadata if metadata is not None else None
+    def _write(self, picture: Picture, label: Label | None) -> bool:
         try:
-            if file is not None and file.is_file():
-                update_metadata(file, label=label, label_source="person")
-            else:
-                file = write_label(self._config, os.fspath(root / picture.path), label)
+            write_label(self._config, self._file(picture), label, way=WAY)
         except (ExposrError, OSError) as error:
             log.error("label_not_written", path=picture.path, reason=str(error))
-            return None
-        return Decided(picture.id, picture.name, picture.label, picture.label_source, file)
+            return False
+        return True
+
+    def _file(self, picture: Picture) -> str:
+        return os.fspath(self._config.storage.local_path / picture.path)

@@ -72,7 +72,7 @@ class ConsoleData(Protocol):
         """What the filters source, generator and part may be set to."""
 
     def picture(self, sha256: str) -> Json | None:
-        """`picture`, `files`, `metadata` (the file's own content), `near` (pictures), `part`, `opinion`."""
+        """`picture`, `files`, `metadata` (the file's own content), `near` (pictures), `part`, `opinion`, `history`."""
 
     def problems(self, kind: ProblemKind, cursor: str) -> ProblemPage: ...
 

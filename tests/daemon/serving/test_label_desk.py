@@ -24,7 +24,10 @@ def config(tmp_path: Path) -> Config:
 
 def picture(config: Config, number: int, **known: Any) -> tuple[Picture, str]:
     name = f"meta/2026/01/01/{number}.json"
-    image = f"inbox/{number}.png"
+    image = f"images/2026/01/01/{number}.png"
+    file = config.storage.local_path / image
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"%d" % number)
     write_metadata(
         config.storage.local_path / name, Metadata(str(number), "manual", timestamp="t", path=image, sha256="", **known)
     )
@@ -44,20 +47,20 @@ def said(config: Config, name: str) -> tuple[str | None, str | None]:
 def test_a_decision_is_a_persons_and_undo_restores_each_picture(config: Config) -> None:
     desk = LabelDesk(config)
     first, one = picture(config, 1, label=None)
-    second, two = picture(config, 2, label="real", label_source="folder")
-    assert desk.label([first, second], [one, two], "ai_generated") == 2
+    second, two = picture(config, 2, label="real", label_source="source")
+    assert desk.label([first, second], "ai_generated") == 2
     assert said(config, one) == said(config, two) == ("ai_generated", "person")
     assert desk.left_out == {"1", "2"}
     assert desk.decided == 2
     assert "2 pictures" in desk.undo()
     assert said(config, one) == (None, None)
-    assert said(config, two) == ("real", "folder")
+    assert said(config, two) == ("real", "source")
     assert (desk.left_out, desk.decided, desk.can_undo, desk.undo()) == (frozenset(), 0, False, "")
 
 
 def test_other_fields_of_the_file_are_kept(config: Config) -> None:
     known, name = picture(config, 1, label=None, api_data={"prompt": "a cat"})
-    LabelDesk(config).label([known], [name], "real")
+    LabelDesk(config).label([known], "real")
     assert content(config, name)["api_data"] == {"prompt": "a cat"}
 
 
@@ -67,7 +70,7 @@ def test_what_cannot_be_written_is_not_counted(config: Config) -> None:
     broken, two = picture(config, 2, label=None)
     (config.storage.local_path / two).write_text("{")
     missing = Picture("3", "3", "inbox/3.png", None, None, False, "t", 9, 9, "manual", None)
-    assert desk.label([good, broken, missing], [one, two, None], "real") == 1
+    assert desk.label([good, broken, missing], "real") == 1
     assert said(config, one) == ("real", "person")
 
 
