@@ -129,7 +129,7 @@ def read_near(db: sqlite3.Connection, picture: Picture, distance: int) -> list[P
     for number, value in bands(own[0], distance):
         rows = db.execute(
             f"SELECT s.phash, s.thumb, {COLUMNS} FROM bands b CROSS JOIN {JOINED}"  # noqa: S608
-            " WHERE b.band = ? AND b.value = ? AND s.id = b.sample AND s.folder IS NOT NULL",
+            " WHERE b.band = ? AND b.value = ? AND s.key = b.sample AND s.folder IS NOT NULL",
             (number, value),
         )
         for phash, thumb, *columns in rows:

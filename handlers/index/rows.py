@@ -58,6 +58,9 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
+    """`key` is the short name that the bands use."""
+
+    key: int
     id: str
     sha256: str
     path: bytes | None  # None while no file of it is there

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from handlers.file_signature import FileSignature, Found
+from handlers.index import queries
 from handlers.index.phash import bands
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.schema import open_index
 from handlers.label_rules import Resolution, Statement
 from handlers.loss import Inventory
-from handlers.paths import printable, split
+from handlers.paths import join, printable, split
 from utils.images.facts import ImageFacts
 
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
-SAMPLE_COLUMNS = "id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
+SAMPLE_COLUMNS = "key, id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
 NO_IMAGE = b"\0"  # what no path can be
 METADATA_COLUMNS = (
     "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, series, problem"
@@ -149,20 +150,21 @@ class Index:
 
     def put_sample(self, sample_id: str, facts: ImageFacts, added: str, distance: int) -> None:
         """A new sample, or new content of one that keeps its id; label and place are set by `resolve_sample`."""
-        self._db.execute(
+        (key,) = self._db.execute(
             "INSERT INTO samples (id, sha256, size_bytes, format, width, height, phash, thumb, has_exif, added)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256,"
             " size_bytes = excluded.size_bytes, format = excluded.format, width = excluded.width,"
-            " height = excluded.height, phash = excluded.phash, thumb = excluded.thumb, has_exif = excluded.has_exif",
+            " height = excluded.height, phash = excluded.phash, thumb = excluded.thumb, has_exif = excluded.has_exif"
+            " RETURNING key",
             (
                 *(sample_id, facts.sha256, facts.size_bytes, facts.format, facts.width, facts.height, facts.phash),
                 *(bytes.fromhex(facts.thumb) if facts.thumb else None, facts.has_exif, added),
             ),
-        )
+        ).fetchone()
         if facts.phash is not None:
             self._db.executemany(
                 "INSERT OR IGNORE INTO bands VALUES (?, ?, ?)",
-                [(number, value, sample_id) for number, value in bands(facts.phash, distance)],
+                [(number, value, key) for number, value in bands(facts.phash, distance)],
             )
 
     def resolve_sample(self, sample_id: str, path: bytes | None, resolution: Resolution) -> None:
@@ -182,14 +184,9 @@ class Index:
 
     def inventory(self) -> Inventory:
         """Pictures and metadata files that are there, and that are missing and not forgotten yet."""
-        pictures, missing = self._db.execute(
-            "SELECT count(*) FILTER (WHERE gone IS NULL), count(*) FILTER (WHERE gone < ?) FROM files"
-            " WHERE state = 'good'",
-            (HELD,),
-        ).fetchone()
-        (metadata,) = self._db.execute("SELECT count(*) FROM metadata").fetchone()
-        (samples,) = self._db.execute("SELECT count(*) FROM samples").fetchone()
-        return Inventory(pictures, missing, metadata, max(0, samples - metadata))
+        tally = queries.Tally(self._db)
+        metadata = tally.files("metadata")
+        return Inventory(tally.files("file"), tally.files("gone"), metadata, max(0, tally.all_samples() - metadata))
 
     def restore_missing(self) -> None:
         """What went lately is lost, not deleted: as if it were still there."""
@@ -215,7 +212,7 @@ class Index:
         if sample.phash is not None:
             self._db.executemany(
                 "DELETE FROM bands WHERE band = ? AND value = ? AND sample = ?",
-                [(number, value, sample.id) for number, value in bands(sample.phash, distance)],
+                [(number, value, sample.key) for number, value in bands(sample.phash, distance)],
             )
 
     def candidates(self, sample: StoredSample, distance: int) -> Iterator[tuple[str, str, bytes]]:
@@ -224,7 +221,7 @@ class Index:
             return
         for number, value in bands(sample.phash, distance):
             yield from self._db.execute(
-                "SELECT s.id, s.phash, s.thumb FROM bands b JOIN samples s ON s.id = b.sample"
+                "SELECT s.id, s.phash, s.thumb FROM bands b CROSS JOIN samples s ON s.key = b.sample"
                 " WHERE b.band = ? AND b.value = ? AND s.label IS NOT NULL AND s.label != ? AND s.folder IS NOT NULL",
                 (number, value, sample.label),
             )
@@ -244,8 +241,7 @@ class Index:
         return [row[0] for row in self._db.execute("SELECT id FROM samples WHERE label_source = 'person'")]
 
     def metadata_files(self) -> int:
-        (number,) = self._db.execute("SELECT count(*) FROM metadata").fetchone()
-        return int(number)
+        return queries.Tally(self._db).files("metadata")
 
     def without_metadata(self) -> list[str]:
         """Samples that are there and whose own metadata file is not known."""
@@ -259,8 +255,9 @@ class Index:
         row = self._db.execute(f"SELECT {SAMPLE_COLUMNS} FROM samples WHERE {where}", (value,)).fetchone()  # noqa: S608
         if row is None:
             return None
-        path = None if row[2] is None else (row[2] + b"/" + row[3] if row[2] else row[3])
-        return StoredSample(row[0], row[1], path, row[4], row[5], row[6], row[7], bool(row[8]), row[9])
+        path = None if row[3] is None else join(row[3], row[4])
+        key, sample_id, sha256, _, _, phash, thumb, label, label_source, clash, added = row
+        return StoredSample(key, sample_id, sha256, path, phash, thumb, label, label_source, bool(clash), added)
 
     # metadata
 
@@ -320,8 +317,8 @@ class Index:
     def rebuild_bands(self, distance: int) -> None:
         """Another distance needs another number of bands."""
         self._db.execute("DELETE FROM bands")
-        for sample_id, phash in self._db.execute("SELECT id, phash FROM samples WHERE phash IS NOT NULL").fetchall():
+        for key, phash in self._db.execute("SELECT key, phash FROM samples WHERE phash IS NOT NULL").fetchall():
             self._db.executemany(
                 "INSERT INTO bands VALUES (?, ?, ?)",
-                [(number, value, sample_id) for number, value in bands(phash, distance)],
+                [(number, value, key) for number, value in bands(phash, distance)],
             )

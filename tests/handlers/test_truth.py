@@ -13,6 +13,7 @@ import pytest
 from dataset_kit import Folder, Runner
 
 from handlers.index.rows import Counts
+from handlers.index.schema import CLASS_OF_FILE, CLASS_OF_SAMPLE
 from handlers.paths import folder_label
 
 PLACES = ("real", "real/deep", "ai_generated", "ai_generated/x/y", "inbox", "images/2025/10/28")
@@ -143,8 +144,22 @@ def test_counts_equal_the_files_and_a_new_index_agrees(folder: Folder, runner: R
     assert (counts.duplicates, counts.rejected, counts.pending) == (copies, bad, 0)
     said = {json.loads(file.read_text()).get("sha256") for file in folder.metadata_files()}
     assert {sample.sha256 for sample in runner.samples()} <= said
+    assert tally(runner) == recounted(runner)
     known = {sample.sha256: sample.label for sample in runner.samples()}
     assert rebuilt(folder, runner) == (counts, known)
+
+
+def tally(runner: Runner) -> dict[str, int]:
+    rows = runner.reconciler._index.connection.execute("SELECT what, number FROM tally WHERE number != 0")
+    return dict(rows.fetchall())
+
+
+def recounted(runner: Runner) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for table, class_of in (("files", CLASS_OF_FILE), ("samples", CLASS_OF_SAMPLE)):
+        query = f"SELECT {class_of.format(row=table)} AS what, count(*) FROM {table} GROUP BY what"
+        found |= {what: number for what, number in runner.reconciler._index.connection.execute(query) if what}
+    return found
 
 
 def rebuilt(folder: Folder, runner: Runner) -> tuple[Counts, dict[str, str]]:
