@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -26,11 +27,16 @@ def good(tmp_path: Path) -> Path:
     return file
 
 
-def checkers() -> list[psutil.Process]:
-    return running_children("utils.images.check_worker")
+@pytest.fixture
+def checkers() -> Callable[[], list[psutil.Process]]:
+    """The checkers that this test has started; other tests of the same process may share a pool that lives on."""
+    before = running_children("utils.images.check_worker")
+    return lambda: [child for child in running_children("utils.images.check_worker") if child not in before]
 
 
-def test_good_and_bad_files_are_answered_in_any_number(good: Path, tmp_path: Path) -> None:
+def test_good_and_bad_files_are_answered_in_any_number(
+    good: Path, tmp_path: Path, checkers: Callable[[], list[psutil.Process]]
+) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_text("words")
     with CheckPool(2, LIMITS, 30, 1536) as pool:
@@ -50,7 +56,9 @@ def test_any_file_name_passes(good: Path, tmp_path: Path, name: bytes) -> None:
         assert isinstance(pool.submit(os.fsdecode(odd)).result(), ImageFacts)
 
 
-def test_a_checker_that_is_killed_costs_one_file_at_most(good: Path) -> None:
+def test_a_checker_that_is_killed_costs_one_file_at_most(
+    good: Path, checkers: Callable[[], list[psutil.Process]]
+) -> None:
     with CheckPool(1, LIMITS, 30, 1536) as pool:
         assert isinstance(pool.submit(good).result(), ImageFacts)
         (checker,) = checkers()
@@ -59,7 +67,9 @@ def test_a_checker_that_is_killed_costs_one_file_at_most(good: Path) -> None:
         assert isinstance(pool.submit(good).result(), ImageFacts)
 
 
-def test_a_checker_that_hangs_is_replaced_and_the_file_reported(good: Path) -> None:
+def test_a_checker_that_hangs_is_replaced_and_the_file_reported(
+    good: Path, checkers: Callable[[], list[psutil.Process]]
+) -> None:
     with CheckPool(1, LIMITS, 4.0, 1536) as pool:
         assert isinstance(pool.submit(good).result(), ImageFacts)
         (checker,) = checkers()
@@ -79,7 +89,9 @@ def test_a_picture_beyond_the_memory_limit_is_reported_with_it(tmp_path: Path, g
         assert isinstance(pool.submit(good).result(), ImageFacts)
 
 
-def test_closing_cancels_what_waits_and_leaves_no_process(good: Path) -> None:
+def test_closing_cancels_what_waits_and_leaves_no_process(
+    good: Path, checkers: Callable[[], list[psutil.Process]]
+) -> None:
     pool = CheckPool(2, LIMITS, 30, 1536)
     futures = [pool.submit(good) for _ in range(200)]
     futures[0].result()
