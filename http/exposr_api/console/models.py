@@ -108,4 +108,4 @@ def _is(entry: Json, champion: Json | None) -> bool:
 
 
 def _figures(entry: Json) -> dict[str, Any]:
-    return {key: figure(entry, key) for key, _ in FIGURES}
+    return {key: figure(entry, key) for key, *_ in FIGURES}

@@ -17,11 +17,11 @@ def address(entry: Mapping[str, Any]) -> str:
     return f"models/{quote(entry['model'])}/{quote(entry['version'])}"
 
 
-def figure(entry: Mapping[str, Any] | None, key: str) -> dict[str, float | None] | None:
+def figure(entry: Mapping[str, Any] | None, key: str) -> dict[str, Any] | None:
     """A figure of a registry entry with its interval, in the form of the card's; None when it is not known."""
     value = None if entry is None else entry.get(key)
     if isinstance(value, Mapping):
-        return {name: value.get(name) for name in ("value", "low", "high")}
+        return {name: value.get(name) for name in ("value", "low", "high", "worst", "why")}
     if entry is None or not isinstance(value, int | float):
         return None
     low, high = (entry.get(f"{key}_interval") or [None, None])[:2]
