@@ -40,6 +40,7 @@ class TrainerService:
             "running": {run.kind: _in_short(run) for run in application.open_runs()},
             "plan": application.plan,
             "sources": [asdict(state) for state in application.sources],
+            "mix": application.mix,
         }
 
     def metrics(self) -> Mapping[str, Any]:
@@ -57,7 +58,7 @@ class TrainerService:
 
     def health(self) -> Health:
         application = self._application
-        parts = [application.dataset.health(), self._disk(), self._training(), *self.further_health()]
+        parts = [application.dataset.health(), self._disk(), self._sources(), self._training(), *self.further_health()]
         if not application.dataset.ready():
             return Health("starting", parts)
         if application.dataset.is_lost():
@@ -99,6 +100,10 @@ class TrainerService:
     def _disk(self) -> PartHealth:
         state = self._application.disk.state()
         return PartHealth("disk", state.ok, state.reason)
+
+    def _sources(self) -> PartHealth:
+        problems = [state.problem for state in self._application.sources if state.problem]
+        return PartHealth("sources", not problems, "; ".join(problems))
 
     def _training(self) -> PartHealth:
         failed = self._application.training_failures

@@ -24,7 +24,7 @@ from daemon.state.deadlines import Timekeeper
 from daemon.state.store import STORE_FILE, Run, Store
 from exposr_api.events import EventHub
 from handlers.dataset import Counts, Dataset
-from scrapers.status import SourceState, source_states
+from scrapers.status import SourceState, collected_mix, how_to_start, source_states
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.logs import get_logger
@@ -43,6 +43,7 @@ class Application:
         self._counts: Counts | None = None
         self.plan: dict[str, Any] = {}
         self.sources: Sequence[SourceState] = ()
+        self.mix: Mapping[str, Mapping[str, int]] = {}  # label -> generator or source -> collected pictures
         self.hub = EventHub(config.api.max_event_clients)
         self.store = Store(config.storage.state_path / STORE_FILE)
         self.models = PublishedModels(config, clock, self._model_changed)
@@ -80,7 +81,8 @@ class Application:
         states = source_states(self.config)
         if any(state.usable for state in states):
             return None
-        return "no_source", "no source can be used: " + "; ".join(f"{state.name}: {state.reason}" for state in states)
+        why = "; ".join(f"{state.name}: {state.reason}" for state in states)
+        return "no_source", f"no source can be used: {how_to_start(self.config) or why}"
 
     def training_refusal(self) -> tuple[str, str] | None:
         """The same for a training; what the data lacks is said with the numbers."""
@@ -109,7 +111,7 @@ class Application:
 
     def plan_runs(self, *, start: bool = True) -> None:
         """Decide about both kinds of run, start what is due, and keep the verdicts for /status."""
-        self.sources = source_states(self.config)
+        self.look_at_sources()
         is_scraping = self.runner.current("scrape") is not None
         scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping)
         training = self.planner.training_verdict(
@@ -123,6 +125,11 @@ class Application:
         if training.is_due and start:
             training = self._start_due("train", training, self.training_refusal())
         self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
+
+    def look_at_sources(self) -> None:
+        """Read what the last runs came to, for /status and /health."""
+        self.sources = source_states(self.config)
+        self.mix = collected_mix(self.config)
 
     def look_at_gpus(self) -> None:
         """Ask the driver for what the exposition shows; up to some seconds."""
@@ -149,8 +156,9 @@ class Application:
         if end.result == "interrupted":
             return
         if run.kind == "scrape":
-            if end.result == "succeeded":
+            if end.result == "succeeded" or _asked_a_source(end):
                 self.planner.mark_now(SCRAPE_END)
+            self.look_at_sources()
             self.dataset.request_reconcile()
         else:
             self.planner.training_ended(end.result, int(self.store.fact(SNAPSHOT_LABELLED) or 0))
@@ -178,6 +186,11 @@ class Application:
 
     def _run_changed(self, run: Run) -> None:
         self.hub.publish("run", run.as_public())
+
+
+def _asked_a_source(end: JobEnd) -> bool:
+    """Whether a collection went its way, whatever came of it: asking again at once would bring the same."""
+    return any(source.get("state") == "finished" for source in end.details.get("sources", {}).values())
 
 
 def _disk_floor(config: Config) -> DiskFloor:

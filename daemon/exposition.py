@@ -8,6 +8,7 @@ from collections import Counter
 from daemon.application import Application
 from daemon.monitoring.metrics import MetricsSnapshot
 from daemon.state.store import Run
+from scrapers.status import candidate_totals
 from utils.clock import from_iso
 from utils.version import VERSION
 
@@ -32,7 +33,11 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
         images={"real": counts.real, "ai_generated": counts.ai_generated, "unlabeled": counts.unlabeled},
         left_out={"duplicate": counts.duplicates, "conflict": counts.conflicts, "rejected": counts.rejected},
         pending=counts.pending,
-        parts={"dataset": dataset.ok, "disk": disk.ok},
+        parts={
+            "dataset": dataset.ok,
+            "disk": disk.ok,
+            "sources": not any(state.problem for state in application.sources),
+        },
         running={kind: kind in open_kinds for kind in ended},
         runs=Counter((kind, run.state) for kind, runs in ended.items() for run in runs),
         last_run={kind: _end_of_newest(runs) for kind, runs in ended.items()},
@@ -40,6 +45,9 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
         next_due={kind: _timestamp(application.plan.get(kind, {}).get("at")) for kind in ended},
         failures_in_a_row={kind: _failures(runs) for kind, runs in ended.items()},
         sources={state.name: state.usable for state in application.sources if state.enabled},
+        empty_runs={state.name: state.empty_runs for state in application.sources if state.enabled},
+        candidates=candidate_totals(application.config),
+        collected={(label, name): n for label, names in application.mix.items() for name, n in names.items()},
         models_published=len(application.models.entries()),
         model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,
         model_timestamp=_timestamp(champion["timestamp"]) if champion else None,

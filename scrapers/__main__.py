@@ -13,8 +13,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from scrapers.harvest import Harvest, SourceOutcome
+from scrapers.harvest import Harvest
+from scrapers.outcome import SourceOutcome
 from scrapers.sources import SOURCES
+from utils.clock import from_iso
 from utils.config_loader import config_from_job
 from utils.errors import ExposrError
 from utils.job_protocol import EXIT_FINISHED, EXIT_INTERRUPTED, emit_outcome, emit_progress, read_job
@@ -24,27 +26,29 @@ from utils.process import die_with_parent
 log = get_logger(__name__)
 
 
-def report_progress(name: str, done: int, total: int, counts: Mapping[str, int]) -> None:
-    message = f"{name}: {done} stored" + (f", {counts['duplicate']} duplicates" if counts["duplicate"] else "")
+def report_progress(name: str, done: int, total: int, counts: Mapping[str, int], activity: str) -> None:
+    left_out = sum(count for key, count in counts.items() if ":" in key)
+    told = [f"{done} stored"]
+    told += [f"{counts['duplicate']} duplicates"] if counts["duplicate"] else []
+    told += [f"{left_out} left out"] if left_out else []
+    message = f"{name}: " + ", ".join(told) + (f"; {activity}" if activity else "")
     emit_progress("scrape", done, total, message, source=name, counts=dict(counts))
 
 
 def summarize(outcomes: list[SourceOutcome]) -> str:
     """One line for people: what each source gave, or why it gave nothing."""
-    told = []
-    for outcome in outcomes:
-        if outcome.result.state == "disabled":
-            continue
-        text = f"{outcome.name}: {outcome.tally.total('stored')} stored"
-        told.append(text + (f" ({outcome.result.message})" if outcome.result.message else ""))
+    told = [outcome.describe() for outcome in outcomes if outcome.result.state != "disabled"]
     return "; ".join(told) or "no source is enabled"
 
 
 def emit_result(outcomes: list[SourceOutcome]) -> None:
-    """A run in which some source could work has succeeded, whatever it found."""
-    details = {"sources": {outcome.name: outcome.as_details() for outcome in outcomes}}
-    worked = any(outcome.result.state == "finished" or outcome.tally.total("stored") for outcome in outcomes)
-    emit_outcome("succeeded" if worked else "failed", summarize(outcomes), details)
+    """A run has succeeded when a source stored, or had nothing left to store; not when all that came was left out."""
+    details = {
+        "stored": sum(outcome.tally.total("stored") for outcome in outcomes),
+        "offered": sum(outcome.tally.offered for outcome in outcomes),
+        "sources": {outcome.name: outcome.as_details() for outcome in outcomes},
+    }
+    emit_outcome("succeeded" if any(o.is_good for o in outcomes) else "failed", summarize(outcomes), details)
 
 
 async def collect(harvest: Harvest) -> int:
@@ -80,7 +84,15 @@ def main() -> int:
             "failed", f"no such source: {', '.join(unknown)}; sources are {', '.join(SOURCES)}", {"sources": {}}
         )
         return EXIT_FINISHED
-    harvest = Harvest(config, job["run_id"], names, job.get("limit"), report_progress)
+    harvest = Harvest(
+        config,
+        job["run_id"],
+        names,
+        job.get("limit"),
+        from_iso(job["since"]) if job.get("since") else None,
+        int(job.get("min_size") or 0),
+        report_progress,
+    )
     return asyncio.run(collect(harvest))
 
 

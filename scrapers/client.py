@@ -29,6 +29,7 @@ from scrapers.sources.source import ExhaustedError, SourceModule
 from utils.clock import Clock
 from utils.config.sources import Source
 
+ITEM_ATTEMPTS = 2  # in one run, of what fails by itself while its host answers
 EXHAUSTION_JITTER_SECONDS = 30.0  # after a quota's window ends, so that not everyone comes back in the same second
 
 Result = TypeVar("Result")
@@ -55,6 +56,7 @@ class Client:
     sleep: Sleep
     max_attempts: int
     rng: random.Random = field(default_factory=random.Random)
+    on_wait: Callable[[str], None] = lambda why: None  # hears what is waited for, and "" when it is over
     allowed: AllowList = field(init=False)
     _api_turns: RateLimiter = field(init=False)
     _image_turns: RateLimiter = field(init=False)
@@ -127,7 +129,7 @@ class Client:
         if rest > FOREGROUND_SECONDS:
             raise ParkedError(self.clock.now() + timedelta(seconds=rest), f"has used up {quota}")
         if rest > 0:
-            await self.sleep(rest)
+            await self._wait(rest, f"for {quota}")
 
     async def _persist(self, kind: str, url: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Attempt until it succeeds or the last transient error stands. Other errors pass through at once."""
@@ -138,13 +140,17 @@ class Client:
             try:
                 result = await attempt()
             except TransientError as error:
-                breaker.failed()
+                if error.of_host:
+                    breaker.failed()
+                else:
+                    breaker.succeeded()  # the host answers; what is wrong with this one item says nothing of the next
                 self._park_if_long(error)
-                if number + 1 == self.max_attempts or not self._retries.take():
+                attempts = self.max_attempts if error.of_host else min(self.max_attempts, ITEM_ATTEMPTS)
+                if number + 1 >= attempts or not self._retries.take():
                     self._park_if_broken(kind, breaker, error)
                     raise
                 wait = error.retry_after if error.retry_after is not None else backoff_seconds(number, self.rng)
-                await self.sleep(wait)
+                await self._wait(wait, str(error))
             except ParkedError:
                 raise
             except Exception:
@@ -158,8 +164,19 @@ class Client:
     async def _wait_for_breaker(self, breaker: Breaker, url: str) -> None:
         while (wait := breaker.wait_seconds()) > 0:
             if wait > FOREGROUND_SECONDS:
-                raise ParkedError(self.clock.now() + timedelta(seconds=wait), f"{urlsplit(url).hostname} is in trouble")
-            await self.sleep(wait)
+                raise ParkedError(
+                    self.clock.now() + timedelta(seconds=wait),
+                    f"{urlsplit(url).hostname} is in trouble",
+                    "host_trouble",
+                )
+            await self._wait(wait, f"{urlsplit(url).hostname} is in trouble")
+
+    async def _wait(self, seconds: float, why: str) -> None:
+        self.on_wait(f"waiting {seconds:.0f} s: {why}")
+        try:
+            await self.sleep(seconds)
+        finally:
+            self.on_wait("")
 
     def _park_if_long(self, error: TransientError) -> None:
         """A server that asks for a long wait gets it, but not in the foreground."""
@@ -168,10 +185,10 @@ class Client:
             return
         until = self.clock.now() + timedelta(seconds=min(wait, LONGEST_PARK_SECONDS))
         raise ParkedError(
-            until, "out of quota" if wait > EXHAUSTED_SECONDS else f"asked to wait ({error.why})"
+            until, "out of quota" if wait > EXHAUSTED_SECONDS else f"asked to wait ({error.code})", error.code
         ) from error
 
     def _park_if_broken(self, kind: str, breaker: Breaker, error: TransientError) -> None:
         if kind == "api" and breaker.is_open:
             until = self.clock.now() + timedelta(seconds=breaker.wait_seconds())
-            raise ParkedError(until, str(error)) from error
+            raise ParkedError(until, str(error), error.code) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,20 @@ from scrapers.candidate import Variant, public_url
 from scrapers.client import Client
 from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.http.fetcher import Download
+from scrapers.limits.capacity import Capacity
+from scrapers.reasons import Bases
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import Decision, ItemStore, Placement, QueuedItem
 from utils.clock import Clock, to_iso
+from utils.errors import OperatorError, StopRunError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, ImageFacts
 from utils.logs import get_logger
 from utils.metadata import Metadata, image_path, metadata_path
 
 log = get_logger(__name__)
+
+BEYOND_LIMITS = frozenset({"too_large", "too_many_pixels"})  # a smaller variant may do
 
 
 @dataclass(slots=True)
@@ -34,24 +40,40 @@ class Collector:
     checks: CheckPool
     data_folder: Path
     clock: Clock
+    capacity: Capacity
+    bases: Bases
 
     async def collect(self, item: QueuedItem) -> Decision:
         """Raises ParkedError and BlockedError, which concern the source; the item then stays queued."""
         part = self.image_store.part_path(item.sample_id)
         try:
+            self.client.allowed.check_image(item.candidate.variants[0].url)  # before the source is told of a use
             await self._report_use(item)
             placement = await self._fetch(item, part)
         except RefusedError as error:
-            return await self._give_up(item, part, Decision(item.row, "refused", error.why), error)
+            basis = self.bases.for_code(error.code)
+            return await self._give_up(item, part, Decision(item.row, "refused", error.code, basis=basis), error)
         except FailedError as error:
-            return await self._give_up(item, part, Decision(item.row, "failed", error.why), error)
+            return await self._give_up(item, part, Decision(item.row, "failed", error.code), error)
         except TransientError as error:
-            return await self._give_up(item, part, Decision(item.row, "failed", error.why, again=True), error)
-        except BaseException:
+            decision = Decision(item.row, "failed", error.code, again=True, counts=not error.of_host)
+            return await self._give_up(item, part, decision, error)
+        except (StopRunError, OperatorError, OSError, sqlite3.Error, asyncio.CancelledError):
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
-        return await self.image_store.put(placement, part)
+        except Exception as error:  # whatever one item does, it costs that item alone
+            log.exception("item_unreadable", source=self.client.module.name, id=item.candidate.source_id)
+            return await self._give_up(item, part, Decision(item.row, "filtered", "unreadable"), error)
+        decision = await self.image_store.put(placement, part)
+        if decision.state != "stored":
+            self.capacity.give_back(placement.size_bytes)
+        return decision
+
+    async def leave_out(self, item: QueuedItem, code: str) -> Decision:
+        """By a rule about shares; nothing was asked of anybody."""
+        decision = Decision(item.row, "filtered", code, basis=self.bases.for_code(code))
+        return await self.image_store.put(decision, None)
 
     async def _give_up(self, item: QueuedItem, part: Path, decision: Decision, error: Exception) -> Decision:
         part.unlink(missing_ok=True)
@@ -75,6 +97,7 @@ class Collector:
                 if variant is variants[-1]:
                     raise
                 continue
+            self.capacity.take(facts.size_bytes)
             return self._describe(item, variant, download, facts)
         raise AssertionError("a candidate has at least one variant")
 
@@ -83,7 +106,7 @@ class Collector:
         if isinstance(result, CheckFailure):
             if result.retryable:
                 raise TransientError("check", result.reason)
-            raise _refusal(result.reason)
+            raise _refusal(result)
         if result.sha256 != download.sha256:
             raise TransientError("disk", "the file on disk is not what arrived")
         return result
@@ -142,10 +165,7 @@ def _provenance(variant: Variant, download: Download, time: str) -> dict[str, An
     )
 
 
-def _refusal(reason: str) -> RefusedError:
-    """A check's reason in words as a slug that can be counted."""
-    if "pixels" in reason:
-        return RefusedError("too_small", reason) if "at least" in reason else TooLargeError("too_many_pixels", reason)
-    if "animation" in reason:
-        return RefusedError("animation", reason)
-    return RefusedError("decode", reason)
+def _refusal(failure: CheckFailure) -> RefusedError:
+    if failure.code in BEYOND_LIMITS:
+        return TooLargeError(failure.code, failure.reason)
+    return RefusedError("check_timeout" if failure.code == "timeout" else failure.code, failure.reason)

@@ -9,26 +9,33 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from scrapers.client import Client
 from scrapers.collector import Collector
-from scrapers.http.address_guard import AllowList, CheckedBackend, GuardedTransport
+from scrapers.http.address_guard import AllowList, CheckedBackend
 from scrapers.http.fetcher import Fetcher
+from scrapers.http.proxy import LOST, Proxy, find_proxy
 from scrapers.http.rate_limit import Sleep
+from scrapers.http.transport import GuardedTransport
 from scrapers.limits.balance import Balance
 from scrapers.limits.budget import Budget
 from scrapers.limits.capacity import Capacity
 from scrapers.limits.checks import make_check_pool
-from scrapers.source_run import SourceResult, SourceRun, Tally
+from scrapers.limits.shares import GeneratorMix
+from scrapers.outcome import SourceOutcome, SourceResult, Tally
+from scrapers.reasons import Bases
+from scrapers.source_run import SourceRun
 from scrapers.sources import SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import ItemStore
 from scrapers.store.lock import collecting
+from scrapers.store.records import record_outcome
 from scrapers.terms import TERMS
-from utils.clock import Clock, SystemClock, to_iso
+from scrapers.wishes import Wishes
+from utils.clock import Clock, SystemClock
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
 from utils.images.check_pool import CheckPool
@@ -38,27 +45,9 @@ log = get_logger(__name__)
 
 REPORT_SECONDS = 0.5  # between two progress lines of a source
 
-ReportProgress = Callable[[str, int, int, Mapping[str, int]], None]
+HEARTBEAT_SECONDS = 4.0  # a source that does nothing but wait says so this often
 
-
-@dataclass(frozen=True, slots=True)
-class SourceOutcome:
-    name: str
-    result: SourceResult
-    tally: Tally
-
-    def as_details(self) -> dict[str, Any]:
-        counts = self.tally.counts
-        return {
-            "stored": self.tally.total("stored"),
-            "duplicate": self.tally.total("duplicate"),
-            "filtered": dict(counts["filtered"]),
-            "refused": dict(counts["refused"]),
-            "failed": dict(counts["failed"]),
-            "state": self.result.state,
-            "until": to_iso(self.result.until) if self.result.until else None,
-            "message": self.result.message,
-        }
+ReportProgress = Callable[[str, int, int, Mapping[str, int], str], None]
 
 
 @dataclass(slots=True)
@@ -69,12 +58,14 @@ class Harvest:
     run_id: str
     names: Sequence[str] | None = None
     limit: int | None = None
-    report: ReportProgress = lambda name, done, total, counts: None
+    since: datetime | None = None  # only what was published at or after this; needs a time zone
+    min_side: int = 0  # only pictures with a shorter side of so many pixels
+    report: ReportProgress = lambda name, done, total, counts, activity: None
     clock: Clock = field(default_factory=SystemClock)
     sleep: Sleep = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
     checks: CheckPool | None = None  # None: a pool of its own, by the settings
-    _reported: dict[str, tuple[float, Mapping[str, int]]] = field(init=False, default_factory=dict)
+    _reported: dict[str, tuple[float, Mapping[str, int], str]] = field(init=False, default_factory=dict)
 
     async def run(self) -> list[SourceOutcome]:
         """Raises StopRunError when another collection runs on the same state. Cancelling it loses nothing."""
@@ -89,7 +80,7 @@ class Harvest:
                 repaired = image_store.repair()
                 if any(repaired.values()):
                     log.info("interrupted_store_repaired", **repaired)
-                checks = self.checks or stack.enter_context(make_check_pool(self.config))
+                checks = self.checks or stack.enter_context(make_check_pool(self.config, self.min_side))
                 return await self._run_sources(stack, item_store, image_store, checks)
 
     async def _run_sources(
@@ -97,8 +88,13 @@ class Harvest:
     ) -> list[SourceOutcome]:
         balance = Balance(item_store.stored_by_label(), self.config.harvest.max_label_ratio)
         capacity = Capacity(self.config.storage, self.clock)
+        mix = GeneratorMix(item_store.stored_by_generator(), self.config.harvest.max_generator_share)
+        proxy = find_proxy()
+        if proxy is not None:
+            log.warning("proxy_in_use", proxy=proxy.url, lost=LOST)
         rested = {row["source"]: read_parked(row) for row in item_store.read("SELECT * FROM sources")}
         tasks: list[asyncio.Task[SourceOutcome]] = []
+        running: list[SourceRun] = []
         outcomes: list[SourceOutcome] = []
         for name in self.names if self.names is not None else SOURCES:
             obstacle = find_obstacle(self.config, name, rested.get(name), self.clock.now())
@@ -107,34 +103,57 @@ class Harvest:
                 outcomes.append(SourceOutcome(name, result, Tally()))
                 continue
             log.info("source_terms", source=name, terms=TERMS[name])
-            run = self._prepare(name, stack, item_store, image_store, checks, balance, capacity)
+            shared = Shared(item_store, image_store, checks, balance, capacity, mix, proxy)
+            run = self._prepare(name, stack, shared)
+            running.append(run)
             tasks.append(asyncio.create_task(self._run_source(run, item_store), name=f"source-{name}"))
+        heart = asyncio.create_task(self._beat(running))
         try:
             outcomes += await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
+            for task in (*tasks, heart):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, heart, return_exceptions=True)
         outcomes.sort(key=lambda outcome: list(SOURCES).index(outcome.name))
         for outcome in outcomes:
             _log_outcome(outcome)
         return outcomes
 
-    def _prepare(
-        self,
-        name: str,
-        stack: AsyncExitStack,
-        item_store: ItemStore,
-        image_store: ImageStore,
-        checks: CheckPool,
-        balance: Balance,
-        capacity: Capacity,
-    ) -> SourceRun:
+    def _prepare(self, name: str, stack: AsyncExitStack, shared: Shared) -> SourceRun:
+        settings, module = settings_of(self.config, name), SOURCES[name]
+        client = self.make_client(name, stack, shared.item_store, shared.proxy)
+        collector = Collector(
+            client,
+            shared.item_store,
+            shared.image_store,
+            shared.checks,
+            self.config.storage.local_path,
+            self.clock,
+            shared.capacity,
+            Bases.now(self.config, settings, min_side=self.min_side),
+        )
+        run = SourceRun(
+            collector,
+            shared.item_store,
+            shared.balance,
+            shared.capacity,
+            self.clock,
+            wishes=Wishes(self.limit, self.since, self.min_side),
+            mix=shared.mix,
+            max_seconds=self.config.harvest.max_run_minutes * 60,
+            report=self._report,
+        )
+        if self.since is not None and not module.tells_time:
+            run.note(f"{name} does not say when its pictures were published, so that --since leaves nothing")
+        return run
+
+    def make_client(self, name: str, stack: AsyncExitStack, item_store: ItemStore, proxy: Proxy | None) -> Client:
+        """One source's way out, closed with `stack`."""
         settings, module = settings_of(self.config, name), SOURCES[name]
         backend = CheckedBackend(AllowList.of(settings).loopback())
-        transport = GuardedTransport(backend)
+        transport = GuardedTransport(backend, proxy=proxy)
         stack.push_async_callback(transport.aclose)
-        client = Client(
+        return Client(
             module=module,
             settings=settings,
             key=key_of(self.config, name),
@@ -145,17 +164,6 @@ class Harvest:
             max_attempts=self.config.harvest.max_attempts,
             rng=self.rng,
         )
-        collector = Collector(client, item_store, image_store, checks, self.config.storage.local_path, self.clock)
-        return SourceRun(
-            collector,
-            item_store,
-            balance,
-            capacity,
-            self.clock,
-            limit=self.limit,
-            max_seconds=self.config.harvest.max_run_minutes * 60,
-            report=self._report,
-        )
 
     async def _run_source(self, run: SourceRun, item_store: ItemStore) -> SourceOutcome:
         """One source's faults are its own."""
@@ -164,17 +172,40 @@ class Harvest:
         except Exception:
             log.exception("source_failed", source=run.name)
             result = SourceResult("blocked", "an error in the scraper itself; the log has it")
-        _record(item_store, run.name, result, self.clock.now().timestamp())
+        outcome = SourceOutcome(run.name, result, run.tally, item_store.waiting(run.name))
+        record_outcome(item_store, outcome, SOURCES[run.name].rules, self.clock.now().timestamp())
         self._report(run, final=True)
-        return SourceOutcome(run.name, result, run.tally)
+        return outcome
 
     def _report(self, run: SourceRun, final: bool = False) -> None:
         """A progress line when something changed, and not too often."""
-        now, counts = time.monotonic(), run.tally.flat()
-        told_at, told = self._reported.get(run.name, (0.0, {}))
-        if final or (counts != told and now - told_at >= REPORT_SECONDS):
-            self._reported[run.name] = (now, counts)
-            self.report(run.name, run.tally.total("stored"), run.planned, counts)
+        now, counts, activity = time.monotonic(), run.tally.flat(), run.activity
+        told_at, told, doing = self._reported.get(run.name, (0.0, {}, ""))
+        is_new = (counts, activity) != (told, doing) and now - told_at >= REPORT_SECONDS
+        if final or is_new or now - told_at >= HEARTBEAT_SECONDS:
+            self._reported[run.name] = (now, counts, activity)
+            self.report(run.name, run.tally.total("stored"), run.planned, counts, "" if final else activity)
+
+    async def _beat(self, running: Sequence[SourceRun]) -> None:
+        """Report also while nothing comes of anything."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS / 2)
+            for run in running:
+                if not run.is_over:
+                    self._report(run)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the sources of one run have in common."""
+
+    item_store: ItemStore
+    image_store: ImageStore
+    checks: CheckPool
+    balance: Balance
+    capacity: Capacity
+    mix: GeneratorMix
+    proxy: Proxy | None
 
 
 def user_agent(contact: str) -> str:
@@ -186,20 +217,10 @@ def user_agent(contact: str) -> str:
     return f"ExposrTrainer/{number} (+{contact or 'local sandbox'})"
 
 
-def _record(item_store: ItemStore, name: str, result: SourceResult, now: float) -> None:
-    until = result.until.timestamp() if result.state == "parked" and result.until else None
-    reason = result.message.partition("; rests until")[0] if until else ""
-    with item_store.transaction() as db:
-        db.execute(
-            "INSERT OR REPLACE INTO sources (source, parked_until, reason, last_run, last_state, message)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (name, until, reason, now, result.state, result.message),
-        )
-
-
 def _log_outcome(outcome: SourceOutcome) -> None:
-    trouble = outcome.result.state in ("blocked", "no_key")
+    trouble = outcome.result.state in ("blocked", "no_key") or outcome.tally.is_empty
     write = log.warning if trouble else log.info
     counts = {key.replace(":", "_"): count for key, count in outcome.tally.flat().items() if count}
-    told = {"reason": outcome.result.message} if outcome.result.message else {}
+    reasons = [outcome.result.message, outcome.describe_left_out() if outcome.tally.is_empty else ""]
+    told = {"reason": "; ".join(filter(None, reasons))} if any(reasons) else {}
     write("source_finished", source=outcome.name, state=outcome.result.state, **told, **counts)

@@ -6,10 +6,10 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
+from typing import Any
 
+from scrapers.candidate import Page
 from scrapers.collector import Collector
 from scrapers.errors import (
     BlockedError,
@@ -22,17 +22,22 @@ from scrapers.errors import (
 )
 from scrapers.limits.balance import Balance
 from scrapers.limits.capacity import Capacity
+from scrapers.limits.shares import GeneratorMix, Shares
+from scrapers.outcome import SourceResult, Tally
 from scrapers.sources.source import PayloadError
-from scrapers.status import KEYS, SourceStatus
-from scrapers.store.cursors import Crawl, CrawlCursors
-from scrapers.store.item_store import STATES, Decision, ItemStore, QueuedItem, State
+from scrapers.status import KEYS
+from scrapers.store.cursors import MAX_PAGE_TRIES, Crawl, CrawlCursors
+from scrapers.store.item_store import Decision, ItemStore, QueuedItem
+from scrapers.store.second_look import look_again
+from scrapers.wishes import Wishes
 from utils.clock import Clock
-from utils.errors import StopRunError
+from utils.errors import SkipItemError, StopRunError
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
 BATCH = 64  # queued items read at a time
+NO_WAY = frozenset({"connect", "dns", "proxy"})  # no network, or the source is down: its pages are not at fault
 STORAGE_ERRORS = (OSError, sqlite3.Error)
 PAGE_ERRORS = (TransientError, FailedError, RefusedError, PayloadError)
 
@@ -43,35 +48,6 @@ class Step(Enum):
     MORE = "more"  # it moved
     WAIT = "wait"  # it depends on downloads under way
     DONE = "done"  # nothing more in this run
-
-
-@dataclass(slots=True)
-class SourceResult:
-    """How a source's part of the run ended."""
-
-    state: SourceStatus = "finished"
-    message: str = ""
-    until: datetime | None = None
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of one source in one run, by state and why; also what an interrupted start of the run did."""
-
-    counts: dict[State, Counter[str]] = field(default_factory=lambda: {state: Counter() for state in STATES})
-
-    def add(self, state: State, why: str) -> None:
-        self.counts[state][why] += 1
-
-    def total(self, state: State) -> int:
-        return self.counts[state].total()
-
-    def flat(self) -> dict[str, int]:
-        """`stored`, `duplicate`, and `filtered:<why>` and the like, for progress lines."""
-        flat = {"stored": self.total("stored"), "duplicate": self.total("duplicate")}
-        for state in ("filtered", "refused", "failed"):
-            flat |= {f"{state}:{why}": count for why, count in sorted(self.counts[state].items())}
-        return flat
 
 
 class SourceRun:
@@ -85,7 +61,8 @@ class SourceRun:
         capacity: Capacity,
         clock: Clock,
         *,
-        limit: int | None,
+        wishes: Wishes,
+        mix: GeneratorMix,
         max_seconds: float,
         report: Callable[[SourceRun], None],
     ) -> None:
@@ -97,7 +74,9 @@ class SourceRun:
         self._balance = balance
         self._capacity = capacity
         self._clock = clock
-        self._limit = limit
+        self._wishes = wishes
+        self._limit = wishes.limit
+        self._shares = Shares(item_store, collector.client.module.name, self._settings.max_per_creator, mix)
         self._ends_at = clock.monotonic() + max_seconds
         self._report = report
         self._cursors = CrawlCursors(item_store, clock, self._module.name, self._settings.head_interval())
@@ -107,13 +86,24 @@ class SourceRun:
         self._queries: tuple[str, ...] = self._settings.queries or ("",)
         self._stored: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
-        self._creators_under_way: Counter[str] = Counter()
+        self._over: set[str] = set()  # queries of which the rest is too old
         self._taken: dict[str, int] = {}
         self._no_pages: StopRunError | BlockedError | None = None
         self._halted: StopRunError | BlockedError | None = None
         self._notes: list[str] = []
+        self._client.on_wait = self._now_waiting
         self.name = self._module.name
         self.tally = Tally()
+        self.activity = ""  # what the source waits for, in words
+        self.is_over = False
+
+    def note(self, text: str) -> None:
+        """A remark for the outcome's message."""
+        self._notes.append(text)
+
+    def _now_waiting(self, why: str) -> None:
+        self.activity = why
+        self._report(self)
 
     @property
     def planned(self) -> int:
@@ -123,7 +113,7 @@ class SourceRun:
 
     async def run(self) -> SourceResult:
         """Never raises for what the source or the network does."""
-        self._item_store.requeue_failed(self.name)
+        look_again(self._item_store, self.name, self._module.rules, self._collector.bases.current())
         self._item_store.adopt_queued(self.name, self._queries)
         for state, whys in self._item_store.outcomes(self.name).items():
             self.tally.counts[state].update(whys)
@@ -141,13 +131,14 @@ class SourceRun:
                     await self._queue.put(None)
         finally:
             await self._balance.leave(self._module.label)
+            self.is_over = True
             self._report(self)
         return self._result()
 
     def _result(self) -> SourceResult:
         error = self._halted or self._no_pages
         if isinstance(error, ParkedError):
-            return SourceResult("parked", str(error), error.until)
+            return SourceResult("parked", str(error), error.until, error.reason)
         if isinstance(error, BlockedError):
             return SourceResult("blocked", self._advise(error))
         if error is not None:
@@ -156,7 +147,7 @@ class SourceRun:
 
     def _advise(self, error: BlockedError) -> str:
         wanted = KEYS[self.name]
-        return f"{error}; check {wanted[1]}" if wanted and "key was refused" in str(error) else str(error)
+        return f"{error}; check {wanted[1]}" if wanted and error.code == "key_refused" else str(error)
 
     async def _crawl(self) -> None:
         """Look at each query in turn until all are done; a round without movement waits for a download to end."""
@@ -194,8 +185,8 @@ class SourceRun:
             for item in items:
                 await self._offer(query, item)
             return Step.MORE
-        if self._no_pages is not None:
-            return Step.DONE
+        if self._no_pages is not None or query in self._over:
+            return Step.WAIT if self._under_way[query] else Step.DONE
         crawl = self._cursors.next(query)
         if crawl is None:
             return Step.WAIT if self._under_way[query] else Step.DONE
@@ -216,16 +207,12 @@ class SourceRun:
 
     async def _offer(self, query: str, item: QueuedItem) -> None:
         self._taken[query] = item.row
-        creator = item.candidate.creator
-        cap = self._settings.max_per_creator
-        if creator is not None and cap:
-            kept = self._item_store.stored_by_creator(self.name, creator) + self._creators_under_way[creator]
-            if kept >= cap:
-                await self._settle(
-                    query, await self._collector.image_store.put(Decision(item.row, "filtered", "creator_cap"), None)
-                )
-                return
-            self._creators_under_way[creator] += 1
+        if self._wishes.reject(item.candidate):
+            return
+        if code := self._shares.refusal(item.candidate):
+            await self._settle(query, await self._collector.leave_out(item, code))
+            return
+        self._shares.start(item.candidate)
         self._under_way[query] += 1
         await self._queue.put((query, item))
 
@@ -234,25 +221,64 @@ class SourceRun:
             reply = await self._client.page(crawl.query, crawl.cursor, crawl.etag)
             if reply.payload is None and crawl.etag is not None:
                 self._cursors.unchanged(crawl)
+                self.tally.pages += 1
                 return Step.MORE
-            page = self._module.read_page(reply.payload, self._settings, crawl.cursor)
+            page = self._read_page(reply.payload, crawl)
         except CursorError as error:
             log.info("crawl_restarted", source=self.name, query=crawl.query, reason=str(error))
             return Step.MORE if self._cursors.restart(crawl) else Step.DONE
         except QueryError as error:
             if error.for_good:
                 self._cursors.give_up(crawl.query)
+            self.tally.pages_failed += 1
             self._note_query(crawl.query, error)
             return Step.DONE
         except PAGE_ERRORS as error:
-            self._note_query(crawl.query, error)
-            return Step.DONE
+            return self._page_failed(crawl, error)
         except (ParkedError, BlockedError) as error:
+            if isinstance(error.__cause__, TransientError):
+                self._page_failed(crawl, error.__cause__)
             self._no_pages = error  # what is queued already may still be fetched
             return Step.MORE
-        for state, why in self._cursors.record(crawl, page, reply.etag):
+        self._record(crawl, page, reply.etag)
+        return Step.MORE
+
+    def _read_page(self, payload: Any, crawl: Crawl) -> Page:
+        try:
+            return self._module.read_page(payload, self._settings, crawl.cursor)
+        except SkipItemError:
+            raise
+        except Exception as error:  # a page may hold anything
+            log.exception("page_unreadable", source=self.name, query=crawl.query)
+            raise PayloadError(f"{self.name}: {type(error).__name__} while reading a page") from error
+
+    def _record(self, crawl: Crawl, page: Page, etag: str | None) -> None:
+        seen = self._cursors.record(crawl, page, etag)
+        self.tally.pages += 1
+        self.tally.known += seen.known
+        self.tally.again += seen.again
+        for state, why in seen.decided:
             self.tally.add(state, why)
+        if page.nameless:
+            self.tally.add("filtered", "no_id", page.nameless)
+        if crawl.kind == "backfill" and self._wishes.ends_at(page):
+            self._over.add(crawl.query)
         self._report(self)
+
+    def _page_failed(self, crawl: Crawl, error: Exception) -> Step:
+        """The page is tried again by later runs, and given up after some; where there is no way to the source at all,
+        nothing is counted against the page."""
+        self.tally.pages_failed += 1
+        self._note_query(crawl.query, error)
+        if isinstance(error, TransientError) and error.code in NO_WAY:
+            return Step.DONE
+        if not self._cursors.page_failed(crawl, self._module.cursor_after(crawl.cursor)):
+            return Step.DONE
+        message = (
+            f"{crawl.query or 'feed'}: a page that could not be read in {MAX_PAGE_TRIES} runs was skipped: {error}"
+        )
+        log.warning("page_skipped", source=self.name, query=crawl.query, cursor=crawl.cursor, reason=str(error))
+        self.tally.alerts.append(("page_skipped", message))
         return Step.MORE
 
     def _note_query(self, query: str, error: Exception) -> None:
@@ -272,9 +298,7 @@ class SourceRun:
                 self._halted = StopRunError(f"cannot store: {error}")
             finally:
                 self._under_way[query] -= 1
-                if item.candidate.creator is not None:
-                    self._creators_under_way[item.candidate.creator] -= 1
-                    self._creators_under_way += Counter()  # forget those at zero
+                self._shares.end(item.candidate, stored=decision is not None and decision.state == "stored")
                 self._settled.set()
             if decision is not None:
                 await self._settle(query, decision)

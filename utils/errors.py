@@ -21,7 +21,11 @@ class RetryLaterError(ExposrError):
 
 
 class SkipItemError(ExposrError):
-    """One item is unusable; the rest goes on."""
+    """One item is unusable; the rest goes on. `code` is a short slug of the reason, for whoever decides by it."""
+
+    def __init__(self, message: str, code: str = "unusable") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CutFileError(SkipItemError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daemon.cli.foreground import open_application, wait_until_ready
+from daemon.cli.outcomes import render_mix, render_outcome
 from daemon.remote import find_daemon
 from daemon.state.store import STORE_FILE, Store
 from utils.config_loader import Config
@@ -51,8 +52,15 @@ def render_status(status: Mapping[str, Any]) -> str:
     for kind, run in status.get("running", {}).items():
         lines.append(f"running       {kind}: {run['message'] or run['state']}  ({run['id']})")
     sources = [source for source in status.get("sources", []) if source["enabled"]]
-    lines += [f"source        {source['name']}: {source['reason'] or 'ready'}" for source in sources]
-    parts = [part for part in status.get("health", {}).get("parts", []) if part["reason"]]
+    for source in sources:
+        lines.append(
+            f"{'PROBLEM' if source['problem'] else 'source':<13} {source['name']}: {source['reason'] or 'ready'}"
+        )
+        if source["outcome"]:
+            lines.append(f"{'':<13} {source['name']}, last run: {render_outcome(source['outcome'])}")
+    lines += [f"{'mix':<13} {label}: {render_mix(names)}" for label, names in status.get("mix", {}).items()]
+    # the sources' problems stand beside each source already
+    parts = [part for part in status.get("health", {}).get("parts", []) if part["reason"] and part["name"] != "sources"]
     lines += [f"{'note' if part['ok'] else 'PROBLEM':<13} {part['name']}: {part['reason']}" for part in parts]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ Exit status: 0 done; 1 it did not work, the message says why; 2 wrong usage; 3 a
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,6 +15,7 @@ import typer
 
 from daemon.cli import data, exchange, models, upkeep
 from daemon.cli.options import ConfigOption, JsonOption, as_json, read_config
+from daemon.cli.outcomes import render_source
 from utils.errors import ConfigError, ExposrError, RetryLaterError
 from utils.logs import configure_logging
 from utils.version import VERSION
@@ -103,12 +105,30 @@ def scrape(
     config: ConfigOption = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source (may be repeated).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="New images of one source, at most.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published on this day (UTC) or later.")
+    ] = None,
+    min_size: Annotated[
+        int | None, typer.Option(min=1, help="Only pictures whose shorter side has so many pixels.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask each source for one page, say what would be fetched; fetch nothing.")
+    ] = False,
 ) -> None:
-    """Collect now, and show a bar for each source."""
+    """Collect now, and show a bar for each source; in a pipe, a line every few seconds."""
     chosen: dict[str, Any] = {"sources": source} if source else {}
-    run = _run_and_show("scrape", config, chosen | ({"limit": limit} if limit else {}))
-    for name, counts in run["outcome"]["details"].get("sources", {}).items():
-        typer.echo(f"{name}: {counts.get('message') or counts.get('state')}; {counts.get('stored', 0)} stored")
+    chosen |= {"limit": limit} if limit else {}
+    chosen |= {"since": f"{since:%Y-%m-%d}T00:00:00Z"} if since else {}
+    chosen |= {"min_size": min_size} if min_size else {}
+    if dry_run:
+        from daemon.cli.preview import preview_scrape
+
+        typer.echo(preview_scrape(read_config(config), chosen))
+        return
+    run = _run_and_show("scrape", config, chosen)
+    for name, outcome in run["outcome"]["details"].get("sources", {}).items():
+        if outcome["state"] != "disabled":
+            typer.echo(render_source(name, outcome))
     _end(run)
 
 

@@ -34,6 +34,9 @@ class MetricsSnapshot:
     next_due: Mapping[str, float | None] = field(default_factory=dict)  # kind -> when the next one is due
     failures_in_a_row: Mapping[str, int] = field(default_factory=dict)  # kind -> failed since the last that did not
     sources: Mapping[str, bool] = field(default_factory=dict)  # source -> can it be collected from now
+    empty_runs: Mapping[str, int] = field(default_factory=dict)  # source -> runs in a row that came to nothing
+    candidates: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (source, outcome, reason) -> so far
+    collected: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (label, generator or source) -> images
     models_published: int = 0
     model: Mapping[str, str] | None = None  # labels of the current version: model, version
     model_timestamp: float | None = None
@@ -98,6 +101,27 @@ def _dataset(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge("images_left_out", "Files that are no usable images, by reason.", ["reason"], _by(snapshot.left_out))
     yield _gauge("images_pending", "Files that wait for their check.", [], [((), snapshot.pending)])
     yield _gauge("source_usable", "1 while a source can be collected from.", ["source"], _by(snapshot.sources))
+    empty = "Runs in a row that were offered candidates and stored none."
+    yield _gauge("source_empty_runs", empty, ["source"], _by(snapshot.empty_runs))
+    yield _gauge(
+        "collected_images",
+        "Collected images by generator or source.",
+        ["label", "name"],
+        list(snapshot.collected.items()),
+    )
+    yield from _candidates(snapshot)
+
+
+def _candidates(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily
+
+    labels = ["source", "outcome", "reason"]
+    candidates = CounterMetricFamily(
+        "exposr_candidates", "Candidates of the sources, by what came of them.", labels=labels
+    )
+    for values, count in snapshot.candidates.items():
+        candidates.add_metric(values, count)
+    yield candidates
 
 
 def _runs(snapshot: MetricsSnapshot) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
-"""Where the harvester may connect: exact hosts over https, and only public addresses.
+"""Where the harvester may connect: a source's own hosts over https, and only public addresses.
 
-URLs come out of other people's JSON. Each one, and each redirect, must name an allowed origin; its name is resolved
+URLs come out of other people's JSON. Each one, and each redirect, must name an allowed host; its name is resolved
 once, every address must be public, and the connection goes to the address that was checked, so that a second DNS answer
 cannot lead elsewhere. Plain http is for a sandbox on loopback that the configuration names itself.
 """
@@ -8,15 +8,14 @@ cannot lead elsewhere. Plain http is for a sandbox on loopback that the configur
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
-import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import httpcore
-import httpx
 
 from scrapers.candidate import public_url
 from scrapers.errors import RefusedError, TransientError
@@ -24,8 +23,6 @@ from utils.config.sources import Source, is_loopback_url
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEFAULT_PORTS = {"https": 443, "http": 80}
-LANE_CONNECTIONS = 2  # an API's host and an image host
-KEEPALIVE_SECONDS = 15.0
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -56,27 +53,38 @@ def origin_of(url: str) -> Origin:
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """The origins of one source: its API, which alone may get the key, and its image hosts."""
+    """Where one source may be asked: its API, which alone may get the key; origins; and whole domains, over https."""
 
     api: Origin
     images: frozenset[Origin]
+    domains: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Source) -> AllowList:
         api = origin_of(settings.base_url)
-        images = {_image_origin(host, lifted=settings.on_loopback) for host in settings.image_hosts}
-        return cls(api, frozenset(images | {api} if settings.on_loopback else images))
+        hosts = [host for host in settings.image_hosts if not host.startswith("*.")]
+        wide = [host[2:].lower() for host in settings.image_hosts if host.startswith("*.")]
+        images = {_image_origin(host, lifted=settings.on_loopback) for host in hosts}
+        own = {api} if settings.on_loopback else set[Origin]()
+        return cls(api, frozenset(images | own), (*settings.domains, *wide))
 
     def check_api(self, url: str) -> Origin:
-        return _check(url, {self.api})
+        origin = origin_of(url)
+        return origin if origin == self.api else _refuse(url, origin)
 
     def check_image(self, url: str) -> Origin:
-        return _check(url, self.images)
+        origin = origin_of(url)
+        return origin if origin in self.images or self._is_below_a_domain(origin) else _refuse(url, origin)
 
     def loopback(self) -> frozenset[tuple[str, int]]:
         """The addresses that may be connected to although they are private."""
         origins = {self.api, *self.images}
         return frozenset((origin.host, origin.port) for origin in origins if origin.scheme == "http")
+
+    def _is_below_a_domain(self, origin: Origin) -> bool:
+        if (origin.scheme, origin.port) != ("https", DEFAULT_PORTS["https"]):
+            return False
+        return any(origin.host == domain or origin.host.endswith(f".{domain}") for domain in self.domains)
 
 
 def _image_origin(host: str, *, lifted: bool) -> Origin:
@@ -85,10 +93,7 @@ def _image_origin(host: str, *, lifted: bool) -> Origin:
     return origin_of(local) if lifted and is_loopback_url(local) else Origin("https", host.lower(), 443)
 
 
-def _check(url: str, allowed: Iterable[Origin]) -> Origin:
-    origin = origin_of(url)
-    if origin in allowed:
-        return origin
+def _refuse(url: str, origin: Origin) -> NoReturn:
     if origin.scheme != "https":
         raise RefusedError("not_https", f"{public_url(url)}: only https is followed")
     raise RefusedError("host_not_allowed", f"{public_url(url)}: this host is not on the source's list")
@@ -112,7 +117,7 @@ async def resolve(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)  # SOCK_STREAM
     except (OSError, UnicodeError) as error:
-        raise TransientError("dns", f"{host}: cannot be resolved: {error}") from error
+        raise TransientError("dns", f"{host}: cannot be resolved: {error}", of_host=True) from error
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     return list(dict.fromkeys(addresses))
 
@@ -138,11 +143,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses: list[Address] = await self._resolve(host, port)
-        lifted = (host, port) in self._loopback
-        for address in addresses:
-            if not (is_public(address) or (lifted and address.is_loopback)):
-                raise RefusedError("private_address", f"{host} resolves to {address}, which is not public")
+        addresses = await self._checked(host, port)
         last: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             try:
@@ -154,78 +155,19 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def is_lifted(self, host: str, port: int) -> bool:
+        """Whether this is the sandbox on loopback that the configuration names."""
+        return (host, port) in self._loopback
 
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx over connections that `CheckedBackend` has checked; no proxy, no redirects, no retries of its own."""
+    async def check_before_proxy(self, host: str, port: int) -> None:
+        """What can be known of an address that a proxy will choose: a name that is unknown here may be known there."""
+        with contextlib.suppress(TransientError):
+            await self._checked(host, port)
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext | None = None) -> None:
-        self._backend = backend
-        self._tls = tls or ssl.create_default_context()
-        self._pools: list[httpcore.AsyncConnectionPool] = []
-        self._free: list[httpcore.AsyncConnectionPool] = []
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        pool = self._free.pop() if self._free else self._new_pool()
-        try:
-            response = await self._send(pool, request)
-        except BaseException:
-            self._free.append(pool)
-            raise
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_Stream(response.stream, lambda: self._free.append(pool)),
-            extensions=response.extensions,
-        )
-
-    def _new_pool(self) -> httpcore.AsyncConnectionPool:
-        """A pool for one request at a time. A request's cost in a pool grows with the connections it holds (measured:
-        a quarter of all CPU time at 32), so each request has one to itself; the caller limits how many there are."""
-        pool = httpcore.AsyncConnectionPool(
-            ssl_context=self._tls,
-            max_connections=LANE_CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=self._backend,
-        )
-        self._pools.append(pool)
-        return pool
-
-    async def _send(self, pool: httpcore.AsyncConnectionPool, request: httpx.Request) -> httpcore.Response:
-        return await pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-
-    async def aclose(self) -> None:
-        for pool in self._pools:
-            await pool.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    """A body whose end frees its lane, once."""
-
-    def __init__(self, stream: Any, free: Callable[[], None]) -> None:
-        self._stream = stream
-        self._free: Callable[[], None] | None = free
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
-
-    async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        finally:
-            free, self._free = self._free, None
-            if free is not None:
-                free()
+    async def _checked(self, host: str, port: int) -> list[Address]:
+        addresses: list[Address] = await self._resolve(host, port)
+        lifted = self.is_lifted(host, port)
+        for address in addresses:
+            if not (is_public(address) or (lifted and address.is_loopback)):
+                raise RefusedError("private_address", f"{host} resolves to {address}, which is not public")
+        return addresses

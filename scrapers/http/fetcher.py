@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -25,12 +26,11 @@ from scrapers.http.response import Answer, read_body
 from scrapers.http.retry import RETRYABLE, parse_retry_after
 from utils.clock import Clock
 from utils.config.sources import Harvest
-from utils.images.format import HEAD_BYTES, name_content, sniff
+from utils.images.format import HEAD_BYTES, content_code, name_content, sniff
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RATE_WINDOW_SECONDS = 30.0  # the least rate is asked for over this long
-SLUGS = {"HTML": "html", "video": "video", "GIF": "gif", "SVG": "svg", "empty": "empty", "JSON": "json"}
 
 Check = Callable[[str], Origin]
 
@@ -48,6 +48,13 @@ class Download:
     content_type: str | None
 
 
+@dataclass(slots=True)
+class _Seen:
+    """How far an answer has come."""
+
+    head: bool = False
+
+
 class Fetcher:
     """Sends requests through one guarded transport."""
 
@@ -60,7 +67,7 @@ class Fetcher:
     async def get(self, url: str, check: Check, headers: Mapping[str, str]) -> Answer:
         """One API call. Any status is an answer; raises TransientError and RefusedError only."""
         wanted = {"Accept": "application/json", "Accept-Encoding": "gzip", **headers}
-        async with self._deadline(url), self._open(url, check, wanted) as (final, response):
+        async with self._deadline(url) as seen, self._open(url, check, wanted, seen) as (final, response):
             coding = response.headers.get("content-encoding", "").strip().lower()
             body = await read_body(response.aiter_raw(), coding)
             return Answer(final, response.status_code, response.headers, body, self._clock.now())
@@ -68,7 +75,7 @@ class Fetcher:
     async def download(self, url: str, check: Check, part: Path, max_bytes: int) -> Download:
         """Stream an image to `part`, which may be left behind by Refused-, TooLarge-, Failed- and TransientError."""
         wanted = {"Accept": "image/jpeg,image/png,image/webp,image/avif", "Accept-Encoding": "identity"}
-        async with self._deadline(url), self._open(url, check, wanted) as (final, response):
+        async with self._deadline(url) as seen, self._open(url, check, wanted, seen) as (final, response):
             announced = self._check_head(response, max_bytes)
             sha256, size_bytes = await self._stream(response, part, max_bytes)
             if announced is not None and size_bytes != announced:
@@ -89,7 +96,7 @@ class Fetcher:
         status, headers = response.status_code, response.headers
         if status in RETRYABLE:
             wait = parse_retry_after(headers.get("retry-after"), self._clock.now())
-            raise TransientError(f"http_{status}", f"HTTP {status}", wait)
+            raise TransientError(f"http_{status}", f"HTTP {status}", wait, of_host=True)
         if status != 200:
             raise FailedError(f"http_{status}", f"HTTP {status}")
         if directive := find_opt_out(headers):
@@ -138,7 +145,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _open(
-        self, url: str, check: Check, headers: Mapping[str, str]
+        self, url: str, check: Check, headers: Mapping[str, str], seen: _Seen
     ) -> AsyncIterator[tuple[str, httpx.Response]]:
         """Follow up to MAX_REDIRECTS hops, each checked; what is sent along with another origin holds no key."""
         first = check(url)
@@ -156,7 +163,8 @@ class Fetcher:
                 request = httpx.Request("GET", url, headers=sent, extensions={"timeout": timeout})
             except (httpx.InvalidURL, ValueError) as error:
                 raise RefusedError("bad_url", f"{public_url(url)}: {error}") from error
-            response = await self._transport.handle_async_request(request)
+            response = await self._ask(request, url)
+            seen.head = True
             try:
                 if response.status_code not in REDIRECTS or "location" not in response.headers:
                     yield url, response
@@ -166,30 +174,50 @@ class Fetcher:
                 await response.aclose()
         raise RefusedError("redirects", f"{public_url(url)}: more than {MAX_REDIRECTS} redirects")
 
-    @asynccontextmanager
-    async def _deadline(self, url: str) -> AsyncIterator[None]:
-        """The total time limit (httpx's are per read), and the network's exceptions as ours."""
+    async def _ask(self, request: httpx.Request, url: str) -> httpx.Response:
+        """Up to the head of the answer. What fails until then speaks of the host, a head that is no HTTP apart."""
         where = public_url(url)
         try:
+            return await self._transport.handle_async_request(request)
+        except httpcore.TimeoutException as error:
+            raise TransientError("timeout", f"{where}: {type(error).__name__}", of_host=True) from error
+        except httpcore.ProxyError as error:
+            raise TransientError("proxy", f"{where}: the proxy refuses: {error}", of_host=True) from error
+        except httpcore.ConnectError as error:
+            if _is_bad_certificate(error):  # trying again is no help
+                raise BlockedError("certificate", f"{where}: its certificate is not valid: {error}") from error
+            raise TransientError("connect", f"{where}: cannot be reached: {error}", of_host=True) from error
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            # raised over another: a head came that cannot be read (a bad Content-Length); by itself: nothing came
+            is_of_host = isinstance(error, httpcore.NetworkError) or (error.__cause__ or error.__context__) is None
+            raise TransientError("cut_body", f"{where}: the connection broke: {error}", of_host=is_of_host) from error
+
+    @asynccontextmanager
+    async def _deadline(self, url: str) -> AsyncIterator[_Seen]:
+        """The total time limit (httpx's are per read), and what happens to a body."""
+        where, seen = public_url(url), _Seen()
+        try:
             async with asyncio.timeout(self._limits.download_seconds):
-                yield
+                yield seen
         except TimeoutError as error:
-            raise TransientError(
-                "deadline", f"{where}: took longer than {self._limits.download_seconds:g} s"
-            ) from error
+            seconds = f"{self._limits.download_seconds:g} s"
+            raise TransientError("deadline", f"{where}: took longer than {seconds}", of_host=not seen.head) from error
         except httpcore.TimeoutException as error:
             raise TransientError("timeout", f"{where}: {type(error).__name__}") from error
-        except httpcore.ConnectError as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # httpcore keeps only the text; trying again is no help
-                raise BlockedError(f"{where}: its certificate is not valid: {error}") from error
-            raise TransientError("connect", f"{where}: cannot be reached: {error}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise TransientError("cut_body", f"{where}: the connection broke: {error}") from error
+
+
+def _is_bad_certificate(error: BaseException | None) -> bool:
+    """Somewhere in what led to `error`: the layers below wrap it once each."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _check_signature(head: bytes) -> None:
     """Stop a download whose first bytes are no picture of ours; the file's end is checked by decoding."""
     if sniff(head) in (None, "gif"):  # what the web has as GIF is animations and drawings
-        content = name_content(head)
-        slug = next((slug for word, slug in SLUGS.items() if word in content), "not_an_image")
-        raise RefusedError(slug, f"is {content}")
+        raise RefusedError(content_code(head), f"is {name_content(head)}")

@@ -20,6 +20,7 @@ MAX_JSON_BYTES = 16 << 20  # decoded
 MAX_RATIO = 100  # decoded over encoded
 RATIO_FLOOR_BYTES = 1 << 16  # small bodies may be as repetitive as they like
 MAX_DEPTH = 64
+MAX_INT_DIGITS = 300
 SHOWN_CHARACTERS = 200
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _CHALLENGE_MARKS = (b"_cf_chl_opt", b"jschl-answer", b"cf-challenge", b"error code: 1010")
@@ -38,14 +39,14 @@ class Answer:
         if _depth(self.body) > MAX_DEPTH:
             raise RefusedError("json_depth", f"{public_url(self.url)}: JSON nested deeper than {MAX_DEPTH}")
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_int=_read_int)
         except (ValueError, RecursionError) as error:
             raise TransientError("not_json", f"{public_url(self.url)}: is not JSON: {self.shown()}") from error
 
     def shown(self) -> str:
         """What the body says about an error, for a person: a JSON error text, else its first characters."""
         try:
-            found: Any = json.loads(self.body[:65_536])
+            found: Any = json.loads(self.body[:65_536], parse_int=_read_int)
         except (ValueError, RecursionError):
             return " ".join(self.body[:SHOWN_CHARACTERS].decode("utf-8", "replace").split())
         if isinstance(found, dict):
@@ -86,19 +87,26 @@ def judge_status(answer: Answer) -> None:
     """What holds for every source; returns when the answer is a success."""
     where = public_url(answer.url)
     if answer.is_challenge():
-        raise BlockedError(f"{where}: refused by the edge (challenge page); check User-Agent and network")
+        raise BlockedError("challenge", f"{where}: refused by the edge (challenge page); check User-Agent and network")
     if 200 <= answer.status < 300:
         return
     if answer.status in RETRYABLE:
         wait = parse_retry_after(answer.headers.get("retry-after"), answer.received)
-        raise TransientError(f"http_{answer.status}", f"{where}: HTTP {answer.status}: {answer.shown()}", wait)
+        raise TransientError(
+            f"http_{answer.status}", f"{where}: HTTP {answer.status}: {answer.shown()}", wait, of_host=True
+        )
     if answer.status in (401, 407):
-        raise BlockedError(f"{where}: the key was refused (HTTP {answer.status}: {answer.shown()})")
+        raise BlockedError("key_refused", f"{where}: the key was refused (HTTP {answer.status}: {answer.shown()})")
     if answer.status == 403:
-        raise BlockedError(f"{where}: access was refused (HTTP 403: {answer.shown()})")
+        raise BlockedError("access_refused", f"{where}: access was refused (HTTP 403: {answer.shown()})")
     if answer.status == 451:
-        raise BlockedError(f"{where}: not available in this region (HTTP 451: {answer.shown()})")
+        raise BlockedError("region", f"{where}: not available in this region (HTTP 451: {answer.shown()})")
     raise FailedError(f"http_{answer.status}", f"{where}: HTTP {answer.status}: {answer.shown()}")
+
+
+def _read_int(digits: str) -> int | None:
+    """A number beyond any meaning must not cost the page that it is on."""
+    return int(digits) if len(digits) <= MAX_INT_DIGITS else None
 
 
 def _depth(body: bytes) -> int:

@@ -89,6 +89,25 @@ class Budget:
                 waits.append((row["resets"] - self._now(), f"the {row['window']}'s quota of {row['quota']}"))
         return max(waits)
 
+    def left(self) -> dict[WindowName, int]:
+        """Calls that may still be made in each window that has a limit."""
+        limits: dict[WindowName, int | None] = {"hour": self._hourly(), "day": self._settings.requests_per_day}
+        left = {
+            window: usable(limit) - self._calls_within(WINDOW_SECONDS[window])
+            for window, limit in limits.items()
+            if limit
+        }
+        for row in self._item_store.read("SELECT * FROM quotas WHERE source = ?", self._source):
+            if row["remaining"] is not None and row["resets"] is not None and row["resets"] > self._now():
+                reserve = math.ceil((row["quota"] or 0) * RESERVE)
+                left[row["window"]] = min(left.get(row["window"], row["remaining"]), row["remaining"] - reserve)
+        return {window: max(0, count) for window, count in left.items()}
+
+    def _calls_within(self, seconds: float) -> int:
+        since = self._now() - seconds
+        rows = self._item_store.read("SELECT count(*) FROM calls WHERE source = ? AND at > ?", self._source, since)
+        return int(rows[0][0])
+
     def spend(self) -> None:
         """Count one call that is about to be sent, also against what the source last said."""
         with self._item_store.transaction() as db:

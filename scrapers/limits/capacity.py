@@ -15,7 +15,7 @@ BYTES_PER_GB = 1_000_000_000
 
 
 class Capacity:
-    """Asked before every batch; raises StopRunError that names the setting."""
+    """Asked before every batch, and claimed for every file; raises StopRunError that names the setting."""
 
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage = storage
@@ -23,9 +23,18 @@ class Capacity:
         self._looked: float | None = None
         self._size_bytes: int | None = None
 
-    def note_stored(self, size_bytes: int) -> None:
+    def take(self, size_bytes: int) -> None:
+        """Claim room for one more file; raises StopRunError where it would not fit. After `check`."""
+        if self._size_bytes is None:
+            return
+        if self._size_bytes + size_bytes > self._storage.max_dataset_gb * BYTES_PER_GB:
+            raise self._full()
+        self._size_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """What was claimed is not needed: the file was not stored."""
         if self._size_bytes is not None:
-            self._size_bytes += size_bytes
+            self._size_bytes -= size_bytes
 
     async def check(self) -> None:
         limit = self._storage.max_dataset_gb * BYTES_PER_GB
@@ -33,11 +42,14 @@ class Capacity:
             if self._size_bytes is None:
                 self._size_bytes = await asyncio.to_thread(_size_of, self._storage.local_path)
             if self._size_bytes >= limit:
-                raise StopRunError(f"the data has reached storage.max_dataset_gb = {self._storage.max_dataset_gb:g}")
+                raise self._full()
         now = self._clock.monotonic()
         if self._looked is None or now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self._check_disk()
+
+    def _full(self) -> StopRunError:
+        return StopRunError(f"the data has reached storage.max_dataset_gb = {self._storage.max_dataset_gb:g}")
 
     def _check_disk(self) -> None:
         disk = os.statvfs(self._storage.local_path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
+from scrapers.candidate import Candidate, Dropped, Page, Variant, size_or_none, text_or_none, trimmed
 from scrapers.errors import BlockedError, CursorError, QueryError
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading
-from scrapers.sources.source import PayloadError, api_url, as_object
+from scrapers.sources.source import PayloadError, api_url, as_object, read_items
 from utils.config.sources import Source
 from utils.metadata import Label
 
@@ -24,6 +24,8 @@ META_KEYS = ("prompt", "negativePrompt", "seed", "steps", "sampler", "cfgScale",
 class Civitai:
     name = "civitai"
     label: Label = "ai_generated"
+    rules = 1
+    tells_time = True
     default_hourly: int | None = None
 
     def headers(self, key: str | None) -> Mapping[str, str]:
@@ -40,7 +42,7 @@ class Civitai:
         if answer.status == 429 and "too many pages" in said:
             raise QueryError(f"CivitAI wants a cursor: {said}")
         if answer.status == 451:
-            raise BlockedError(f"CivitAI does not serve this region (HTTP 451): {said}")
+            raise BlockedError("region", f"CivitAI does not serve this region (HTTP 451): {said}")
         if answer.status == 400 and "cursor" in said.lower():
             raise CursorError(f"CivitAI cannot go on with this cursor: {said}")
         if answer.status in (400, 404):
@@ -53,9 +55,12 @@ class Civitai:
         found = payload.get("items") if isinstance(payload, dict) else None
         if not isinstance(found, list):
             raise PayloadError("CivitAI: no list of items")
-        items = tuple(read for item in found if (read := _read_item(item)) is not None)
+        items, nameless = read_items(found, _read_item)
         # a page may be short or empty and still have a next one; nextPage may hold a token and is not used
-        return Page(items, _read_cursor(as_object(payload.get("metadata")).get("nextCursor")))
+        return Page(items, _read_cursor(as_object(payload.get("metadata")).get("nextCursor")), nameless)
+
+    def cursor_after(self, cursor: str | None) -> str | None:
+        return None  # only the page itself names the next one
 
 
 def _read_cursor(value: Any) -> str | None:
@@ -86,9 +91,11 @@ def _read_item(item: Any) -> Candidate | Dropped | None:
         source_id=item_id,
         variants=(Variant("original", url),),
         creator=creator,
+        created=text_or_none(item.get("createdAt")),
+        size=size_or_none(item.get("width"), item.get("height")),
         attribution={
             "platform": "CivitAI",
-            "photographer": username if known else None,
+            "photographer": username if known else "unknown",
             "license": "CivitAI user content",
             "license_url": TERMS_URL,
             "terms_url": TERMS_URL,

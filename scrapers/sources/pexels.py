@@ -6,11 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
+from scrapers.candidate import Candidate, Dropped, Page, Variant, size_or_none, text_or_none, trimmed
 from scrapers.errors import BlockedError, QueryError
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading
-from scrapers.sources.source import ExhaustedError, PayloadError, api_url, as_object, page_number
+from scrapers.sources.source import (
+    ExhaustedError,
+    PayloadError,
+    api_url,
+    as_object,
+    page_after,
+    page_number,
+    read_items,
+)
 from utils.config.sources import Source
 from utils.metadata import Label
 
@@ -22,6 +30,8 @@ TERMS_URL = "https://www.pexels.com/terms-of-service/"
 class Pexels:
     name = "pexels"
     label: Label = "real"
+    rules = 1
+    tells_time = False
     default_hourly: int | None = 200
 
     def headers(self, key: str | None) -> Mapping[str, str]:
@@ -39,7 +49,7 @@ class Pexels:
             raise ExhaustedError("hour")  # carries no header: the month is known from earlier answers
         if answer.status in (401, 403) and answer.is_html():
             raise BlockedError(
-                f"blocked by Pexels' edge (HTTP {answer.status}, HTML), not by the key: check User-Agent"
+                "edge", f"blocked by Pexels' edge (HTTP {answer.status}, HTML), not by the key: check User-Agent"
             )
         if answer.status in (400, 404):
             raise QueryError(f"refused by Pexels (HTTP {answer.status}): {answer.shown()}")
@@ -55,10 +65,13 @@ class Pexels:
         photos = payload.get("photos") if isinstance(payload, dict) else None
         if not isinstance(photos, list):
             raise PayloadError("Pexels: no list of photos")
-        items = tuple(item for photo in photos if (item := _read_photo(photo)) is not None)
+        items, nameless = read_items(photos, _read_photo)
         # total_results is capped and inexact; on the last page next_page is missing
         more = bool(photos) and bool(payload.get("next_page"))
-        return Page(items, str(page_number(cursor) + 1) if more else None)
+        return Page(items, page_after(cursor) if more else None, nameless)
+
+    def cursor_after(self, cursor: str | None) -> str | None:
+        return page_after(cursor)
 
 
 def _read_photo(photo: Any) -> Candidate | Dropped | None:
@@ -76,6 +89,7 @@ def _read_photo(photo: Any) -> Candidate | Dropped | None:
         source_id=photo_id,
         variants=variants,
         creator=creator,
+        size=size_or_none(photo.get("width"), photo.get("height")),
         attribution={
             "platform": "Pexels",
             "photographer": text_or_none(photo.get("photographer")) or "unknown",

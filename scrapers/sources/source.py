@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from scrapers.candidate import Page
+from scrapers.candidate import Candidate, Dropped, Page, text_or_none
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading, WindowName
 from utils.config.sources import Source
 from utils.errors import SkipItemError, StopRunError
+from utils.logs import get_logger
 from utils.metadata import Label
+
+log = get_logger(__name__)
 
 
 class ExhaustedError(StopRunError):
@@ -25,6 +28,9 @@ class ExhaustedError(StopRunError):
 class PayloadError(SkipItemError):
     """The envelope of a page is not what the source's documentation says; single odd items are skipped instead."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "payload")
+
 
 class SourceModule(Protocol):
     """One source. Implementations hold no state; the harvester calls them in this order for each page."""
@@ -34,6 +40,14 @@ class SourceModule(Protocol):
 
     @property
     def label(self) -> Label: ...
+
+    @property
+    def rules(self) -> int:
+        """Grows whenever what `read_page` leaves out changes: what an earlier rule left out is then looked at again."""
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether its candidates say when they were published."""
 
     @property
     def default_hourly(self) -> int | None:
@@ -53,6 +67,27 @@ class SourceModule(Protocol):
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:
         """Candidates in the source's order. Raises PayloadError when the envelope is wrong."""
 
+    def cursor_after(self, cursor: str | None) -> str | None:
+        """The next page's cursor where it follows from this one's: a page that cannot be read can be skipped then."""
+
+
+ReadItem = Callable[[Any], Candidate | Dropped | None]
+
+
+def read_items(found: Sequence[Any], read: ReadItem, id_key: str = "id") -> tuple[tuple[Candidate | Dropped, ...], int]:
+    """Each item by `read`, and how many have no id. Whatever an item does to `read` costs that item alone."""
+    items: list[Candidate | Dropped] = []
+    for raw in found:
+        try:
+            item = read(raw)
+        except Exception as error:  # an item may hold anything
+            item_id = text_or_none(as_object(raw).get(id_key))
+            log.warning("item_unreadable", id=item_id, error=f"{type(error).__name__}: {error}"[:200])
+            item = Dropped(item_id, "unreadable") if item_id else None
+        if item is not None:
+            items.append(item)
+    return tuple(items), len(found) - len(items)
+
 
 def api_url(settings: Source, path: str, parameters: Mapping[str, object]) -> str:
     """`base_url` + `path` with the parameters that are not None, percent-encoded."""
@@ -70,3 +105,8 @@ def page_number(cursor: str | None) -> int:
         return max(1, int(cursor or 1))
     except ValueError:
         return 1
+
+
+def page_after(cursor: str | None) -> str:
+    """For sources whose pages are numbered."""
+    return str(page_number(cursor) + 1)

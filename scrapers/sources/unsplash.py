@@ -6,11 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from scrapers.candidate import Candidate, Dropped, Page, Variant, text_or_none, trimmed
+from scrapers.candidate import Candidate, Dropped, Page, Variant, size_or_none, text_or_none, trimmed
 from scrapers.errors import QueryError
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading
-from scrapers.sources.source import ExhaustedError, PayloadError, api_url, as_object, page_number
+from scrapers.sources.source import (
+    ExhaustedError,
+    PayloadError,
+    api_url,
+    as_object,
+    page_after,
+    page_number,
+    read_items,
+)
 from utils.config.sources import Source
 from utils.metadata import Label
 
@@ -25,6 +33,8 @@ SMALLER = {"w": "2400", "fit": "max", "fm": "jpg", "q": "95"}  # when the origin
 class Unsplash:
     name = "unsplash"
     label: Label = "real"
+    rules = 1
+    tells_time = True
     default_hourly: int | None = 50
 
     def headers(self, key: str | None) -> Mapping[str, str]:
@@ -57,9 +67,12 @@ class Unsplash:
         photos = payload.get("results") if isinstance(payload, dict) else payload
         if not isinstance(photos, list):
             raise PayloadError("Unsplash: neither a list of photos nor an object with results")
-        items = tuple(item for photo in photos if (item := _read_photo(photo, settings)) is not None)
+        items, nameless = read_items(photos, lambda photo: _read_photo(photo, settings))
         # total_pages is capped, inexact and 0 on deep pages: only an empty page is the end
-        return Page(items, str(page_number(cursor) + 1) if photos else None)
+        return Page(items, page_after(cursor) if photos else None, nameless)
+
+    def cursor_after(self, cursor: str | None) -> str | None:
+        return page_after(cursor)
 
 
 def _read_photo(photo: Any, settings: Source) -> Candidate | Dropped | None:
@@ -85,6 +98,8 @@ def _read_photo(photo: Any, settings: Source) -> Candidate | Dropped | None:
         source_id=photo_id,
         variants=(Variant("raw", raw), Variant("raw&" + urlencode(SMALLER), _with(raw, SMALLER))),
         creator=creator,
+        created=text_or_none(photo.get("created_at")),
+        size=size_or_none(photo.get("width"), photo.get("height")),
         track_url=track if isinstance(track, str) else api_url(settings, f"/photos/{photo_id}/download", {}),
         attribution={
             "platform": "Unsplash",

@@ -2,23 +2,26 @@
 
 Both keep their cursor over restarts. A head crawl that was interrupted is finished before another begins, so that no
 gap opens between its start and what was known before. Loops end a crawl: a repeated cursor, many pages without a new
-id.
+id. A page that cannot be read in several runs is skipped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scrapers.candidate import Page
-from scrapers.store.item_store import ItemStore, State
+from scrapers.store.item_store import ItemStore, Seen
 from utils.clock import Clock
 
 Kind = Literal["head", "backfill"]
 MAX_IDLE_PAGES = 20  # pages in a row without a new id
 MAX_RESTARTS = 3  # times that a crawl may begin again because its cursor was refused
+MAX_PAGE_TRIES = 3  # runs in which a page is asked for before it is skipped
+MAX_SKIPS = 3  # unreadable pages in a row that are skipped; more of them are not the pages' fault
 REFILL_SECONDS = 30 * 24 * 3600.0  # a backfill that has ended is crawled again after this
 FOR_GOOD = "refused query"
 
@@ -35,6 +38,8 @@ class Crawl:
     pages: int = 0
     patience: int = 0
     restarts: int = 0
+    failures: int = 0
+    skipped: int = 0
     etag: str | None = None  # of the newest page when it was last seen; for a head crawl's first request
 
 
@@ -81,18 +86,45 @@ class CrawlCursors:
             return Crawl(self._source, query, "head", None, etag=etag)
         return _crawl(backfill) if backfill["active"] else None
 
-    def record(self, crawl: Crawl, page: Page, etag: str | None = None) -> list[tuple[State, str]]:
-        """Remember a page's items and the crawl's new position, together. Returns what was decided at once."""
+    def position(self, query: str) -> str | None:
+        """The cursor that the next run goes on from; None: the newest page. Changes nothing."""
+        rows = self._item_store.read(
+            "SELECT cursor FROM crawls WHERE source = ? AND query = ? AND active = 1 ORDER BY kind DESC LIMIT 1",
+            self._source,
+            query,
+        )
+        return rows[0]["cursor"] if rows else None
+
+    def record(self, crawl: Crawl, page: Page, etag: str | None = None) -> Seen:
+        """Remember a page's items and the crawl's new position, together. Returns what the items were."""
         with self._item_store.transaction() as db:
-            new, decided = self._item_store.add_items(db, crawl.source, crawl.query, page.items)
-            idle_pages = 0 if new else crawl.idle_pages + 1
-            self._move(db, crawl, page.next_cursor, idle_pages, self._end(db, crawl, page, new, idle_pages))
+            seen = self._item_store.add_items(db, crawl.source, crawl.query, page.items)
+            idle_pages = 0 if seen.new else crawl.idle_pages + 1
+            self._move(db, crawl, page.next_cursor, idle_pages, self._end(db, crawl, page, seen.new, idle_pages))
             if crawl.cursor is None:
                 db.execute(
                     "UPDATE crawls SET etag = ? WHERE source = ? AND query = ? AND kind = 'head'",
                     (etag, crawl.source, crawl.query),
                 )
-        return decided
+        return seen
+
+    def page_failed(self, crawl: Crawl, following: str | None) -> bool:
+        """Note that a page cannot be read. True when it has been given up after some tries: the crawl goes on with
+        `following`, or where the page alone names the next one, once more from the start."""
+        failures = crawl.failures + 1
+        is_hopeless = failures >= MAX_PAGE_TRIES and crawl.skipped < MAX_SKIPS
+        if is_hopeless and following is None:
+            self.restart(crawl)
+            return True
+        with self._item_store.transaction() as db:
+            if is_hopeless:
+                self._move(db, crawl, following, crawl.idle_pages, "", skipped=crawl.skipped + 1)
+            else:  # `updated` sends the query behind the others in the next run
+                db.execute(
+                    "UPDATE crawls SET failures = ?, updated = ? WHERE source = ? AND query = ? AND kind = ?",
+                    (failures, self._clock.now().timestamp(), crawl.source, crawl.query, crawl.kind),
+                )
+        return is_hopeless
 
     def _end(self, db: sqlite3.Connection, crawl: Crawl, page: Page, new: int, idle_pages: int) -> str:
         """Why the crawl ends with this page, or nothing."""
@@ -102,20 +134,30 @@ class CrawlCursors:
             return "known"
         if idle_pages >= MAX_IDLE_PAGES + crawl.patience:
             return "idle"
-        key = (crawl.source, crawl.query, crawl.kind, page.next_cursor)
+        key = (crawl.source, crawl.query, crawl.kind, _fingerprint(page.next_cursor))
         if db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?, ?, ?)", key).rowcount == 0:
             return "cycle"
         return ""
 
-    def _move(self, db: sqlite3.Connection, crawl: Crawl, cursor: str | None, idle_pages: int, ended: str) -> None:
+    def _move(
+        self,
+        db: sqlite3.Connection,
+        crawl: Crawl,
+        cursor: str | None,
+        idle_pages: int,
+        ended: str,
+        *,
+        skipped: int = 0,
+    ) -> None:
         db.execute(
-            "UPDATE crawls SET cursor = ?, active = ?, ended = ?, idle_pages = ?, pages = pages + 1, updated = ?"
-            " WHERE source = ? AND query = ? AND kind = ?",
+            "UPDATE crawls SET cursor = ?, active = ?, ended = ?, idle_pages = ?, failures = 0, skipped = ?,"
+            " pages = pages + 1, updated = ? WHERE source = ? AND query = ? AND kind = ?",
             (
                 None if ended else cursor,
                 int(not ended),
                 ended,
                 idle_pages,
+                skipped,
                 self._clock.now().timestamp(),
                 crawl.source,
                 crawl.query,
@@ -185,4 +227,11 @@ def _crawl(row: sqlite3.Row) -> Crawl:
         row["pages"],
         row["patience"],
         row["restarts"],
+        row["failures"],
+        row["skipped"],
     )
+
+
+def _fingerprint(cursor: str) -> str:
+    """Cursors can be long; to know one again this is enough."""
+    return hashlib.sha256(cursor.encode("utf-8", "replace")).hexdigest()[:32]

@@ -12,16 +12,18 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from scrapers.candidate import Candidate, Dropped, canonical_url
 from scrapers.store.schema import open_database
+from utils.logs import get_logger
+
+log = get_logger(__name__)
 
 State = Literal["stored", "duplicate", "filtered", "refused", "failed"]
 STATES: tuple[State, ...] = ("stored", "duplicate", "filtered", "refused", "failed")
-MAX_TRIES = 5  # runs in which a failing item is attempted again
 SAMPLE_NAMESPACE = uuid.UUID("6f0a5f0e-3c1b-5b55-9d0e-3a1c6b0f7d51")
 
 
@@ -37,12 +39,25 @@ class QueuedItem:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of an item. `again`: a failure that a later run may try again."""
+    """What became of an item. `again`: a failure that a later run may try again; it `counts` as one of the item's tries
+    unless it was the host's. `basis`: what the verdict depends on; empty when it stands for good."""
 
     row: int
     state: State
     why: str = ""
     again: bool = False
+    counts: bool = True
+    basis: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a page's items were: new ones, ones stored before, and what was decided at once or still holds (`again`)."""
+
+    new: int = 0
+    known: int = 0
+    again: int = 0
+    decided: list[tuple[State, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +113,44 @@ class ItemStore:
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
 
-    def add_items(
-        self, db: sqlite3.Connection, source: str, query: str, items: Iterable[Candidate | Dropped]
-    ) -> tuple[int, list[tuple[State, str]]]:
-        """Within a transaction: remember a page's items. Returns how many were new, and what was decided at once."""
-        new = 0
-        decided: list[tuple[State, str]] = []
+    def add_items(self, db: sqlite3.Connection, source: str, query: str, items: Iterable[Candidate | Dropped]) -> Seen:
+        """Within a transaction: remember a page's items. One that cannot be remembered costs nothing but itself."""
+        seen = Seen()
         for item in items:
-            if db.execute(
-                "SELECT 1 FROM items WHERE source = ? AND source_id = ?", (source, item.source_id)
-            ).fetchone():
+            before = db.execute(
+                "SELECT state, why, run_id FROM items WHERE source = ? AND source_id = ?", (source, item.source_id)
+            ).fetchone()
+            if before is not None:
+                self._count_again(seen, before)
                 continue
-            new += 1
-            verdict = self._judge(db, source, item)
+            seen.new += 1
+            try:
+                verdict = self._judge(db, source, item)
+                self._insert(db, source, query, item, verdict)
+            except (ValueError, TypeError, OverflowError, RecursionError, sqlite3.InterfaceError) as error:
+                log.warning("item_unreadable", source=source, id=item.source_id, error=str(error)[:200])
+                item = Dropped(item.source_id, "unreadable")
+                verdict = ("filtered", item.why)
+                self._insert(db, source, query, item, verdict)
             if verdict is not None:
-                decided.append(verdict)
-            self._insert(db, source, query, item, verdict)
-        return new, decided
+                seen.decided.append(verdict)
+        return seen
+
+    def look_up(self, source: str, item: Candidate | Dropped) -> tuple[str, str]:
+        """What is known of an item without remembering it: (`new`, ""), or its state and why."""
+        rows = self.read("SELECT state, why FROM items WHERE source = ? AND source_id = ?", source, item.source_id)
+        if rows:
+            return rows[0]["state"], rows[0]["why"]
+        with self._lock:
+            return self._judge(self._connection, source, item) or ("new", "")
+
+    def _count_again(self, seen: Seen, before: sqlite3.Row) -> None:
+        """An item of an earlier run: stored, or still left out for the same reason."""
+        if before["state"] in ("stored", "duplicate"):
+            seen.known += 1
+        elif before["state"] in ("filtered", "refused", "failed") and before["run_id"] != self.run_id:
+            seen.decided.append((before["state"], before["why"]))
+            seen.again += 1
 
     def _judge(self, db: sqlite3.Connection, source: str, item: Candidate | Dropped) -> tuple[State, str] | None:
         """What is known without any request: a source's own reason, a tombstone, the same URL under another id."""
@@ -141,8 +177,8 @@ class ItemStore:
         state, why = verdict or ("queued", "")
         waiting = item if isinstance(item, Candidate) and verdict is None else None
         db.execute(
-            "INSERT INTO items (source, source_id, query, state, why, run_id, sample_id, url_key, creator, candidate)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (source, source_id, query, state, why, run_id, sample_id, url_key, creator, generator,"
+            " candidate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 source,
                 item.source_id,
@@ -153,18 +189,10 @@ class ItemStore:
                 str(uuid.uuid5(SAMPLE_NAMESPACE, f"{source}:{item.source_id}")),
                 _url_key(waiting) if waiting else None,
                 item.creator if isinstance(item, Candidate) else None,
+                item.generator if isinstance(item, Candidate) else None,
                 waiting.to_json() if waiting else None,
             ),
         )
-
-    def requeue_failed(self, source: str) -> None:
-        """Give what failed in passing in an earlier run another try."""
-        with self.transaction() as db:
-            db.execute(
-                "UPDATE items SET state = 'queued', why = '', run_id = '' WHERE source = ? AND state = 'failed'"
-                " AND again = 1 AND tries < ? AND run_id != ?",
-                (source, MAX_TRIES, self.run_id),
-            )
 
     def adopt_queued(self, source: str, queries: Sequence[str]) -> None:
         """Hand what waits under a query that is no longer configured to the first one that is."""
@@ -184,10 +212,18 @@ class ItemStore:
             after_row,
             limit,
         )
-        return [
-            QueuedItem(row["row"], row["sample_id"], bool(row["tracked"]), Candidate.from_json(row["candidate"]))
-            for row in rows
-        ]
+        return [item for row in rows if (item := self._read_queued(row)) is not None]
+
+    def _read_queued(self, row: sqlite3.Row) -> QueuedItem | None:
+        """A row that cannot be read any more is decided, so that it never stands in the way again."""
+        try:
+            candidate = Candidate.from_json(row["candidate"])
+        except (ValueError, TypeError, KeyError) as error:
+            log.warning("item_unreadable", row=row["row"], error=str(error)[:200])
+            with self.transaction() as db:
+                self.decide(db, Decision(row["row"], "filtered", "unreadable"))
+            return None
+        return QueuedItem(row["row"], row["sample_id"], bool(row["tracked"]), candidate)
 
     def note_tracked(self, row: int) -> None:
         with self.transaction() as db:
@@ -196,9 +232,18 @@ class ItemStore:
     def decide(self, db: sqlite3.Connection, decision: Decision) -> None:
         """Within a transaction. What is decided for good keeps no candidate."""
         db.execute(
-            "UPDATE items SET state = ?, why = ?, again = ?, tries = tries + 1, run_id = ?,"
+            "UPDATE items SET state = ?, why = ?, again = ?, tries = tries + ?, run_id = ?, basis = ?,"
             " candidate = CASE WHEN ? THEN candidate END, metadata = NULL WHERE row = ?",
-            (decision.state, decision.why, int(decision.again), self.run_id, int(decision.again), decision.row),
+            (
+                decision.state,
+                decision.why,
+                int(decision.again),
+                int(decision.counts),
+                self.run_id,
+                decision.basis,
+                int(decision.again or bool(decision.basis)),
+                decision.row,
+            ),
         )
 
     def begin_placing(self, db: sqlite3.Connection, item: Placement) -> Decision | None:
@@ -281,6 +326,22 @@ class ItemStore:
     def stored_by_label(self) -> dict[str, int]:
         rows = self.read("SELECT label, count(*) AS n FROM items WHERE state = 'stored' GROUP BY label")
         return {row["label"]: row["n"] for row in rows}
+
+    def stored_by_generator(self) -> dict[str, int]:
+        """Of generated pictures; "" where the generator is not known."""
+        rows = self.read(
+            "SELECT coalesce(generator, '') AS name, count(*) AS n FROM items"
+            " WHERE state = 'stored' AND label = 'ai_generated' GROUP BY name"
+        )
+        return {row["name"]: row["n"] for row in rows}
+
+    def mean_bytes(self, source: str) -> int | None:
+        """Of a stored picture; None before the first one."""
+        found = self.read("SELECT avg(size_bytes) FROM items WHERE source = ? AND state = 'stored'", source)[0][0]
+        return None if found is None else int(found)
+
+    def waiting(self, source: str) -> int:
+        return self._count("SELECT count(*) FROM items WHERE source = ? AND state = 'queued'", source)
 
     def _count(self, sql: str, *values: object) -> int:
         return int(self.read(sql, *values)[0][0])

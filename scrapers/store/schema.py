@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 DATABASE_FILE = "scrape.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
 
 SCHEMA = """
@@ -28,7 +28,9 @@ CREATE TABLE IF NOT EXISTS items (
     sha256 TEXT,
     size_bytes INTEGER NOT NULL DEFAULT 0,
     day TEXT,                      -- UTC day on which it was stored
-    candidate TEXT,                -- JSON, until the item is decided
+    candidate TEXT,                -- JSON, until the item is decided for good
+    basis TEXT NOT NULL DEFAULT '',  -- what the decision depends on (scrapers/reasons.py); another basis: asked again
+    generator TEXT,                -- what made a generated picture
     path TEXT,                     -- of the image, relative to the data folder
     meta_path TEXT,
     metadata TEXT,                 -- JSON, only while placing: the journal of a half-done store
@@ -41,6 +43,8 @@ CREATE INDEX IF NOT EXISTS items_url ON items (url_key) WHERE url_key IS NOT NUL
 CREATE INDEX IF NOT EXISTS items_creator ON items (source, creator) WHERE state = 'stored';
 CREATE INDEX IF NOT EXISTS items_run ON items (run_id, source, query, state, why);
 CREATE INDEX IF NOT EXISTS items_kept ON items (source, label, day, size_bytes) WHERE state = 'stored';
+CREATE INDEX IF NOT EXISTS items_mix ON items (label, source, generator) WHERE state = 'stored';
+CREATE INDEX IF NOT EXISTS items_basis ON items (source, basis) WHERE basis != '';
 
 CREATE TABLE IF NOT EXISTS crawls (
     source TEXT NOT NULL,
@@ -53,6 +57,8 @@ CREATE TABLE IF NOT EXISTS crawls (
     pages INTEGER NOT NULL DEFAULT 0,
     patience INTEGER NOT NULL DEFAULT 0,    -- idle pages that are expected: what a restarted crawl has seen before
     restarts INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,    -- runs in a row in which the page at the cursor could not be read
+    skipped INTEGER NOT NULL DEFAULT 0,     -- pages skipped in a row because they could not be read
     etag TEXT,                     -- of the newest page, on the head crawl's row
     updated REAL NOT NULL,
     PRIMARY KEY (source, query, kind)
@@ -70,14 +76,45 @@ CREATE TABLE IF NOT EXISTS quotas (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS sources (
     source TEXT PRIMARY KEY, parked_until REAL, reason TEXT NOT NULL DEFAULT '',
-    last_run REAL, last_state TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT ''
+    last_run REAL, last_state TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
+    outcome TEXT,                            -- JSON: what came of the last run's candidates (scrapers/outcome.py)
+    empty_runs INTEGER NOT NULL DEFAULT 0,   -- runs in a row that were offered candidates and stored none
+    rules INTEGER NOT NULL DEFAULT 1         -- the revision of the source's rules that the items were read by
 ) STRICT;
+CREATE TABLE IF NOT EXISTS totals (          -- candidates of all runs by what came of them, for counters
+    source TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (source, outcome, reason)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tombstones (
     source TEXT NOT NULL, source_id TEXT, creator TEXT, sha256 TEXT, reason TEXT NOT NULL, at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS tombstones_id ON tombstones (source, source_id);
 CREATE INDEX IF NOT EXISTS tombstones_creator ON tombstones (source, creator);
 CREATE INDEX IF NOT EXISTS tombstones_sha256 ON tombstones (sha256);
+"""
+
+# from version 1: verdicts that depended on settings were kept without what a second look needs, so they are forgotten,
+# and their sources are crawled again from the newest page
+UPGRADE_FROM_1 = """
+DROP TABLE IF EXISTS crawls;
+ALTER TABLE walks RENAME TO crawls;
+ALTER TABLE crawls ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE crawls ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE items ADD COLUMN basis TEXT NOT NULL DEFAULT '';
+ALTER TABLE items ADD COLUMN generator TEXT;
+ALTER TABLE sources ADD COLUMN outcome TEXT;
+ALTER TABLE sources ADD COLUMN empty_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sources ADD COLUMN rules INTEGER NOT NULL DEFAULT 1;
+CREATE TEMP TABLE again AS SELECT DISTINCT source FROM items
+    WHERE state IN ('refused', 'filtered') AND candidate IS NULL AND why IN (
+        'host_not_allowed', 'not_https', 'bad_url', 'private_address', 'redirects', 'too_large', 'too_small',
+        'too_many_pixels', 'decode', 'gif', 'not_an_image', 'creator_cap');
+DELETE FROM crawls WHERE source IN (SELECT source FROM again);
+DELETE FROM cursors WHERE source IN (SELECT source FROM again);
+DELETE FROM items WHERE state IN ('refused', 'filtered') AND candidate IS NULL AND why IN (
+    'host_not_allowed', 'not_https', 'bad_url', 'private_address', 'redirects', 'too_large', 'too_small',
+    'too_many_pixels', 'decode', 'gif', 'not_an_image', 'creator_cap');
+DROP TABLE again;
 """
 
 
@@ -90,7 +127,8 @@ def open_database(state_path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    upgrade = UPGRADE_FROM_1 if connection.execute("PRAGMA user_version").fetchone()[0] == 1 else ""
+    connection.executescript(f"BEGIN IMMEDIATE;{upgrade}{SCHEMA};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
     return connection
 
 

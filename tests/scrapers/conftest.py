@@ -11,8 +11,9 @@ import pytest
 from lifted import lifted_config
 from PIL import Image
 
-from scrapers.harvest import Harvest, SourceOutcome
+from scrapers.harvest import Harvest
 from scrapers.limits.checks import make_check_pool
+from scrapers.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 from utils.config_loader import Config

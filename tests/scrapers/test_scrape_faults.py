@@ -17,9 +17,10 @@ from raw_server import RawServer, answer, raw_server
 
 from fake_clock import FakeClock
 from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
-from scrapers.harvest import SourceOutcome
-from scrapers.http.address_guard import AllowList, CheckedBackend, GuardedTransport, Origin, origin_of
+from scrapers.http.address_guard import AllowList, CheckedBackend, Origin, origin_of
 from scrapers.http.fetcher import Fetcher
+from scrapers.http.transport import GuardedTransport
+from scrapers.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from utils.clock import SystemClock
 from utils.config.sources import Harvest
@@ -71,8 +72,10 @@ def test_what_must_not_be_stored_is_refused_once_and_for_good(
     assert outcome["refused"] == {why: 12} and outcome["stored"] == 0
     asked = sandbox.sandbox.journal.counters(with_paths=False)["requests"]["civitai image"]
     misbehave()
-    config = configure(only=("civitai",))
-    assert collect(config, "run-2")["civitai"].tally.total("stored") == 0
+    config = configure(only=("civitai",), every={"max_image_mb": 1.5, "limit_per_query": 12})
+    again = collect(config, "run-2")["civitai"]
+    assert again.tally.total("stored") == 0
+    assert again.as_details()["refused"] == {why: 12}, "what still holds is said again"
     assert sandbox.sandbox.journal.counters(with_paths=False)["requests"]["civitai image"] == asked
     assert not [file for file in config.storage.local_path.rglob("*") if file.is_file()]
 

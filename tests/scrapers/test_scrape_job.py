@@ -55,14 +55,20 @@ def test_a_job_reports_progress_and_its_outcome_in_json_lines(configure: Configu
     assert outcome["result"] == "succeeded"
     sources = outcome["details"]["sources"]
     assert sources["civitai"] == {
-        "stored": 6,
-        "duplicate": 0,
-        "filtered": {},
-        "refused": {},
-        "failed": {},
         "state": "finished",
         "until": None,
         "message": "",
+        "empty": False,
+        "offered": 6,
+        "stored": 6,
+        "known": 0,
+        "duplicate": 0,
+        "waiting": 6,
+        "filtered": {},
+        "refused": {},
+        "failed": {},
+        "reasons": {},
+        "alerts": [],
     }
     assert sources["unsplash"]["state"] == "disabled"
     assert log.count("event=source_terms") == 2 and "sandbox" not in log.replace("(sandbox)", "")

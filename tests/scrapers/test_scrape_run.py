@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fake_clock import FakeClock
-from scrapers.harvest import Harvest, SourceOutcome, user_agent
+from scrapers.harvest import Harvest, user_agent
+from scrapers.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.status import source_states
 from utils.config_loader import Config

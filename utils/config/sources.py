@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -34,14 +34,19 @@ class Source(Section):
     """Settings that every source has; defaults in the subclasses are the source's own documented limits.
 
     Limits may be lifted (0) only where `base_url` is plain http on loopback: the sandbox, the demo, tests.
+    `domains` are the source's own: every host below them may hand over its images, and a redirect between two passes.
     """
+
+    domains: ClassVar[tuple[str, ...]] = ()
 
     enabled: bool = Field(False, description="Collect from this source (its terms: docs/sources.md).")
     queries: tuple[str, ...] = Field((), description="What to search for; empty: the source's general feed.")
     limit_per_query: int = Field(100, ge=1, le=1_000_000, description="New images for one query in one run, at most.")
     base_url: str = Field("", description="Where the API is; another value is for tests and the demo's sandbox.")
     image_hosts: tuple[str, ...] = Field(
-        (), description="Hosts that images may come from (exact names; host:port on loopback)."
+        (),
+        description="Hosts that images may come from besides the source's own: names, `*.name` for all below it, or"
+        " host:port on loopback.",
     )
     contact: str = Field("", description="Mail or URL of the operator, sent in the User-Agent; needed to start.")
     min_interval_seconds: float | None = Field(
@@ -86,8 +91,12 @@ class Source(Section):
             return self
         if self.base_url and urlsplit(self.base_url).scheme != "https":
             raise ValueError(f"base_url {self.base_url!r} must be https, or http on 127.0.0.1 for a sandbox")
-        if any(":" in host or "/" in host for host in self.image_hosts):
-            raise ValueError("image_hosts are plain host names; host:port is for a base_url on loopback")
+        if any(":" in host or "/" in host or "*" in host.removeprefix("*.") for host in self.image_hosts):
+            raise ValueError(
+                "image_hosts are plain host names, or *.name for all below it; host:port is for a base_url on loopback"
+            )
+        if wide := [host for host in self.image_hosts if host.startswith("*.") and "." not in host[2:]]:
+            raise ValueError(f"image_hosts {wide[0]!r} would allow a whole top-level domain")
         if self.min_interval_seconds is not None and self.min_interval_seconds < LEAST_INTERVAL_SECONDS:
             raise ValueError(
                 f"min_interval_seconds must be {LEAST_INTERVAL_SECONDS} or more unless base_url is on loopback"
@@ -113,14 +122,14 @@ class Source(Section):
 
 class Unsplash(Source):
     queries: tuple[str, ...] = PHOTO_QUERIES
+    domains: ClassVar[tuple[str, ...]] = ("unsplash.com",)
     base_url: str = "https://api.unsplash.com"
-    image_hosts: tuple[str, ...] = ("images.unsplash.com",)
 
 
 class Pexels(Source):
     queries: tuple[str, ...] = PHOTO_QUERIES
+    domains: ClassVar[tuple[str, ...]] = ("pexels.com",)
     base_url: str = "https://api.pexels.com"
-    image_hosts: tuple[str, ...] = ("images.pexels.com",)
     requests_per_hour: int | None = Field(
         200, ge=0, description="API calls in an hour, at most; 0: no limit (loopback only)."
     )
@@ -130,8 +139,8 @@ class Civitai(Source):
     queries: tuple[str, ...] = Field(
         (), description="Base models (`Flux.1 D`, `SDXL 1.0`, …); empty: the general feed."
     )
+    domains: ClassVar[tuple[str, ...]] = ("civitai.com", "civitai.red")
     base_url: str = "https://civitai.com"
-    image_hosts: tuple[str, ...] = ("image.civitai.com",)
     min_interval_seconds: float | None = Field(
         1.0, ge=0, le=86_400, description="Seconds between two API calls, at least."
     )
@@ -141,7 +150,7 @@ class Openverse(Source):
     queries: tuple[str, ...] = PHOTO_QUERIES
     base_url: str = "https://api.openverse.org"
     image_hosts: tuple[str, ...] = Field(
-        ("live.staticflickr.com",),
+        ("*.staticflickr.com",),
         description="Hosts that images may come from; Openverse lists pictures of many, the others are left out.",
     )
     min_interval_seconds: float | None = Field(
@@ -173,6 +182,13 @@ class Harvest(Section):
         4.0,
         ge=0,
         description="A label waits while it has more than this times the other's images (plus 500); 0: never.",
+    )
+    max_generator_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="No generator holds more than this share of the generated images (beyond the first 500), once there"
+        " are several; 0: no limit.",
     )
     download_seconds: float = Field(120.0, gt=0, le=3600, description="Longest download or API call, in all (seconds).")
     connect_seconds: float = Field(10.0, gt=0, le=300, description="Longest connecting (seconds).")

@@ -21,7 +21,7 @@ from utils.images.decoding.decode import Header, Picture, PictureError, decode
 from utils.images.decoding.kinds import HEAD_BYTES, KINDS, sniff
 from utils.images.decoding.orientation import turn
 from utils.images.facts import CheckLimits, ImageFacts
-from utils.images.format import recognise
+from utils.images.format import content_code, recognise
 from utils.images.perceptual import perceptual_hash, thumb
 
 __all__ = ["CheckLimits", "ImageFacts", "check_image", "decode_checked", "read_regular_file", "reduce_upright"]
@@ -74,11 +74,11 @@ def read_regular_file(path: str | Path, max_bytes: int) -> bytes:
             before = os.fstat(descriptor)
             _refuse_special(before.st_mode)
             if before.st_size == 0:
-                raise CutFileError("is empty")
+                raise CutFileError("is empty", "empty")
             if before.st_size > max_bytes:
                 content = recognise(os.read(descriptor, HEAD_BYTES), Path(path))
                 size = f"is {before.st_size / 1e6:.1f} MB, at most {max_bytes / 1e6:g} MB are allowed"
-                raise SkipItemError(size if content is None else str(content))
+                raise SkipItemError(size, "too_large") if content is None else SkipItemError(str(content))
             chunks = bytearray()
             while len(chunks) <= max_bytes and (chunk := os.read(descriptor, READ_CHUNK_BYTES)):
                 chunks += chunk
@@ -104,35 +104,41 @@ def decode_checked(data: bytes, path: str | Path, limits: CheckLimits, side: int
     """One usable picture. A JPEG may come at a fraction of its size, with no side below `side`."""
     content = recognise(data[:HEAD_BYTES], Path(path))
     if content is not None:
-        raise (CutFileError if looks_cut(data, None) else SkipItemError)(str(content))
+        raise (CutFileError if looks_cut(data, None) else SkipItemError)(str(content), content_code(data[:HEAD_BYTES]))
     kind = sniff(data[:HEAD_BYTES])
     assert kind is not None
     if lacks_end(data, kind):
-        raise CutFileError(f"is a truncated {KINDS[kind].title} picture: it ends too early")
+        raise CutFileError(f"is a truncated {KINDS[kind].title} picture: it ends too early", "decode")
     try:
         # scaled by libjpeg: every coded bit is still read, so damage shows, at a quarter of time and memory
         return decode(data, lambda header: _refuse(header, limits), draft_side=side)
     except MemoryError as error:
-        raise SkipItemError(f"needs more memory to decode than a check may use ({KINDS[kind].title})") from error
+        raise SkipItemError(
+            f"needs more memory to decode than a check may use ({KINDS[kind].title})", "memory"
+        ) from error
     except PictureError as error:
-        raise (CutFileError if looks_cut(data, kind) else SkipItemError)(str(error)) from error
+        raise (CutFileError if looks_cut(data, kind) else SkipItemError)(str(error), "decode") from error
 
 
 def _refuse(header: Header, limits: CheckLimits) -> None:
     """Raises SkipItemError for what is beyond the limits, or more than one picture."""
     size = f"is {header.width} x {header.height} pixels"
     if min(header.width, header.height) < limits.min_side:
-        raise SkipItemError(f"{size}; the shorter side must have at least {limits.min_side}")
+        raise SkipItemError(f"{size}; the shorter side must have at least {limits.min_side}", "too_small")
     if max(header.width, header.height) > limits.max_side:
-        raise SkipItemError(f"{size}; the longer side may have at most {limits.max_side}")
+        raise SkipItemError(f"{size}; the longer side may have at most {limits.max_side}", "too_many_pixels")
     if header.width * header.height > limits.max_pixels:
         megapixels = f"{header.width * header.height / 1e6:.1f} megapixels"
-        raise SkipItemError(f"{size} ({megapixels}); at most {limits.max_pixels / 1e6:g} are allowed")
+        raise SkipItemError(
+            f"{size} ({megapixels}); at most {limits.max_pixels / 1e6:g} are allowed", "too_many_pixels"
+        )
     if header.frames != 1:
         what = (
             f"has {header.frames} pages" if header.kind.name == "tiff" else f"is an animation ({header.frames} frames)"
         )
-        raise SkipItemError(f"{what}; single pictures are used: save one as a file of its own (magick 'IN[0]' out.png)")
+        raise SkipItemError(
+            f"{what}; single pictures are used: save one as a file of its own (magick 'IN[0]' out.png)", "animation"
+        )
 
 
 def reduce_upright(picture: Picture, side: int) -> Image.Image:

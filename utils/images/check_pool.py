@@ -143,7 +143,9 @@ class _Worker:
             answer = self._ask(process, request, timeout_seconds)
         except TimeoutError:
             self.stop()
-            return CheckFailure(f"could not be checked within {timeout_seconds:g} s", retryable=self._closed.is_set())
+            return CheckFailure(
+                f"could not be checked within {timeout_seconds:g} s", retryable=self._closed.is_set(), code="timeout"
+            )
         except (OSError, EOFError, ValueError):
             ended = self.stop()
             return CheckFailure(f"crashed its checker ({_name_exit(ended)})", retryable=self._closed.is_set())

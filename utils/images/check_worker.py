@@ -70,13 +70,13 @@ def _guarded(look: Callable[[], T]) -> T | CheckFailure:
     try:
         return look()
     except CutFileError as error:
-        return CheckFailure(str(error), retryable=False, incomplete=True)
+        return CheckFailure(str(error), retryable=False, incomplete=True, code=error.code)
     except SkipItemError as error:
-        return CheckFailure(str(error), retryable=False)
+        return CheckFailure(str(error), retryable=False, code=error.code)
     except RetryLaterError as error:
         return CheckFailure(str(error), retryable=True)
     except MemoryError:
-        return CheckFailure("needs more memory to decode than a check may use", retryable=False)
+        return CheckFailure("needs more memory to decode than a check may use", retryable=False, code="memory")
     except Exception as error:
         # a decoder's own bug on this file must not take the others down; the file is reported with it
         return CheckFailure(f"cannot be checked: {type(error).__name__}: {error}", retryable=False)

@@ -52,12 +52,15 @@ class ImageFacts:
 class CheckFailure:
     """Why a file is not usable. `retryable`: the cause was not in the file's bytes, the same file may pass later.
 
-    `incomplete`: the file ends too early, so that the rest may still arrive.
+    `incomplete`: the file ends too early, so that the rest may still arrive. `code` is a short slug of the reason:
+    too_small, too_large, too_many_pixels, animation, empty, decode, memory, timeout, or that of what the file is
+    instead (gif, video, html, …).
     """
 
     reason: str
     retryable: bool
     incomplete: bool = False
+    code: str = "decode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from utils.images.decoding.kinds import HEAD_BYTES, KINDS, brands, sniff
 
-__all__ = ["HEAD_BYTES", "Content", "name_content", "recognise", "remedy_for", "sniff"]
+__all__ = ["HEAD_BYTES", "Content", "content_code", "name_content", "recognise", "remedy_for", "sniff"]
 
 RAW = "a raw camera picture"
 VIDEO = "an MP4 or QuickTime video"
@@ -83,6 +83,26 @@ def recognise(head: bytes, path: Path) -> Content | None:
         return None
     name = name_content(head)
     return Content(name, remedy_for(name, path))
+
+
+def content_code(head: bytes) -> str:
+    """The same as a slug that can be counted: empty, gif, video, svg, html, json or not_an_image."""
+    if not head.strip(b"\x00"):
+        return "empty"
+    if head.startswith(b"GIF8"):
+        return "gif"
+    if head[4:8] == b"ftyp" and sniff(head) is None:
+        return "video"
+    if head.startswith((b"\x1aE\xdf\xa3", b"OggS")) or head[8:12] == b"AVI ":
+        return "video"
+    if not _looks_like_text(head):
+        return "not_an_image"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
+    if b"<svg" in start:
+        return "svg"
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "html"
+    return "json" if start.startswith((b"{", b"[")) else "not_an_image"
 
 
 def name_content(head: bytes) -> str:

@@ -38,7 +38,7 @@ def test_packed_bodies_are_unpacked(coding: str) -> None:
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked() -> None:
     with pytest.raises(RefusedError) as refusal:
         read(gzip.compress(bytes(64 << 20)), "gzip", limit=16 << 20)
-    assert refusal.value.why == "ratio"
+    assert refusal.value.code == "ratio"
 
 
 def test_a_body_beyond_the_limit_is_refused() -> None:

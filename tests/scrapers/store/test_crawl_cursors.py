@@ -9,6 +9,7 @@ from fake_clock import FakeClock
 from scrapers.candidate import Candidate, Dropped, Page, Variant
 from scrapers.store.cursors import MAX_IDLE_PAGES, MAX_RESTARTS, REFILL_SECONDS, Crawl, CrawlCursors
 from scrapers.store.item_store import Decision, ItemStore, State
+from scrapers.store.second_look import look_again
 
 HEAD_SECONDS = 300
 
@@ -169,7 +170,7 @@ def test_items_and_cursor_are_written_together_or_not_at_all(item_store: ItemSto
 
 def decided(item_store: ItemStore, *items: Candidate | Dropped) -> list[tuple[State, str]]:
     with item_store.transaction() as db:
-        return item_store.add_items(db, "pexels", "tram", items)[1]
+        return item_store.add_items(db, "pexels", "tram", items).decided
 
 
 def test_known_ids_are_skipped_and_known_urls_are_duplicates(item_store: ItemStore) -> None:
@@ -193,11 +194,11 @@ def test_what_failed_in_passing_is_tried_again_in_a_later_run_only(tmp_path: Pat
     with item_store.transaction() as db:
         item_store.decide(db, Decision(first.row, "failed", "timeout", again=True))
         item_store.decide(db, Decision(second.row, "failed", "http_404"))
-    item_store.requeue_failed("pexels")
+    look_again(item_store, "pexels", 1, ())
     assert item_store.queued("pexels", "tram", 0, 10) == []
     later = ItemStore(tmp_path, "run-2")
     try:
-        later.requeue_failed("pexels")
+        look_again(later, "pexels", 1, ())
         assert [queued.row for queued in later.queued("pexels", "tram", 0, 10)] == [first.row]
     finally:
         later.close()
