@@ -8,6 +8,7 @@ from typing import Any
 
 from daemon.application import Application
 from daemon.exposition import metrics_snapshot
+from daemon.field.reports import ReportDesk
 from daemon.monitoring.metrics import render
 from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
 from daemon.serving.published_models import PublishedModels
@@ -29,6 +30,10 @@ class TrainerService:
     @property
     def models(self) -> PublishedModels:
         return self._application.models
+
+    @property
+    def feedback(self) -> ReportDesk:
+        return self._application.reports
 
     def status(self) -> Mapping[str, Any]:
         application = self._application

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from daemon.field.reports import ReportDesk
+from daemon.field.store import FIELD_FILE, FieldStore
 from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import GpuMemory, gpu_memory
 from daemon.runs.launcher import SNAPSHOT_LABELLED, JobLauncher
@@ -52,6 +54,8 @@ class Application:
         self.launcher = JobLauncher(lambda: self.config, self.dataset, self.store)
         self.runner = Runner(config.storage.state_path, self.store, clock, self.launcher, self._run_changed)
         self.disk = _disk_floor(config)
+        self.field = FieldStore(config.storage.state_path / FIELD_FILE)
+        self.reports = ReportDesk(lambda: self.config, self.field, self.dataset, self.disk, clock)
         self.gpus: list[GpuMemory] = []
         self.training_failures = self._failures_in_a_row()
 
@@ -137,6 +141,8 @@ class Application:
 
     def close(self) -> None:
         self.hub.close()
+        self.reports.close()
+        self.field.close()
         self.store.close()
 
     def _start_due(self, kind: Any, verdict: Verdict, refusal: tuple[str, str] | None) -> Verdict:

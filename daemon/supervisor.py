@@ -44,7 +44,9 @@ SILENCE_LIMIT_SECONDS = 45.0  # of one part, before the watchdog is no longer fe
 START_SECONDS = 120.0  # until READY, at most; usually under one, more after a crash that left things to repair
 CHECKPOINT_SECONDS = 6.0  # for a job to save its state at stop; with it a stop stays within 10 s
 CHECKPOINT_SECONDS_UNDER_SYSTEMD = 20.0  # TimeoutStopSec leaves more room there
-RELOADABLE_SECTIONS = ("scheduler", "triggers", "sources", "model", "training", "gate", "core", "logging")
+RELOADABLE_SECTIONS = (
+    *("scheduler", "triggers", "sources", "model", "training", "gate", "core", "feedback", "logging"),
+)
 
 
 class Supervisor:
@@ -93,6 +95,8 @@ class Supervisor:
             application.launcher.training_limits.prepare()
             log.info("training_limits", how=application.launcher.training_limits.reason)
             application.runner.adopt_left_overs()
+            if unfinished := application.reports.repair():
+                log.info("uploads_removed", count=unfinished)
             application.runner.wake.set()
             api.start()
             application.dataset.start()

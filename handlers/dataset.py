@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from handlers.index import queries
-from handlers.index.rows import Counts, Problem
+from handlers.index.rows import Counts, KnownSample, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader, is_broken
 from handlers.reconcile import Reconciler
 from handlers.watch.dirty_paths import DirtyPaths
@@ -118,6 +118,16 @@ class Dataset:
         """What may be trained on, as the index has it now: one consistent reading, on a connection of its own."""
         with contextlib.closing(connect_reader(self._index_file)) as db:
             yield from queries.labelled_samples(db)
+
+    def known_sample(self, sha256: str) -> KnownSample | None:
+        """The sample of these bytes, when the index has it."""
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            return queries.known_sample(db, sha256)
+
+    def undecided(self, source: str) -> tuple[int, int]:
+        """How many pictures of a source no one has judged yet, and their bytes."""
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            return queries.undecided(db, source)
 
     def problems(self, limit: int = 100) -> list[Problem]:
         reconciler = self._reconciler

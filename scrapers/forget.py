@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scrapers.status import KEYS
 from scrapers.store.item_store import ItemStore
+from scrapers.store.schema import open_read_only
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError
@@ -49,6 +50,15 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
         return deleted
     finally:
         item_store.close()
+
+
+def is_forgotten(config: Config, sha256: str) -> bool:
+    """Whether a picture of these bytes was deleted on request."""
+    connection = open_read_only(config.storage.state_path)
+    if connection is None:
+        return False
+    with contextlib.closing(connection):
+        return connection.execute("SELECT 1 FROM tombstones WHERE sha256 = ?", (sha256,)).fetchone() is not None
 
 
 def _stored(data: Path, source: str) -> Iterator[tuple[Path, Metadata]]:

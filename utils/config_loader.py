@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from utils.config.field import Feedback
 from utils.config.sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
 from utils.config.sources import Harvest, Sources
 from utils.config.training import Audit, Evaluation, Gate, Model, Training
@@ -78,6 +79,7 @@ class Config(BaseSettings, Section):
     audit: Audit = Field(default_factory=Audit)
     gate: Gate = Field(default_factory=Gate)
     core: Core = Field(default_factory=Core)
+    feedback: Feedback = Field(default_factory=Feedback)
     logging: Logging = Field(default_factory=Logging)
     secrets: Secrets = Field(default_factory=Secrets, exclude=True, repr=False)
 

@@ -1,4 +1,5 @@
-"""A reference Exposr-Core: POST /detect says whether a picture is AI-generated, with the trainer's newest model.
+"""A reference Exposr-Core: POST /detect says whether a picture is AI-generated, with the trainer's newest model; POST
+/report tells the trainer that it was wrong.
 
     uvicorn --app-dir examples/core app:app --port 8000
 
@@ -13,6 +14,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
@@ -23,7 +25,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from exposr_client import Detector, ImageError, ModelFollower, NoModelError
+from exposr_client import (
+    Detector,
+    ExposrClientError,
+    ImageError,
+    ModelFollower,
+    NoModelError,
+    ReportRefusedError,
+)
 
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 MAX_DISCARDED_BYTES = 5 * MAX_UPLOAD_BYTES  # read away of what is too large: who still sends may not read the answer
@@ -43,6 +52,23 @@ async def detect(request: Request) -> Response:
     return JSONResponse({"ai_probability": found.probability, "label": found.verdict, "model_version": found.version})
 
 
+async def report(request: Request) -> Response:
+    """multipart/form-data with `file`, and what the reporter says: `label`, `note` -> the trainer's receipt
+
+    The picture is judged again here, so that the report names the version that is wrong now.
+    """
+    state = request.app.state
+    async with state.uploads:
+        data, fields = await read_form(request)
+        label = fields.get("label") or None
+        if label not in (None, "real", "ai_generated"):
+            raise HTTPException(400, "label is real or ai_generated, or left out")
+        [found] = await to_thread.run_sync(state.detector.predict, [data], limiter=state.inference)
+        say = partial(state.follower.report, data, found, label=label, note=fields.get("note", ""), reporter="core")
+        receipt = await to_thread.run_sync(say)
+    return JSONResponse({"status": receipt.status, "reports": receipt.reports, "judged": found.verdict}, 202)
+
+
 async def health(request: Request) -> Response:
     version = request.app.state.detector.version
     return JSONResponse({"status": "ok" if version else "waiting", "model_version": version}, 200 if version else 503)
@@ -50,6 +76,11 @@ async def health(request: Request) -> Response:
 
 async def read_upload(request: Request) -> bytes:
     """The bytes of the field `file`. Raises HTTPException for anything else."""
+    return (await read_form(request))[0]
+
+
+async def read_form(request: Request) -> tuple[bytes, dict[str, str]]:
+    """The bytes of the field `file`, and the other fields."""
     body = await read_body(request)
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise HTTPException(415, "send multipart/form-data with the picture in the field `file`")
@@ -61,7 +92,7 @@ async def read_upload(request: Request) -> bytes:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise HTTPException(400, "the field `file` with the picture is missing")
-        return await file.read()
+        return await file.read(), {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 async def read_body(request: Request) -> bytes:
@@ -98,6 +129,15 @@ async def on_image_error(request: Request, error: Exception) -> Response:
     return refusal(422, "not_an_image", str(error))
 
 
+async def on_refused_report(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ReportRefusedError)
+    return refusal(422 if error.code == "not_a_picture" else 409, error.code, str(error))
+
+
+async def on_no_trainer(request: Request, error: Exception) -> Response:
+    return refusal(503, "trainer_away", "the report could not be handed on; try again later")
+
+
 async def on_no_model(request: Request, error: Exception) -> Response:
     return refusal(503, "no_model", str(error))
 
@@ -112,6 +152,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     with ModelFollower() as follower:
         following = threading.Thread(target=follower.follow, args=(detector.load,), name="follow", daemon=True)
         following.start()
+        app.state.follower = follower
         yield
         follower.stop()
         await to_thread.run_sync(following.join, STOP_SECONDS)
@@ -120,7 +161,17 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for every poll
 app = Starlette(
-    routes=[Route("/detect", detect, methods=["POST"]), Route("/health", health)],
-    exception_handlers={HTTPException: on_http_error, ImageError: on_image_error, NoModelError: on_no_model},
+    routes=[
+        Route("/detect", detect, methods=["POST"]),
+        Route("/report", report, methods=["POST"]),
+        Route("/health", health),
+    ],
+    exception_handlers={
+        HTTPException: on_http_error,
+        ImageError: on_image_error,
+        NoModelError: on_no_model,
+        ReportRefusedError: on_refused_report,
+        ExposrClientError: on_no_trainer,
+    },
     lifespan=lifespan,
 )

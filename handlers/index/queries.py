@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
-from handlers.index.rows import Counts, Problem
+from handlers.index.rows import Counts, KnownSample, Problem
 from handlers.label_rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_series, folder_source, join
 from utils.metadata import LABELS
@@ -128,6 +128,25 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
             values["generator"] = values["generator"] or folder_source(path)
         values["series"] = values["series"] or folder_series(path)
         yield Sample(path=os.fsdecode(path), **values)
+
+
+def known_sample(db: sqlite3.Connection, sha256: str) -> KnownSample | None:
+    """The sample of these bytes."""
+    row = db.execute(
+        "SELECT id, label, label_source FROM samples WHERE sha256 = ? AND folder IS NOT NULL", (sha256,)
+    ).fetchone()
+    return None if row is None else KnownSample(*row)
+
+
+def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:
+    """How many pictures of a source no one has judged yet, and their bytes."""
+    number, size_bytes = _row(
+        db,
+        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM samples WHERE folder IS NOT NULL AND label IS NULL"
+        " AND label_source IS NULL AND id IN (SELECT stem FROM metadata WHERE source = ?)",
+        (source,),
+    )
+    return number, size_bytes
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:

@@ -40,6 +40,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSample:
+    """A sample whose picture is there. `label_source` is person, even without a label, once a person has judged it."""
+
+    id: str
+    label: Label | None
+    label_source: LabelSource | None
+
+
+@dataclass(frozen=True, slots=True)
 class FileRow:
     """A tracked file; `gone` is set while it is missing."""
 

@@ -15,6 +15,7 @@ from exposr_api.answers.errors import ApiError
 from exposr_api.answers.negotiation import prefers_prometheus
 from exposr_api.answers.responses import encode_json, header_list, json_response, plain_response, revalidated_response
 from exposr_api.description.openapi import openapi_document
+from exposr_api.feedback import get_feedback, post_feedback
 from exposr_api.files import PATH_PART, serve_published_file
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
 from exposr_api.signin.pages import get_login, post_login, post_logout
@@ -176,6 +177,8 @@ ENDPOINTS = (
     Endpoint("GET", "/metrics", get_metrics),
     Endpoint("POST", "/scrape", post_scrape),
     Endpoint("POST", "/train", post_train),
+    Endpoint("GET", "/feedback", get_feedback),
+    Endpoint("POST", "/feedback", post_feedback, body="upload"),
     Endpoint("GET", "/runs", get_runs),
     Endpoint("GET", "/runs/{id}", get_run),
     Endpoint("GET", "/events", get_events),

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 Json = Mapping[str, Any]
 HealthStatus = Literal["ok", "starting", "degraded", "failing"]
 
 STARTED = "started"
+STORED = "stored"
 RUNNING = "running"
 NOT_FOUND = "not_found"
 
@@ -92,6 +93,33 @@ class ModelStore(Protocol):
         """Make the previous champion of this family the champion again under a new serial."""
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What Core says of one picture: the verdict it got, and what its reporter claims. Texts come from outside."""
+
+    model: str
+    version: str
+    verdict: str
+    probability: float | None = None
+    label: str | None = None
+    note: str = ""
+    reporter: str = ""
+
+
+class Feedback(Protocol):
+    """Reports about pictures that a version got wrong."""
+
+    def report(self, report: Report, picture: BinaryIO) -> Decision:
+        """`STORED` when it was taken. `busy`, `not_a_picture` and `too_many_reports` (with `retry_after_seconds`) have
+        statuses of their own; any other code is 409."""
+
+    def reports(self, sha256: str) -> Sequence[Json]:
+        """What was said of the picture with these bytes, newest first."""
+
+    def newest(self, limit: int) -> Sequence[Json]:
+        """Newest first, each with `state`: waiting, real, ai_generated, skipped or gone."""
+
+
 class EventStream(Protocol):
     """One listener's events, as (name, data). Ends when closed by either side."""
 
@@ -104,6 +132,9 @@ class Service(Protocol):
 
     @property
     def models(self) -> ModelStore: ...
+
+    @property
+    def feedback(self) -> Feedback: ...
 
     def status(self) -> Json:
         """The guide's `GET /status` and more. In memory."""

@@ -25,6 +25,7 @@ from exposr_client.errors import (
     LoadError,
     MissingLibraryError,
     NoModelError,
+    ReportRefusedError,
     RollbackError,
     SignatureError,
     TrainerUnavailable,
@@ -32,6 +33,7 @@ from exposr_client.errors import (
     UnexpectedAnswerError,
     VersionGoneError,
 )
+from exposr_client.field.reports import Receipt
 from exposr_client.following.async_follower import AsyncModelFollower
 from exposr_client.following.follower import ModelFollower
 from exposr_client.trust.pointer import FileFacts, ModelInfo
@@ -55,6 +57,8 @@ __all__ = [
     "ModelInfo",
     "NoModelError",
     "Prediction",
+    "Receipt",
+    "ReportRefusedError",
     "RollbackError",
     "SignatureError",
     "TrainerUnavailable",

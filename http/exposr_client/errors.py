@@ -12,6 +12,7 @@ ExposrClientError
 │   ├── RollbackError          an older pointer than one already seen was replayed
 │   ├── ExpiredError           the pointer's validity is over: newer ones may be held back
 │   └── IntegrityError         bytes differ from the signed size or sha256
+├── ReportRefusedError         a report about a picture is not taken; `code` says why
 ├── CacheError                 the cache folder cannot be used (full, not writable)
 ├── FollowerStopped            stop() was called: the follower no longer talks to the trainer
 └── DetectorError
@@ -71,6 +72,14 @@ class ExpiredError(TrustError):
 
 class IntegrityError(TrustError):
     """Bytes differ from what was signed."""
+
+
+class ReportRefusedError(ExposrClientError):
+    """The trainer does not take this report; sending it again changes nothing. `code` is the trainer's word for why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
 
 
 class CacheError(ExposrClientError):

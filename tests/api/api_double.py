@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from daemon.serving.signing import PointerSigner
 from exposr_api.events import EventHub, Listener
-from exposr_api.protocols import NOT_FOUND, STARTED, Decision, Health, PublishedFile
+from exposr_api.protocols import NOT_FOUND, STARTED, STORED, Decision, Health, PublishedFile, Report
 from exposr_api.transport.server import ApiServer
 from trainer.publishing.registry import Registry
 from utils.errors import OperatorError
@@ -89,11 +89,31 @@ class SmallModels:
         return Decision(True, "rolled_back", "rolled back", {"version": entry["version"]})
 
 
+class SmallFeedback:
+    """`Feedback` that takes what it is told to, and keeps it."""
+
+    def __init__(self) -> None:
+        self.answer = Decision(True, STORED, "report stored", {"sample": "s1", "reports": 1})
+        self.taken: list[tuple[Report, bytes]] = []
+
+    def report(self, report: Report, picture: BinaryIO) -> Decision:
+        self.taken.append((report, picture.read()))
+        return self.answer
+
+    def reports(self, sha256: str) -> Sequence[Mapping[str, Any]]:
+        return []
+
+    def newest(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        found = [{**asdict(report), "id": "1", "received": "2026-01-01T00:00:00Z"} for report, _ in self.taken]
+        return [{**report, "sha256": "0" * 64, "sample": "s1", "state": "waiting"} for report in found][:limit]
+
+
 @dataclass
 class SmallService:
     """`Service` whose answers a test sets."""
 
     models: SmallModels
+    feedback: SmallFeedback = field(default_factory=SmallFeedback)
     hub: EventHub = field(default_factory=lambda: EventHub(max_clients=3))
     scrape: Decision = STARTED_SCRAPE
     training: Decision = STARTED_TRAINING

@@ -52,6 +52,11 @@ class SmallTrainer:
         self.ranges: list[str] = []
         self.file_seconds = 0.0  # before a file is sent
         self.wrong_content_range = ""  # what resumed downloads are told
+        self.reports: list[dict[str, Any]] = []
+        self.report_answer: tuple[int, dict[str, Any]] = (
+            201,
+            {"status": "report stored", "sample": "s1", "reports": 1},
+        )
         self._published = asyncio.Event()
         self._port = port
 
@@ -106,6 +111,7 @@ class SmallTrainer:
             Route("/models/key", self._key),
             Route("/models/{model}/{version}/{name}", self._file),
             Route("/events", self._events),
+            Route("/feedback", self._feedback, methods=["POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", timeout_graceful_shutdown=0)
         self._server = uvicorn.Server(config)
@@ -166,6 +172,16 @@ class SmallTrainer:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self._note(request, 200)
         return FileResponse(path, headers={"ETag": f'"{digest}"'})
+
+    async def _feedback(self, request: Request) -> Response:
+        if refused := self._refuses(request):
+            return refused
+        async with request.form() as form:
+            file = form["file"]
+            data = b"" if isinstance(file, str) else await file.read()
+            self.reports.append({**{name: form[name] for name in form if name != "file"}, "file": data})
+        status, body = self.report_answer
+        return JSONResponse(body, status)
 
     async def _events(self, request: Request) -> Response:
         if refused := self._refuses(request):

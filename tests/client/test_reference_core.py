@@ -58,6 +58,19 @@ def test_it_answers_as_the_guide_says_and_refuses_clearly(core: ReferenceCore, t
     assert answer.json()["label"] == expected.verdict
     assert answer.json()["model_version"] == "v1"
 
+    report = f"{core.url}/report"
+    told = httpx.post(report, files={"file": png()}, data={"label": "real", "note": "mine"}, timeout=60)
+    assert (told.status_code, told.json()["status"]) == (202, "report stored")
+    [sent] = trainer.reports
+    assert (sent["file"], sent["label"], sent["note"]) == (png(), "real", "mine")
+    assert (sent["version"], sent["verdict"]) == ("v1", expected.verdict)
+    assert math.isclose(float(sent["probability"]), expected.probability, abs_tol=1e-5)
+    trainer.report_answer = (409, {"error": {"code": "queue_full", "message": "too many wait"}})
+    refused = httpx.post(report, files={"file": png()}, timeout=60)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "queue_full")
+    assert httpx.post(report, files={"file": b"<html>"}, timeout=60).status_code == 422
+    assert httpx.post(report, files={"file": png()}, data={"label": "cat"}, timeout=60).status_code == 400
+
     detect = f"{core.url}/detect"
     assert core.detect(b"this is no picture").status_code == 422
     assert core.detect(b"").status_code == 422

@@ -26,6 +26,8 @@ ERROR_CODES = {
     "precondition_failed": (412, "`If-Match` names other bytes than the file has."),
     "too_large": (413, "The request's body is larger than anything the API reads."),
     "range_not_satisfiable": (416, "The range lies outside the file; `Content-Range` has its size."),
+    "not_a_picture": (422, "The file is no picture that the service takes; the message says why."),
+    "too_many_reports": (429, "As many reports as an hour allows; `Retry-After` says when to send the next."),
     "header_too_large": (431, "The request's headers are too large."),
     "internal_error": (500, "A fault in the service; its log has the details."),
     "version_damaged": (500, "A published file is missing or is not what was published."),

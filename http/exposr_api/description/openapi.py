@@ -22,6 +22,7 @@ RUN_LIMIT = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
     "description": "At most this many, newest first.",
 }
+REPORT_LIMIT = {**RUN_LIMIT}
 NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
@@ -98,6 +99,23 @@ def _paths() -> Document:
         },
         "/scrape": {"post": _post("Collect images now", _json("Started"), refusal=True)},
         "/train": {"post": _post("Train now", _json("Started"), refusal=True)},
+        "/feedback": {
+            "get": _get(
+                "Reports about pictures that were judged wrongly, newest first",
+                _json({"type": "object", "properties": {"reports": _list("Report")}, "required": ["reports"]}),
+                _errors("bad_request"),
+                parameters=[REPORT_LIMIT],
+            ),
+            "post": {
+                **_post(
+                    "Report a picture that a version got wrong",
+                    _json("Receipt"),
+                    _errors("bad_request", "not_a_picture", "too_many_reports", "busy"),
+                    status="201",
+                ),
+                "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _ref("ReportForm")}}},
+            },
+        },
         "/runs": {
             "get": _get(
                 "Scrapes and trainings, newest first",
@@ -179,8 +197,9 @@ def _post(
     path: list[str] | None = None,
     *,
     refusal: bool = False,
+    status: str = "200",
 ) -> Document:
-    status = "202" if refusal else "200"
+    status = "202" if refusal else status
     refused = {"description": "Not now; the code says why.", "content": {JSON: {"schema": _ref("Refused")}}}
     responses: Document = {status: {"description": summary, "content": content}, "409": refused, **(further or {})}
     return _operation(summary, responses | _errors("forbidden", "too_large", "request_timeout"), None, path, [])

@@ -65,6 +65,35 @@ SCHEMAS: dict[str, Schema] = {
         "The integration guide's four figures.",
         {"total_images": COUNT, "models_trained": COUNT, "last_training": TIME, "validation_accuracy": SHARE},
     ),
+    "ReportForm": _object(
+        "The picture, and what is said of it. Texts are kept as they are, without control characters.",
+        {
+            "file": {"type": "string", "format": "binary", "description": "The picture's file, as it was judged."},
+            "version": {"type": "string", "description": "The version that judged it: `v3`, or `vit/v3`."},
+            "verdict": {"enum": ["ai_generated", "real", "uncertain"]},
+        },
+        {
+            "probability": SHARE,
+            "label": {"enum": ["real", "ai_generated"], "description": "What the reporter claims it is."},
+            "note": {"type": "string", "maxLength": 2000},
+            "reporter": {"type": "string", "maxLength": 200},
+        },
+    ),
+    "Receipt": _object(
+        "The picture's id, and how many reports of it are kept.", {"status": TEXT, "sample": TEXT, "reports": COUNT}
+    ),
+    "Report": _object(
+        "One report, and what has become of its picture.",
+        {
+            "id": TEXT,
+            "sha256": SHA256,
+            "received": TIME,
+            "version": TEXT,
+            "verdict": TEXT,
+            "state": {"enum": ["waiting", "real", "ai_generated", "skipped", "gone"]},
+        },
+        {"model": TEXT, "probability": SHARE, "sample": {"type": ["string", "null"]}, "note": TEXT, "reporter": TEXT},
+    ),
     "Run": _object("A scrape or a training.", {"id": TEXT, "kind": {"enum": ["scrape", "train"]}}),
     "Version": _object(
         "One entry of models/registry.json.",

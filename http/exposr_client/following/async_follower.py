@@ -11,10 +11,11 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import httpx
 
+from exposr_client.field.reports import Judged, Receipt
 from exposr_client.following.follower import ModelFollower
 from exposr_client.trust.pointer import ModelInfo
 
@@ -64,6 +65,19 @@ class AsyncModelFollower:
     async def current_info(self) -> ModelInfo | None:
         """What was signed about `current()`."""
         return await asyncio.to_thread(self._follower.current_info)
+
+    async def report(
+        self,
+        picture: str | Path | bytes,
+        judged: Judged,
+        *,
+        label: Literal["real", "ai_generated"] | None = None,
+        note: str = "",
+        reporter: str = "",
+    ) -> Receipt:
+        """Tell the trainer that `judged` (a `Prediction`) is wrong, or doubted; see `ModelFollower.report`."""
+        report = functools.partial(self._follower.report, label=label, note=note, reporter=reporter)
+        return await asyncio.to_thread(report, picture, judged)
 
     async def follow(self, on_new_model: OnNewModel) -> None:
         """Call `on_new_model` with verified weights, first with those in the cache, until `stop` or cancellation.

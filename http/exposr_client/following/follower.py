@@ -12,11 +12,20 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 
 from exposr_client.errors import FollowerStopped, TrainerUnavailable
+from exposr_client.field.reports import (
+    MAX_ANSWER_BYTES,
+    REPORTS_PATH,
+    Judged,
+    Receipt,
+    picture_bytes,
+    receipt_of,
+    report_fields,
+)
 from exposr_client.following import flows
 from exposr_client.following.events import EVENTS_PATH, EventReader, announces_model
 from exposr_client.following.settings import (
@@ -81,6 +90,26 @@ class ModelFollower:
     def current_info(self) -> ModelInfo | None:
         """What was signed about `current()`."""
         return self._run(flows.current(self._plan))
+
+    def report(
+        self,
+        picture: str | Path | bytes,
+        judged: Judged,
+        *,
+        label: Literal["real", "ai_generated"] | None = None,
+        note: str = "",
+        reporter: str = "",
+    ) -> Receipt:
+        """Tell the trainer that `judged` (a `Prediction`) is wrong, or doubted. `label` is what the reporter claims.
+
+        Raises ReportRefusedError when it is not taken, TrainerUnavailable when it may be taken later.
+        """
+        self._require_running()
+        fields = report_fields(judged, label, note, reporter)
+        files = {"file": ("picture", picture_bytes(picture), "application/octet-stream")}
+        with unavailable():
+            answer = self._http.post(REPORTS_PATH, data=fields, files=files)
+        return receipt_of(answer.status_code, answer.headers, answer.content[:MAX_ANSWER_BYTES])
 
     def follow(self, on_new_model: Callable[[Path], Any]) -> None:
         """Call `on_new_model` with verified weights, first with those in the cache, until `stop`.

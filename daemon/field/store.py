@@ -1,0 +1,125 @@
+"""`field.sqlite`: what comes back from Exposr-Core: reports about single pictures, and histograms of what it saw.
+
+Owned by the daemon; one connection, used under a lock from any thread.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+FIELD_FILE = "field.sqlite"  # in the state folder
+KEEP_REPORTS = 100_000  # older ones are forgotten; what a person said of their pictures stays in the metadata
+KEEP_DAYS = 90  # of histograms
+BUSY_SECONDS = 5.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS reports (
+    id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, received TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL,
+    verdict TEXT NOT NULL, probability REAL, label TEXT, note TEXT NOT NULL, reporter TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS reports_by_sha256 ON reports (sha256);
+CREATE INDEX IF NOT EXISTS reports_by_received ON reports (received, id);
+CREATE TABLE IF NOT EXISTS histograms (
+    day TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, reporter TEXT NOT NULL,
+    pictures INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (day, model, version, reporter)
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """What was said of the picture `sha256`; `label` is what its reporter claims. Texts come from outside."""
+
+    id: str
+    sha256: str
+    received: str
+    model: str
+    version: str
+    verdict: str
+    probability: float | None
+    label: str | None
+    note: str
+    reporter: str
+
+    def as_public(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+COLUMNS = ", ".join(column.name for column in fields(StoredReport))
+PLACES = ", ".join("?" for _ in fields(StoredReport))
+
+
+class FieldStore:
+    """Reports and histograms, durable at each call."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # reports
+
+    def add_report(self, report: StoredReport) -> None:
+        with self._lock:
+            self._db.execute(f"INSERT INTO reports ({COLUMNS}) VALUES ({PLACES})", tuple(asdict(report).values()))  # noqa: S608
+            self._db.execute(
+                "DELETE FROM reports WHERE id IN"
+                " (SELECT id FROM reports ORDER BY received DESC, id DESC LIMIT -1 OFFSET ?)",
+                (KEEP_REPORTS,),
+            )
+
+    def reports_of(self, sha256: str) -> list[StoredReport]:
+        """Newest first."""
+        return self._reports("WHERE sha256 = ? ORDER BY received DESC, id DESC", (sha256,))
+
+    def reports(self, limit: int) -> list[StoredReport]:
+        """Newest first."""
+        return self._reports("ORDER BY received DESC, id DESC LIMIT ?", (limit,))
+
+    def _reports(self, where: str, values: tuple[object, ...]) -> list[StoredReport]:
+        return [StoredReport(*row) for row in self._query(f"SELECT {COLUMNS} FROM reports {where}", values)]  # noqa: S608
+
+    # histograms
+
+    def put_histograms(self, reporter: str, histograms: Iterable[Mapping[str, Any]], forget_before: str) -> None:
+        """Totals of one reporter; of each day and version those with the most pictures stay."""
+        rows = [
+            (row["day"], row["model"], row["version"], reporter, sum(row["scores"]), json.dumps(row))
+            for row in histograms
+        ]
+        with self._lock:
+            self._db.executemany(
+                "INSERT INTO histograms (day, model, version, reporter, pictures, body) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (day, model, version, reporter) DO UPDATE"
+                " SET pictures = excluded.pictures, body = excluded.body WHERE excluded.pictures > pictures",
+                rows,
+            )
+            self._db.execute("DELETE FROM histograms WHERE day < ?", (forget_before,))
+
+    def reporters(self, day: str) -> int:
+        """How many reporters have handed over something of this day."""
+        ((number,),) = self._query("SELECT count(DISTINCT reporter) FROM histograms WHERE day = ?", (day,))
+        return int(number)
+
+    def histograms(self, since: str) -> Sequence[Mapping[str, Any]]:
+        """Every reporter's totals from this day on, oldest first."""
+        rows = self._query("SELECT body FROM histograms WHERE day >= ? ORDER BY day, model, version", (since,))
+        return [json.loads(body) for (body,) in rows]
+
+    def _query(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
