@@ -16,6 +16,7 @@ from daemon.field.reports import ReportDesk
 from daemon.field.store import FIELD_FILE, FieldStore
 from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import GpuMemory, gpu_memory
+from daemon.notify.reporter import Reporter
 from daemon.runs.launcher import SNAPSHOT_LABELLED, JobLauncher
 from daemon.runs.process import JobEnd
 from daemon.runs.run_queue import Runner
@@ -56,6 +57,7 @@ class Application:
         self.disk = _disk_floor(config)
         self.field = FieldStore(config.storage.state_path / FIELD_FILE)
         self.reports = ReportDesk(lambda: self.config, self.field, self.dataset, self.disk, clock)
+        self.reporter = Reporter(lambda: self.config, self.store, clock)
         self.gpus: list[GpuMemory] = []
         self.training_failures = self._failures_in_a_row()
 
@@ -128,6 +130,8 @@ class Application:
             scrape = self._start_due("scrape", scrape, self.scrape_refusal())
         if training.is_due and start:
             training = self._start_due("train", training, self.training_refusal())
+        self.reporter.look_at_sources(self.sources)
+        self.reporter.look_at_disk(self.disk.state())
         self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
 
     def look_at_sources(self) -> None:
@@ -141,6 +145,7 @@ class Application:
 
     def close(self) -> None:
         self.hub.close()
+        self.reporter.stop()
         self.reports.close()
         self.field.close()
         self.store.close()
@@ -169,6 +174,7 @@ class Application:
         else:
             self.planner.training_ended(end.result, int(self.store.fact(SNAPSHOT_LABELLED) or 0))
             self.training_failures = self._failures_in_a_row()
+            self.reporter.training_ended(run, end.result, end.summary)
 
     def _failures_in_a_row(self) -> list[Run]:
         """The trainings that failed since the last that did not, newest first."""
@@ -189,6 +195,7 @@ class Application:
 
     def _model_changed(self, latest: Mapping[str, Any]) -> None:
         self.hub.publish("model", latest)
+        self.reporter.model_changed(latest, self.models.champion())
 
     def _run_changed(self, run: Run) -> None:
         self.hub.publish("run", run.as_public())

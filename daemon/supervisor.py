@@ -45,7 +45,7 @@ START_SECONDS = 120.0  # until READY, at most; usually under one, more after a c
 CHECKPOINT_SECONDS = 6.0  # for a job to save its state at stop; with it a stop stays within 10 s
 CHECKPOINT_SECONDS_UNDER_SYSTEMD = 20.0  # TimeoutStopSec leaves more room there
 RELOADABLE_SECTIONS = (
-    *("scheduler", "triggers", "sources", "model", "training", "gate", "core", "feedback", "logging"),
+    *("scheduler", "triggers", "sources", "model", "training", "gate", "core", "feedback", "notify", "logging"),
 )
 
 

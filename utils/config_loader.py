@@ -14,7 +14,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from utils.config.field import Feedback
+from utils.config.notify import Notify
 from utils.config.sections import Api, Core, Intake, Logging, Scheduler, Section, Storage, Triggers
 from utils.config.sources import Harvest, Sources
 from utils.config.training import Audit, Evaluation, Gate, Model, Training
@@ -80,6 +81,7 @@ class Config(BaseSettings, Section):
     gate: Gate = Field(default_factory=Gate)
     core: Core = Field(default_factory=Core)
     feedback: Feedback = Field(default_factory=Feedback)
+    notify: Notify = Field(default_factory=Notify, exclude=True)  # no job needs it, and its address may be a secret
     logging: Logging = Field(default_factory=Logging)
     secrets: Secrets = Field(default_factory=Secrets, exclude=True, repr=False)
 
@@ -210,8 +212,20 @@ def _explain(error: ValidationError, where: str) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: no such key; {_allowed_keys(problem['loc'])}")
         else:
-            lines.append(f"  {key} = {problem['input']!r}: {problem['msg']}")
+            shown = "(hidden)" if _is_secret(problem["loc"]) else repr(problem["input"])
+            lines.append(f"  {key} = {shown}: {problem['msg']}")
     return "\n".join(lines)
+
+
+def _is_secret(location: tuple[int | str, ...]) -> bool:
+    """Whether the field takes a secret, whose value must not reach a message."""
+    section: Any = Config
+    for part in location:
+        field = getattr(section, "model_fields", {}).get(str(part))
+        if field is None:
+            return False
+        section = field.annotation
+    return section is SecretStr or SecretStr in get_args(section)
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> str:
