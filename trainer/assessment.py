@@ -44,7 +44,8 @@ def judge_and_publish(
         if assessment.evaluation.core is not None:
             details["core"] = assessment.evaluation.core
         if not decision.publish:
-            return Outcome("rejected", "; ".join(decision.reasons), {"reasons": decision.reasons, **details})
+            said = f"{'; '.join(decision.reasons)}. What helps: {decision.collect}"
+            return Outcome("rejected", said, {"reasons": decision.reasons, "collect": decision.collect, **details})
         context.interrupts.defer_signals()  # once begun, publishing ends with an outcome
         entry = publish(
             registry,
@@ -119,7 +120,8 @@ def _champion(context: RunContext, registry: Registry) -> Champion | None:
     try:
         scorer = ModelScorer.from_version(folder, context.images, context.cache, context.device)
         card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-        return Champion(name, scorer, float(card["calibration"]["temperature"]))
+        unseen = (entry.get("unseen_auc") or {}).get("value")
+        return Champion(name, scorer, float(card["calibration"]["temperature"]), unseen)
     except (StopRunError, OSError, ValueError, KeyError) as error:
         # a champion that cannot be loaded serves nobody: the candidate is judged as a first version
         log.error("champion_unusable", champion=name, error=str(error))

@@ -19,9 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from trainer.audit.counterfactuals import Way, told_apart, ways_of
+from trainer.audit.counterfactuals import SIZE, Way, told_apart, ways_of
 from trainer.audit.file_properties import Properties, file_properties, view_properties
-from trainer.audit.statements import content_words, control_words, metadata_words, permuted_words, shortcut_words
+from trainer.audit.statements import (
+    content_words,
+    control_words,
+    learnt_words,
+    metadata_words,
+    permuted_words,
+    shortcut_words,
+)
+from trainer.audit.swapped import Swapped, swap
 from trainer.data.augmentation import Augmentation
 from trainer.data.near_duplicates import close_pairs
 from trainer.data.types import Floats, GroupedSample, Report, Scorer
@@ -154,7 +162,7 @@ def run_audit(
     }
     return Audit(
         card,
-        _problems(measured, duplicates, augmentation.settings.enabled, settings),
+        _problems(measured, shortcuts, duplicates, augmentation.settings.enabled, settings),
         _warnings(measured, shortcuts, creators, settings),
         probes,
     )
@@ -181,6 +189,7 @@ def _shortcuts(
     probe to find, and with whether the model has learnt them."""
     found = []
     measured: dict[tuple[Way, Way], Measured] = {}
+    swapped: dict[tuple[Way, Way], Swapped] = {}
     for name, columns in before.columns.items():
         auc = asked.auc(asked.guess(single_tree(seed), columns))
         if not _tells(auc, settings):
@@ -189,19 +198,29 @@ def _shortcuts(
         ways = ways_of(name, asked.samples, before.columns["jpeg_quality"][:, 0])
         if ways and ways not in measured:
             measured[ways] = told_apart(ways, asked.samples, scorer)
+            swapped[ways] = swap(ways, asked.samples, scorer)
         model = measured[ways] if ways else None
-        learnt = _tells(model, settings) if model else None
+        turned = swapped[ways] if ways else None
+        learnt = _is_learnt(name, model, turned, settings) if model and turned else None
         found.append(
             {
                 "property": name,
                 "auc_before": auc.to_card(),
                 "auc_after": left.to_card(),
                 "model_auc": model.to_card() if model else None,
+                "swapped": turned.to_card() if turned else None,
                 "learnt": learnt,
-                "meaning": shortcut_words(NAMES[name], auc, left, model, learnt=learnt),
+                "meaning": shortcut_words(NAMES[name], auc, left, model, turned, learnt=learnt),
             }
         )
     return sorted(found, key=lambda shortcut: -shortcut["auc_before"]["value"])
+
+
+def _is_learnt(name: str, model: Measured, swapped: Swapped, settings: Settings) -> bool:
+    """The AUC falls to chance where the storage is swapped, or surely loses more than the margin. A change of size
+    changes traces of generators, too: there the scores must also tell the sizes apart."""
+    falls = swapped.falls_to_chance() or swapped.surely_loses(settings.swapped_margin)
+    return falls and (name not in SIZE or _tells(model, settings))
 
 
 def _tells(measured: Measured, settings: Settings) -> bool:
@@ -275,9 +294,13 @@ def _sources(samples: Sequence[GroupedSample]) -> dict[str, Any]:
 
 
 def _problems(
-    measured: dict[str, Measured], duplicates: dict[str, Any], is_augmented: bool, settings: Settings
+    measured: dict[str, Measured],
+    shortcuts: list[dict[str, Any]],
+    duplicates: dict[str, Any],
+    is_augmented: bool,
+    settings: Settings,
 ) -> tuple[str, ...]:
-    problems = []
+    problems = learnt_words(shortcuts)
     before = measured["before"]
     if not is_augmented and before.low is not None and before.low > settings.metadata_auc:
         problems.append(

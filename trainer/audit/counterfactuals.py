@@ -38,16 +38,17 @@ class Way:
     codec: str | None = None  # none: lossless
     quality: int = USUAL_QUALITY
     short_side: int | None = None
+    shrink: float = SHRINK
 
     @property
     def cache_key(self) -> str:
-        return f"counterfactual 1: {self}"
+        return f"counterfactual 2: {self}"
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         rgb = to_rgb(upright(image))
-        factor = self.short_side / min(rgb.size) if self.short_side else min(SHRINK, SIDE_MAX / max(rgb.size))
+        factor = self.short_side / min(rgb.size) if self.short_side else min(self.shrink, SIDE_MAX / max(rgb.size))
         size = max(1, round(rgb.width * factor)), max(1, round(rgb.height * factor))
-        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS) if size != rgb.size else rgb
         if self.codec is None:
             return rgb
         buffer = io.BytesIO()

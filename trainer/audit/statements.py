@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainer.audit.swapped import Swapped
 from trainer.stats.intervals import Measured
 
+LEARNT_NAMES = {"format": "file format", "jpeg_quality": "JPEG quality", "image_size": "image size"}
 WEAK, CLEAR = 0.65, 0.90  # AUC below which a probe tells labels apart weakly, and from which almost perfectly
 
 
@@ -16,10 +21,18 @@ def metadata_words(before: Measured, after: Measured) -> str:
     )
 
 
-def shortcut_words(name: str, before: Measured, after: Measured, model: Measured | None, *, learnt: bool | None) -> str:
+def shortcut_words(
+    name: str,
+    before: Measured,
+    after: Measured,
+    model: Measured | None,
+    swapped: Swapped | None,
+    *,
+    learnt: bool | None,
+) -> str:
     left = "" if after.value is None else f"; {after.value:.2f} for a probe of augmented views"
     words = f"the label can be told from {name} alone (AUC {before.value:.2f}{left})"
-    if model is None or model.value is None or model.low is None or model.high is None:
+    if model is None or model.value is None or model.low is None or model.high is None or swapped is None:
         return words
     if learnt:
         verdict = "the model has learnt it"
@@ -27,7 +40,31 @@ def shortcut_words(name: str, before: Measured, after: Measured, model: Measured
         verdict = "the model has not learnt it" if model.high < WEAK else "no sign that the model has learnt it"
     return (
         f"{words}; with test pictures stored as most real and as most generated ones come, the model's scores tell the "
-        f"two ways apart with AUC {model.value:.2f} ({model.low:.2f} to {model.high:.2f}): {verdict}"
+        f"two ways apart with AUC {model.value:.2f} ({model.low:.2f} to {model.high:.2f}){_falls(swapped)}: {verdict}"
+    )
+
+
+def learnt_words(shortcuts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One objection for each shortcut that the model has learnt, by name; properties of one storage count once."""
+    found: dict[str, tuple[list[str], Mapping[str, Any]]] = {}
+    for shortcut in shortcuts:
+        if shortcut["learnt"]:
+            names, _ = found.setdefault(repr(shortcut["swapped"]), ([], shortcut["swapped"]))
+            names.append(LEARNT_NAMES[shortcut["property"]])
+    return [
+        f"has learnt {' and '.join(sorted(names))}: stored the way the other label comes, the test pictures are told "
+        f"apart with AUC {swapped['swapped']['value']:.2f} ({swapped['swapped']['low']:.2f} to "
+        f"{swapped['swapped']['high']:.2f}), as they are with {swapped['plain']['value']:.2f}"
+        for names, swapped in found.values()
+    ]
+
+
+def _falls(swapped: Swapped) -> str:
+    if swapped.plain.value is None or swapped.swapped.value is None:
+        return ""
+    return (
+        f"; each label stored the way the other one comes, the AUC is {swapped.swapped.value:.2f}, as they are "
+        f"{swapped.plain.value:.2f}"
     )
 
 
@@ -35,8 +72,8 @@ def content_words(measured: Measured) -> str:
     if measured.value is None:
         return f"could not be asked: {measured.why}"
     return (
-        f"32-pixel thumbnails alone tell the labels apart {_strength(measured)} (AUC {measured.value:.2f}): what the "
-        "model scores above this, it does not owe to subject and colour"
+        f"32-pixel thumbnails alone tell the labels apart {_strength(measured)} (AUC {measured.value:.2f}) to a "
+        "linear probe: at least so much of the label is subject and colour; a network may find more of it"
     )
 
 

@@ -1,8 +1,9 @@
 """The gate for a first version, which has no champion: it must beat what can be had without a model.
 
-The trivial rivals are chance, a forest on the file properties that are left after the augmentation, and a linear model
-on 32-pixel thumbnails. With `gate.first_groups` groups of either label in the test part it must beat them; with fewer,
-nothing of the kind can be told, so it is published unless it is clearly worse, and its notes say what that is worth.
+It must surely be better than chance, however few pictures there are: every retraining of a model at chance is another
+ticket in a lottery, so `gate.first_confidence` is high. Its other trivial rivals are a forest on the file properties
+that are left after the augmentation, and a linear model on 32-pixel thumbnails: with `gate.first_groups` groups of
+either label in the test part it must beat them, with fewer it may not surely be worse.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from trainer.audit.audit import Audit
+from trainer.audit.statements import LEARNT_NAMES
 from trainer.evaluation.evaluate import Evaluation
-from trainer.stats.intervals import Resampler, percentile_interval
+from trainer.stats.intervals import Resampler, auc_interval, hull, percentile_interval
 from trainer.stats.metrics import weighted_auc
 from trainer.stats.predictions import Scored
 from utils.config.training import Gate as Settings
 
 REPLICATES = 1000
+SURE_REPLICATES = 5000  # so that a tail of one in a thousand has a few
+CHANCE = 0.5
 CEILING = 0.99  # an AUC that cannot be beaten: a tie with such a probe says that the data are too easy
 NAMES = {
     "metadata_probe": "file properties after the augmentation",
@@ -32,13 +36,18 @@ def judge_first(
     """Objections and remarks; what was compared is added to `measured["probes"]`."""
     test, auc = evaluation.scored_test, evaluation.test["auc"]
     if auc.value is None or auc.low is None or auc.high is None:
-        return [], [f"first version; nothing can be said about its worth: {auc.why}"]
+        return [f"nothing can be said about its worth: {auc.why}"], []
     fewest = min(len(np.unique(test.groups[test.targets == label])) for label in (0, 1))
     is_large = fewest >= settings.first_groups
-    measured["first"] = {"fewest_groups": fewest, "needed": settings.first_groups, "judged": is_large}
+    measured["first"] = {"fewest_groups": fewest, "needed": settings.first_groups, "probes_judged": is_large}
     objections, remarks = [], []
-    if auc.high < 0.5 or (is_large and auc.low <= 0.5):
-        objections.append(f"no better than chance: test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})")
+    size = f"{len(test)} test pictures, {fewest} groups of the smaller label"
+    words = f"test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on {size}"
+    measured["first"]["surely_above"] = surely_above = _surely_above(test, settings.first_confidence)
+    if surely_above <= CHANCE:
+        objections.append(f"not surely better than chance: {words}{_tempting(audit)}")
+    else:
+        remarks.append(f"first version: {words}")
     measured["probes"] = against_probes(test, audit, settings)
     for name, entry in measured["probes"].items():
         words = _in_words(name, entry)
@@ -50,16 +59,27 @@ def judge_first(
             objections.append(f"does not beat a trivial probe: {words}")
         else:
             remarks.append(f"not told apart from a trivial probe: {words}")
-    size = f"{len(test)} test pictures, {fewest} groups of the smaller label"
-    if is_large:
-        remarks.insert(0, f"first version: test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on {size}")
-    else:
-        remarks.insert(
-            0,
-            f"first version, published on {size}: too few to judge ({settings.first_groups} groups are needed); "
-            f"test AUC {auc.value:.3f}, but anything from {auc.low:.3f} to {auc.high:.3f} is possible",
-        )
     return objections, remarks
+
+
+def _surely_above(test: Scored, confidence: float) -> float:
+    """The AUC that the true one exceeds with this one-sided confidence: by bootstrap, and by Newcombe on groups."""
+    targets, groups = test.targets, test.groups
+    both = 2 * confidence - 1
+    value = float(weighted_auc(np.ones((1, len(targets))), targets, test.probabilities)[0])
+    draws = [
+        weighted_auc(weights, targets, test.probabilities)
+        for weights in Resampler(targets, groups, SURE_REPLICATES).weights()
+    ]
+    counts = [len(np.unique(groups[targets == label])) for label in (1, 0)]
+    ends = hull(percentile_interval(np.concatenate(draws), both), auc_interval(value, counts[0], counts[1], both))
+    return ends[0] if ends else 0.0
+
+
+def _tempting(audit: Audit) -> str:
+    """What the label could be told from that is no signal, where there is such a thing."""
+    names = [LEARNT_NAMES.get(entry["property"], entry["property"]) for entry in audit.card.get("shortcuts", [])]
+    return f"; what tells the labels of these pictures apart is {' and '.join(names)}, which is no signal" * bool(names)
 
 
 def probe_objections(test: Scored, audit: Audit, settings: Settings, measured: dict[str, Any]) -> list[str]:

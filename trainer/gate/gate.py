@@ -19,7 +19,9 @@ from trainer.data.sources import origin
 from trainer.data.types import Floats, Scorer
 from trainer.evaluation.evaluate import Evaluation
 from trainer.evaluation.operating_points import MIDDLE
+from trainer.gate.advice import what_to_collect
 from trainer.gate.first_version import judge_first, probe_objections
+from trainer.gate.unseen_sources import unseen_objections
 from trainer.stats.intervals import Resampler, percentile_interval
 from trainer.stats.metrics import expected_calibration_error, log_losses, weighted_auc
 from trainer.stats.predictions import Ints, Scored, score
@@ -32,24 +34,28 @@ COMPARED = ("auc", "balanced_accuracy", "nll")
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The version in service, as the candidate's rival."""
+    """The version in service, as the candidate's rival. `unseen_auc` is its own headline, None where not known."""
 
     name: str
     scorer: Scorer
     temperature: float
+    unseen_auc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """`reasons` say in words why it was or was not published; `measured` holds the numbers behind them."""
+    """`reasons` say in words why it was or was not published; `measured` holds the numbers behind them; `collect` is
+    what would help a rejected one, in a line."""
 
     publish: bool
     verdict: Verdict
     reasons: list[str]
     measured: dict[str, Any]
+    collect: str = ""
 
     def to_card(self) -> dict[str, Any]:
-        return {"publish": self.publish, "verdict": self.verdict, "reasons": self.reasons, "measured": self.measured}
+        card = {"publish": self.publish, "verdict": self.verdict, "reasons": self.reasons, "measured": self.measured}
+        return card | {"collect": self.collect} if self.collect else card
 
 
 def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, settings: Settings) -> GateDecision:
@@ -74,12 +80,13 @@ def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, sett
     else:
         verdict, objections, remarks = _judge_against(champion, evaluation, settings, measured)
         objections += probe_objections(test, audit, settings, measured)
-    objections += [f"audit: {problem}" for problem in audit.problems]
+    objections += unseen_objections(evaluation.unseen, champion.unseen_auc if champion else None, settings, measured)
+    objections += [problem if problem.startswith("has learnt") else f"audit: {problem}" for problem in audit.problems]
     if not settings.enabled:
         said = [f"would have been rejected: {objection}" for objection in objections]
         return GateDecision(True, "gate_off", ["the gate is switched off (gate.enabled)", *said, *remarks], measured)
     if objections:
-        return GateDecision(False, "rejected", objections, measured)
+        return GateDecision(False, "rejected", objections, measured, what_to_collect(objections))
     return GateDecision(True, verdict, remarks, measured)
 
 
@@ -211,6 +218,7 @@ def render_decision(card: dict[str, Any]) -> str:
     lines = [
         f"{'published' if card['publish'] else 'kept out'}: {card['verdict'].replace('_', ' ')}",
         *(f"  - {reason}" for reason in card["reasons"]),
+        *([f"  what helps: {card['collect']}"] if card.get("collect") else []),
         f"test part: {measured['test']['n']} pictures ({measured['test']['real']} real, "
         f"{measured['test']['ai_generated']} ai_generated); champion: {measured['champion'] or 'none yet'}",
     ]

@@ -147,6 +147,12 @@ class Audit(Section):
         lt=1,
         description="A property that tells the labels apart with a higher AUC is named as a shortcut.",
     )
+    swapped_margin: float = Field(
+        0.05,
+        ge=0,
+        le=0.5,
+        description="AUC that may surely be lost when each label is stored the way the other one comes.",
+    )
     metadata_auc: float = Field(
         0.60, gt=0.5, lt=1, description="AUC of file properties: an objection without augmentation, a warning after it."
     )
@@ -173,6 +179,12 @@ class Gate(Section):
         30,
         ge=1,
         description="From this many groups of either label in the test part on, a first version must beat the trivial "
-        "probes; with fewer it is published unless it is clearly worse, and its notes say so.",
+        "probes; with fewer it may not surely be worse.",
+    )
+    first_confidence: float = Field(
+        0.999,
+        gt=0.5,
+        lt=1,
+        description="One-sided confidence with which a first version must be better than chance on the test part.",
     )
     keep_versions: int = Field(50, ge=1, description="Versions that stay published; older ones without an alias go.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from trainer.audit.audit import Audit
 from trainer.data.types import GroupedSample
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation
+from trainer.evaluation.unseen import Unseen
 from trainer.gate.gate import Champion, GateDecision, decide, render_decision
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import score
@@ -184,14 +186,33 @@ def test_a_large_first_version_must_beat_the_trivial_probes() -> None:
     assert first_decision(200, 1.5, 0.5).publish
     assert not first_decision(200, 0.5, 1.5).publish
     assert not first_decision(200, 0.0, 0.0).publish
-    assert "no better than chance" in first_decision(200, 0.0, 0.0).reasons[0]
+    assert "not surely better than chance" in first_decision(200, 0.0, 0.0).reasons[0]
 
 
-def test_a_small_first_version_is_published_with_a_note_unless_clearly_worse() -> None:
-    small = first_decision(20, 0.4, 0.0)
-    assert small.publish
-    assert "too few to judge" in small.reasons[0]
-    assert not first_decision(20, -1.5, 0.5).publish
+def test_a_first_version_must_surely_beat_chance_however_few_pictures_there_are() -> None:
+    assert first_decision(20, 4.0, 0.0).publish  # ten groups of either label are enough for a perfect ranking
+    unsure = first_decision(20, 0.4, 0.0)
+    assert not unsure.publish
+    assert "not surely better than chance" in unsure.reasons[0]
+    assert unsure.collect.startswith("collect more pictures of both labels")
+    assert unsure.collect in render_decision(unsure.to_card())
+
+
+def test_what_was_left_out_decides_too() -> None:
+    members, calibration = make_members(200), make_members(100, "calibration")
+    evaluation, _ = judged(noisy_scorer([*members, *calibration], 2, 0), members, calibration)
+    chance = Unseen(0.55, 0.1, 0.9, 0.4, "phone and flux", within=(0.46, 0.63), sources=4, n=400)
+    decision = decide(replace(evaluation, unseen={"unseen_auc": chance}), CLEAN, None, GATE)
+    assert not decision.publish
+    assert decision.reasons[0].startswith("not surely better than chance on what it never saw: AUC 0.550")
+    assert "folder of its own" in decision.collect
+    good = replace(chance, value=0.8, within=(0.75, 0.85))
+    assert decide(replace(evaluation, unseen={"unseen_auc": good}), CLEAN, None, GATE).publish
+    unknown = Unseen(None, why="not known")
+    assert decide(replace(evaluation, unseen={"unseen_auc": unknown}), CLEAN, None, GATE).publish
+    champion = Champion("vit/v1", noisy_scorer([*members, *calibration], 2, 0), 1.0, unseen_auc=0.95)
+    worse = decide(replace(evaluation, unseen={"unseen_auc": good}), CLEAN, champion, GATE)
+    assert any(reason.startswith("worse on what it never saw") for reason in worse.reasons)
 
 
 def test_equally_perfect_probes_do_not_keep_a_first_version_out() -> None:
