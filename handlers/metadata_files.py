@@ -32,7 +32,10 @@ class MetaFiles:
         self.problem = ""
 
     def read(self, found: Found, before: StoredMetadata | None) -> StoredMetadata | None:
-        """Take over a metadata file that is new or was edited. A broken edit is noted, and what it said before stays.
+        """Take over a metadata file that is new or was edited.
+
+        What is sound in it is taken, the rest is noted. Of a file or a label that cannot be read, what it said before
+        stays; nothing is written into a file with a fault, except by a person.
 
         None when the file is empty or went away: as good as missing.
         """
@@ -47,16 +50,24 @@ class MetaFiles:
             reason = printable(str(error).removeprefix(f"{file}: "))
             log.warning("metadata_unreadable", path=os.fsdecode(found.path), reason=reason)
             row = before or StoredMetadata(folder, name, stem(found.path), "", Statement(None, None, MANUAL, b""))
-            row = replace(row, problem=reason)
+            row = replace(row, problem=f"{reason}; what it said before stays in force")
         else:
             image = _clean(metadata.path)
             said = Statement(metadata.label, metadata.label_source, printable(metadata.source), image)
-            said = interpret(said, folder_label(image), before.statement if before is not None else None)
+            previous = before.statement if before is not None else None
+            if "label" in metadata.faults:
+                label, label_source = (previous.label, previous.label_source) if previous is not None else (None, None)
+                said = replace(said, label=label, label_source=label_source)
+            else:
+                said = interpret(said, folder_label(image), previous)
             row = StoredMetadata(
                 *(folder, name, stem(found.path), _digest(metadata.sha256), said),
                 *(_text(metadata.api_data, key) for key in ("creator", "post", "generator", "series")),
             )
-            if said.label_source == "person" != metadata.label_source and self._change(row, found):
+            if metadata.faults:
+                row = replace(row, problem=printable(_describe(metadata.faults)))
+                log.warning("metadata_faulty", path=os.fsdecode(found.path), reason=row.problem)
+            elif said.label_source == "person" != metadata.label_source and self._change(row, found):
                 return row
         self._index.put_file(found, "metadata", now)
         self._index.put_metadata(row)
@@ -136,6 +147,11 @@ class MetaFiles:
         self._index.put_file(Found(row.folder, row.name, signature, device), "metadata", self._clock.now().timestamp())
         self._index.put_metadata(row)
         return True
+
+
+def _describe(faults: dict[str, str]) -> str:
+    kept = "the label from before stays, the rest counts" if "label" in faults else "the rest counts"
+    return f"{'; '.join(faults.values())}; {kept}"
 
 
 def _clean(path: str) -> bytes:

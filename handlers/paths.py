@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from utils.files import PART_SUFFIX
 from utils.metadata import IMAGES_FOLDER, META_FOLDER, Label
@@ -16,10 +17,16 @@ IGNORED_FOLDERS = frozenset(
     {b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found", b"__macosx"}
 )
 IGNORED_FILES = frozenset({b"thumbs.db", b"desktop.ini", b"ehthumbs.db"})
-UNFINISHED_SUFFIXES = (PART_SUFFIX.encode(), b".tmp", b".crdownload", b".partial", b".download", b".filepart", b"~")
-SIDECAR_SUFFIXES = tuple(
-    b".json .jsonl .txt .md .csv .tsv .xml .xmp .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
+UNFINISHED_SUFFIXES = (
+    *(PART_SUFFIX.encode(), b".tmp", b".crdownload", b".partial", b".download", b".filepart", b"~"),
+    *(b".opdownload", b".aria2", b".bc!", b".incomplete", b".unfinished", b".downloading"),
 )
+UNFINISHED_MARK = b".!"  # torrent and sync clients: .!sync, .!ut, .!qb
+SIDECAR_SUFFIXES = tuple(
+    b".json .jsonl .txt .md .csv .tsv .xml .xmp .aae .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
+)
+CLIP_SUFFIXES = (b".mov", b".mp4")
+STILL_SUFFIXES = (b".heic", b".heif", b".jpg", b".jpeg")
 
 
 def join(folder: bytes, name: bytes) -> bytes:
@@ -51,9 +58,23 @@ def is_ignored_file(folder: bytes, name: bytes) -> bool:
     lower = name.lower()
     if name.startswith(b".") or lower in IGNORED_FILES or lower.endswith(UNFINISHED_SUFFIXES):
         return True
+    if UNFINISHED_MARK in lower and b"." not in lower.rpartition(UNFINISHED_MARK)[2]:
+        return True
     if is_under(folder, META):
         return not lower.endswith(b".json")
     return lower.endswith(SIDECAR_SUFFIXES)
+
+
+def is_clip(name: bytes) -> bool:
+    """A video, by its name. Beside its still picture it is the moving part of a live photo, and no file to report."""
+    return name.lower().endswith(CLIP_SUFFIXES)
+
+
+def clips_of_stills(names: Iterable[bytes]) -> set[bytes]:
+    """Of the names in a folder, the clips beside their still picture: `IMG_1.MOV` beside `IMG_1.HEIC`."""
+    names = list(names)
+    stills = {name.lower().rpartition(b".")[0] for name in names if name.lower().endswith(STILL_SUFFIXES)}
+    return {name for name in names if is_clip(name) and name.lower().rpartition(b".")[0] in stills}
 
 
 def folder_label(path: bytes) -> Label | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.store import Index, Known
-from handlers.paths import META, is_ignored_file, is_ignored_folder, is_under, join
+from handlers.paths import META, clips_of_stills, is_clip, is_ignored_file, is_ignored_folder, is_under, join
 
 SPECIAL_KINDS = (
     (stat.S_ISFIFO, "is a named pipe, not a file"),
@@ -54,6 +54,7 @@ class Scan:
         self._trees: list[bytes] = []
         self._seen: set[tuple[int, int]] = set()  # a bind mount can put a folder inside itself
         self._renumbered: dict[int, int] = {}
+        self._clips: dict[bytes, set[bytes]] = {}
         self._missing: list[tuple[bytes, bytes, int]] = []  # folder, name, device it was on
         self.changes = Changes()
 
@@ -92,6 +93,8 @@ class Scan:
                 self.tree(path)
                 if row is not None and row.gone is None:
                     self._missing.append((folder, name, row.device))
+            elif is_clip(name) and name in self._companions(folder):
+                continue
             elif row is not None or not is_ignored_file(folder, name):
                 before = None if row is None else (name, *row.signature, row.device, row.state, row.gone)
                 self._compare(
@@ -149,6 +152,8 @@ class Scan:
                     if not is_ignored_folder(name):
                         children.append(join(folder, name))
                     continue
+                if is_clip(name) and name in self._companions(folder):
+                    continue  # one that was reported before its still picture came counts as gone
                 before = known.pop(name, None)
                 if before is None and is_ignored_file(folder, name):
                     continue
@@ -170,6 +175,12 @@ class Scan:
                     self._compare(Found(folder, name, FileSignature.of(status), device), status.st_mode, before)
         self._missing += [(folder, name, row[5]) for name, row in known.items() if row[7] is None]
         return children
+
+    def _companions(self, folder: bytes) -> set[bytes]:
+        """Clips that belong to still pictures; looked up once for a folder that has clips."""
+        if folder not in self._clips:
+            self._clips = {folder: clips_of_stills(os.listdir(join(self._root, folder) if folder else self._root))}
+        return self._clips[folder]
 
     def _compare(self, found: Found, mode: int, before: Known | None) -> None:
         if before is None or before[1:5] != found.signature:

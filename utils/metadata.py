@@ -37,6 +37,7 @@ class Metadata:
     label_source: LabelSource | None = None
     attribution: dict[str, Any] = field(default_factory=dict)
     api_data: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict, compare=False)  # fields that could not be read, and why
 
 
 def metadata_path(data_folder: Path, sample_id: str, added: datetime) -> Path:
@@ -56,7 +57,9 @@ def metadata_text(metadata: Metadata) -> str:
 
 def write_metadata(file: Path, metadata: Metadata, *, durable: bool = True, below: Path | None = None) -> None:
     """`below`: the data folder, which must be there; without it every folder on the way is made."""
-    write_json_atomically(file, asdict(metadata), durable=durable, below=below)
+    value = asdict(metadata)
+    del value["faults"]
+    write_json_atomically(file, value, durable=durable, below=below)
 
 
 def update_metadata(
@@ -72,9 +75,8 @@ def update_metadata(
 ) -> None:
     """Change these fields of a metadata file and keep all others, known or not. None leaves the others as they are.
 
-    Raises SkipItemError when the file is broken, or holds what cannot be written again.
+    Raises SkipItemError when the file is no JSON object, or holds what cannot be written again.
     """
-    read_metadata(file)  # what is broken is not ours to overwrite
     raw = _read_object(file)
     changes = {
         "label": label,
@@ -93,37 +95,57 @@ def update_metadata(
 
 
 def read_metadata(file: Path) -> Metadata:
-    """Raises SkipItemError, naming the file and the field, when it is no metadata; unknown keys are ignored."""
+    """What is sound in a metadata file; unknown keys are ignored, and a wrong value is one of the `faults`.
+
+    Raises SkipItemError, naming the file, when it is no JSON object at all.
+    """
     raw = _read_object(file)
-    if raw.get("label") not in (*LABELS, None):
-        raise SkipItemError(f"{file}: label is {raw['label']!r}, allowed are real, ai_generated and null")
-    if raw.get("label_source") not in (*LABEL_SOURCES, None):
-        raise SkipItemError(f"{file}: label_source is {raw['label_source']!r}, allowed are {', '.join(LABEL_SOURCES)}")
-    texts = {key: raw.get(key) for key in ("id", "source", "timestamp")}
-    for key, value in texts.items():
-        if not isinstance(value, str) or not value:
-            raise SkipItemError(f"{file}: {key} is {value!r}, a text is needed")
-    for key in ("attribution", "api_data"):
-        if not isinstance(raw.get(key, {}), dict):
-            raise SkipItemError(f"{file}: {key} is not an object")
+    faults: dict[str, str] = {}
+    label, label_source = raw.get("label"), raw.get("label_source")
+    if label not in (*LABELS, None):
+        label, faults["label"] = None, f"label is {label!r}, allowed are {', '.join(LABELS)} and null"
+    if label_source not in (*LABEL_SOURCES, None):
+        faults["label_source"] = f"label_source is {label_source!r}, allowed are {', '.join(LABEL_SOURCES)} and null"
+        label_source = None
     return Metadata(
-        id=raw["id"],
-        source=raw["source"],
-        label=raw.get("label"),
-        timestamp=raw["timestamp"],
-        path=str(raw.get("path") or ""),
-        sha256=str(raw.get("sha256") or ""),
-        label_source=raw.get("label_source"),
-        attribution=raw.get("attribution", {}),
-        api_data=raw.get("api_data", {}),
+        id=_text(raw, "id", faults) or file.stem,
+        source=_text(raw, "source", faults),
+        label=label,
+        timestamp=_text(raw, "timestamp", faults),
+        path=_text(raw, "path", faults, needed=False),
+        sha256=_text(raw, "sha256", faults, needed=False),
+        label_source=label_source,
+        attribution=_table(raw, "attribution", faults),
+        api_data=_table(raw, "api_data", faults),
+        faults=faults,
     )
+
+
+def _text(raw: dict[str, Any], key: str, faults: dict[str, str], *, needed: bool = True) -> str:
+    value = raw.get(key)
+    if isinstance(value, str) and (value or not needed):
+        return value
+    if needed or value is not None:
+        faults[key] = f"{key} is {value!r:.80}, a text is needed"
+    return ""
+
+
+def _table(raw: dict[str, Any], key: str, faults: dict[str, str]) -> dict[str, Any]:
+    value = raw.get(key)
+    if isinstance(value, dict):
+        return value
+    if value is not None:
+        faults[key] = f"{key} is {value!r:.80}, an object is needed"
+    return {}
 
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_METADATA_BYTES:
             raise SkipItemError(f"{file}: larger than {MAX_METADATA_BYTES} bytes")
-        raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = file.read_bytes()
+        # editors put a byte order mark first, and some save UTF-16
+        raw = json.loads(content.decode(json.detect_encoding(content)), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise SkipItemError(f"{file}: cannot be read as JSON: {error}") from error
     if not isinstance(raw, dict):

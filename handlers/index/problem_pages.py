@@ -65,7 +65,7 @@ def _files(db: sqlite3.Connection, state: Literal["rejected", "unreadable"], fol
 
 def _broken_metadata(db: sqlite3.Connection) -> list[_Row]:
     return db.execute(
-        "SELECT folder, name, problem || '; what it said before stays in force', NULL FROM metadata"
+        "SELECT folder, name, problem, NULL FROM metadata"
         " INDEXED BY metadata_problems WHERE problem IS NOT NULL LIMIT ?",
         (LIMIT,),
     ).fetchall()

@@ -193,7 +193,7 @@ def _rejections(db: sqlite3.Connection) -> Iterator[Problem]:
 
 def _broken_metadata(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, reason in db.execute("SELECT folder, name, problem FROM metadata WHERE problem IS NOT NULL"):
-        yield _problem(folder, name, "unreadable", f"{reason}; what it said before stays in force")
+        yield _problem(folder, name, "unreadable", reason)
 
 
 def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:

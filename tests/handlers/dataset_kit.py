@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 
 from fake_clock import FakeClock
@@ -22,6 +23,7 @@ from utils.images.check_pool import CheckPool
 from utils.sample import Sample
 
 SIZE = (96, 80)
+pillow_heif.register_heif_opener()
 
 
 class Folder:

@@ -31,13 +31,17 @@ def test_the_nearest_label_folder_counts(path: bytes, label: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    "name", [b".hidden.jpg", b"a.jpg.part", b"a.JPG.CrDownload", b"Thumbs.db", b"notes.txt", b"a.xmp", b"a~"]
+    "name",
+    [
+        *(b".hidden.jpg", b"a.jpg.part", b"a.JPG.CrDownload", b"Thumbs.db", b"notes.txt", b"a.xmp", b"a~"),
+        *(b"a.jpg.!sync", b"a.jpg.!Sync", b"a.png.!qB", b"a.jpg.!ut", b"a.jpg.opdownload", b"IMG_1.AAE"),
+    ],
 )
 def test_companions_and_unfinished_files_are_passed_over(name: bytes) -> None:
     assert is_ignored_file(b"real", name)
 
 
-@pytest.mark.parametrize("name", [b"a.jpg", b"no_suffix", b"a.gif", b"a.mp4", b"\xff\xfe", b"a\nb.png"])
+@pytest.mark.parametrize("name", [b"a.jpg", b"no_suffix", b"a.gif", b"a.mp4", b"wow.!.jpg", b"\xff\xfe", b"a\nb.png"])
 def test_everything_else_is_looked_at(name: bytes) -> None:
     assert not is_ignored_file(b"real", name)
 

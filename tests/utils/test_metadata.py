@@ -59,10 +59,6 @@ def test_an_edit_keeps_every_other_key(tmp_path_factory: pytest.TempPathFactory,
         ("{", "cannot be read as JSON"),
         ("[]", "is not a JSON object"),
         ('{"a": NaN}', "NaN is no JSON"),
-        (json.dumps(GUIDE | {"label": "photo"}), "label is 'photo'"),
-        (json.dumps(GUIDE | {"label_source": 1}), "label_source is 1"),
-        (json.dumps(GUIDE | {"id": ""}), "id is ''"),
-        (json.dumps(GUIDE | {"api_data": []}), "api_data is not an object"),
         ("[" * 100_000, "cannot be read as JSON"),
         (" " * (1 << 21), "larger than"),
     ],
@@ -75,6 +71,44 @@ def test_what_is_no_metadata_is_named_and_not_overwritten(tmp_path: Path, conten
     with pytest.raises(SkipItemError):
         update_metadata(file, label="real", label_source="person")
     assert file.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "taken", "fault"),
+    [
+        ("label", "photo", None, "label is 'photo'"),
+        ("label", ["real"], None, "label is ['real']"),
+        ("label_source", 1, None, "label_source is 1"),
+        ("id", "", "abc", "id is ''"),
+        ("timestamp", 17, "", "timestamp is 17, a text is needed"),
+        ("source", None, "", "source is None"),
+        ("api_data", [], {}, "api_data is [], an object is needed"),
+        ("attribution", "me", {}, "attribution is 'me'"),
+        ("path", 3, "", "path is 3"),
+        ("sha256", {}, "", "sha256 is {}"),
+    ],
+)
+def test_one_wrong_field_does_not_void_the_others(
+    tmp_path: Path, field: str, value: object, taken: object, fault: str
+) -> None:
+    file = tmp_path / "abc.json"
+    file.write_text(json.dumps(GUIDE | {field: value}))
+    metadata = read_metadata(file)
+    assert getattr(metadata, field) == taken
+    assert metadata.faults.keys() == {field} and fault in metadata.faults[field]
+    if field != "label":
+        assert metadata.label == GUIDE["label"]
+    update_metadata(file, label="ai_generated", label_source="person")
+    written = json.loads(file.read_text())
+    assert written == GUIDE | {field: value} | {"label": "ai_generated", "label_source": "person"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_byte_order_mark_and_utf_16_are_read(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "abc.json"
+    file.write_text(json.dumps(GUIDE), encoding=encoding)
+    metadata = read_metadata(file)
+    assert metadata.label == GUIDE["label"] and not metadata.faults
 
 
 def test_places_are_by_day(tmp_path: Path) -> None:
