@@ -24,6 +24,7 @@ from utils.logs import get_logger
 
 log = get_logger(__name__)
 
+ARRIVAL_SECONDS = 600.0  # a file that ends too early is not given up before it has stood still for this long
 METADATA_WAIT_SECONDS = 10.0  # a scraper writes the image first; an editor may delete and write anew
 
 
@@ -81,8 +82,12 @@ class Catalog:
             sample = self._index.sample(twin.sample) if twin is not None and twin.sample is not None else None
             if sample is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
                 self._pend(found)
+            elif twin is not None and twin.signature == found.signature:
+                self._join(found, sample.id)  # a folder was renamed: nothing of its files changed
             else:
-                self._join(found, sample.id)
+                if twin is None or twin.path != found.path:
+                    self._join(found._replace(signature=found.signature.unproven()), sample.id)
+                self._pend(found)  # the bytes may be others, with size and mtime put back: only reading tells
         for path, there in changes.vanished:
             self._pulse()
             self._vanished(path, now if there else HELD)
@@ -94,16 +99,30 @@ class Catalog:
             self._put_sample(found, facts, wait=wait)
         else:
             self._join(found, sample.id)
+        if facts.note and self._index.set_note(found.path, facts.note):
+            log.info("side_data_left_out", path=os.fsdecode(found.path), reason=facts.note)
 
-    def reject(self, found: Found, reason: str, *, retryable: bool) -> None:
-        """A file cannot be used; it stays where it is. What it was before is no longer true of it."""
+    def reject(self, found: Found, reason: str, *, retryable: bool, incomplete: bool = False) -> None:
+        """A file cannot be used; it stays where it is. What it was before is no longer true of it.
+
+        One that ends too early may be a download that pauses: it is looked at again with every whole scan, and rejected
+        when it has not changed for a while.
+        """
         before = self._index.file(found.path)
         if retryable and before is not None and before.state == "good":
             return  # what was known of it may still be true: the next whole scan tries again
         self._waiting.pop(found.path, None)
-        state: FileState = "unreadable" if retryable else "rejected"
-        self._index.put_file(found, state, self._clock.now().timestamp(), reason=reason)
-        log.info("file_rejected", path=os.fsdecode(found.path), reason=reason)
+        now = self._clock.now().timestamp()
+        is_arriving = incomplete and now - found.signature.changed < ARRIVAL_SECONDS
+        state: FileState = "unreadable" if retryable or is_arriving else "rejected"
+        if is_arriving:
+            reason += (
+                f"; the rest may still arrive, it is waited for until {ARRIVAL_SECONDS / 60:g} minutes without any"
+            )
+        self._index.put_file(found, state, now, reason=reason)
+        if before is None or (before.state, before.signature) != (state, found.signature):
+            event = "file_incomplete" if is_arriving else "file_rejected"
+            log.info(event, path=os.fsdecode(found.path), reason=reason)
         self._refresh_others(found.path, before, None)
 
     def tick(self) -> None:

@@ -11,7 +11,7 @@ SIGNED_64 = (1 << 63) - 1  # SQLite's integers; inodes and far-off times can be 
 
 
 class FileSignature(NamedTuple):
-    """Equal stamps: the same bytes. `ctime_ns` also sees an edit that put size and mtime back."""
+    """Equal signatures: the same bytes. `ctime_ns` also sees an edit that put size and mtime back."""
 
     size: int
     mtime_ns: int
@@ -27,9 +27,18 @@ class FileSignature(NamedTuple):
             status.st_ino & SIGNED_64,
         )
 
+    @property
+    def changed(self) -> float:
+        """Unix time of the last change, of content or place."""
+        return max(self.mtime_ns, self.ctime_ns) / 1e9
+
     def same_content(self, other: FileSignature) -> bool:
-        """The same file under another name: a rename or a hard link changes nothing but the ctime."""
+        """Most likely the same bytes: a rename, a hard link or new permissions change nothing but the ctime."""
         return (self.size, self.mtime_ns, self.inode) == (other.size, other.mtime_ns, other.inode)
+
+    def unproven(self) -> FileSignature:
+        """Equal to that of no file: the next scan looks again at what is recorded with it."""
+        return self._replace(ctime_ns=0)
 
 
 class Found(NamedTuple):

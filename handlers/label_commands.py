@@ -9,20 +9,24 @@ import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from handlers.file_signature import FileSignature
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.label_history import Entry, open_history, standing
 from handlers.label_rules import source_of_place
 from handlers.metadata_files import is_digest
-from handlers.paths import folder_label, is_scraped_place
+from handlers.paths import folder_label, is_scraped_place, split
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
 from utils.errors import OperatorError
 from utils.files import sha256_of_file
+from utils.images.check_pool import CheckPool
+from utils.images.facts import CheckFailure, CheckLimits
 from utils.metadata import (
     META_FOLDER,
     Label,
@@ -51,9 +55,11 @@ def write_label(
 
     It goes into the history of labels, by content, and into the picture's metadata file, which is returned. A running
     daemon notices it; without one, the next start does. `way` says where it was said. Raises OperatorError when there
-    is no such picture, SkipItemError when its metadata is broken.
+    is no such picture, or when it cannot be used, SkipItemError when its metadata is broken.
     """
     image, file = _find(config, path_or_id)
+    if image is not None:
+        _require_usable(config, image)
     before = read_metadata(file) if file is not None else None
     sha256 = _content(config, image, before)
     entry = Entry(
@@ -199,14 +205,33 @@ def _metadata_file(config: Config, text: str, image: Path | None) -> Path | None
 
 
 def _sample_id(config: Config, image: Path) -> str | None:
+    row = _indexed(config, image)
+    return None if row is None else row[0]
+
+
+def _indexed(config: Config, image: Path) -> tuple[Any, ...] | None:
+    """Sample, state, size, mtime_ns, ctime_ns, inode of a file that the index knows."""
     path = os.fsencode(image.relative_to(config.storage.local_path.resolve()))
-    folder, _, name = path.rpartition(b"/")
+    query = "SELECT sample, state, size, mtime_ns, ctime_ns, inode FROM files WHERE folder = ? AND name = ?"
     try:
         with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
-            row = db.execute("SELECT sample FROM files WHERE folder = ? AND name = ?", (folder, name)).fetchone()
+            row: tuple[Any, ...] | None = db.execute(query, split(path)).fetchone()
     except sqlite3.OperationalError:
         return None
-    return None if row is None else row[0]
+    return row
+
+
+def _require_usable(config: Config, image: Path) -> None:
+    """A label on what does not count would say that all is well. Looks at the file itself where the index does not know."""
+    row = _indexed(config, image)
+    if row is not None and row[1] == "good" and row[2:] == FileSignature.of(image.lstat()):
+        return
+    intake = config.intake
+    limits = CheckLimits.from_settings(intake)
+    with CheckPool(1, limits, intake.check_timeout_seconds, intake.check_memory_mb) as pool:
+        result = pool.submit(image).result()
+    if isinstance(result, CheckFailure):
+        raise OperatorError(f"{image}: gets no label, since it is not used: {result.reason}")
 
 
 def _describe(root: Path, image: Path, sha256: str) -> Path:

@@ -211,7 +211,9 @@ class Reconciler:
                     if isinstance(result, ImageFacts) and verdict == "accept":
                         self._catalog.accept(found, result)
                     elif isinstance(result, CheckFailure) and verdict == "reject":
-                        self._catalog.reject(found, result.reason, retryable=result.retryable)
+                        self._catalog.reject(
+                            found, result.reason, retryable=result.retryable, incomplete=result.incomplete
+                        )
                 self._catalog.tick()
             self._dirty = True
         self._intake.submit()

@@ -47,13 +47,14 @@ def label(
 
 
 def problems(config: ConfigOption = None) -> None:
-    """Files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable."""
+    """Files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable; then notes."""
     from handlers.label_commands import list_problems
 
     found = list_problems(read_config(config))
     for problem in found:
         typer.echo(f"{problem.kind:<11} {problem.path!r}: {problem.reason}")
-    typer.echo(f"{len(found)} files are not used" if found else "every file is used")
+    unused = sum(problem.kind != "note" for problem in found)
+    typer.echo(f"{unused} files are not used" if unused else "every file is used")
 
 
 def reindex(config: ConfigOption = None) -> None:

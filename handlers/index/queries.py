@@ -150,9 +150,9 @@ def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:
-    """What is not used and why: conflicts first, then unusable files, broken metadata, and copies."""
+    """What is not used and why: conflicts first, then unusable files, broken metadata, copies; last, notes on what is."""
     found: list[Problem] = []
-    for problems in (_conflicts(db), _rejections(db), _broken_metadata(db), _duplicates(db)):
+    for problems in (_conflicts(db), _rejections(db), _broken_metadata(db), _duplicates(db), _notes(db)):
         for problem in problems:
             if len(found) >= limit:
                 return found
@@ -203,6 +203,14 @@ def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:
     ):
         first = os.fsdecode(join(first_folder, first_name))
         yield _problem(folder, name, "duplicate", f"has the same bytes as {first!r}")
+
+
+def _notes(db: sqlite3.Connection) -> Iterator[Problem]:
+    for folder, name, note in db.execute(
+        "SELECT folder, name, reason FROM files WHERE state = 'good' AND reason IS NOT NULL AND gone IS NULL"
+        " ORDER BY folder, name"
+    ):
+        yield _problem(folder, name, "note", f"is used; {note}")
 
 
 def _problem(folder: bytes, name: bytes, kind: str, reason: str) -> Problem:

@@ -11,7 +11,7 @@ from handlers.paths import join
 from utils.metadata import Label, LabelSource
 
 FileState = Literal["good", "rejected", "unreadable", "metadata"]
-ProblemKind = Literal["rejected", "duplicate", "conflict", "unreadable"]
+ProblemKind = Literal["rejected", "duplicate", "conflict", "unreadable", "note"]
 HELD = 9e18  # `gone` of a file whose whole file system went away: waits for it instead of being forgotten
 
 

@@ -124,6 +124,11 @@ class Index:
             ),
         )
 
+    def set_note(self, path: bytes, note: str) -> bool:
+        """Remark on a good file; False when it is none (yet)."""
+        query = "UPDATE files SET reason = ? WHERE folder = ? AND name = ? AND state = 'good'"
+        return self._db.execute(query, (printable(note), *split(path))).rowcount > 0
+
     def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:
         self._db.execute(
             "UPDATE files SET gone = ?, device = coalesce(?, device) WHERE folder = ? AND name = ?",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
-from dataset_kit import Folder, Runner
+from dataset_kit import Folder, Runner, draw
 
+from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
 from handlers.index.rows import Counts
+from handlers.label_commands import set_label
+from utils.errors import OperatorError
 
 CLIP = b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  " + bytes(100)
 
@@ -83,3 +89,99 @@ def test_an_archive_is_reported_with_the_command_that_unpacks_it(folder: Folder,
     assert runner.settle() == Counts(rejected=1)
     (problem,) = runner.problems()
     assert problem.reason.endswith(f"unzip -n {archive} -d {folder.root / 'holidays'}")
+
+
+def test_side_data_that_was_left_out_is_a_note_and_the_picture_counts(folder: Folder, runner: Runner) -> None:
+    file = folder.root / "ai_generated/comfy.png"
+    file.parent.mkdir()
+    file.write_bytes(with_chunks(encode(draw(1), "png"), png_chunk(b"zTXt", WORKFLOW)))
+    assert runner.settle() == Counts(total=1, ai_generated=1)
+    (problem,) = runner.problems()
+    assert (problem.kind, problem.path) == ("note", "ai_generated/comfy.png")
+    assert "zTXt chunk left out: more than 1 MB" in problem.reason
+
+
+def change_in_place(file: Path, content: bytes) -> None:
+    """Other bytes of the same number, with the time put back."""
+    before = file.stat()
+    with file.open("r+b") as stream:
+        stream.write(content.ljust(before.st_size, b"\0"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_bytes_changed_in_place_with_size_and_time_put_back_are_noticed(
+    folder: Folder, runner: Runner, moved: bool
+) -> None:
+    file = folder.picture("real/a.bmp", 1)
+    runner.settle()
+    (before,) = runner.samples()
+    change_in_place(file, encode(draw(2), "bmp"))
+    if moved:
+        file = file.rename(folder.root / "real/b.bmp")
+    assert runner.settle() == Counts(total=1, real=1)
+    (after,) = runner.samples()
+    assert (after.id, after.path) == (before.id, f"real/{file.name}")
+    assert after.sha256 != before.sha256
+
+
+def test_permissions_alone_change_nothing(folder: Folder, runner: Runner) -> None:
+    file = folder.picture("real/a.png", 1)
+    runner.settle()
+    before = runner.samples()
+    file.chmod(0o600)
+    assert runner.settle() == Counts(total=1, real=1)
+    assert runner.samples() == before
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".heic", ".png"])
+def test_a_download_that_pauses_is_not_logged_as_rejected_before_it_is(
+    folder: Folder, runner: Runner, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    options: dict[str, Any] = {"format": "HEIF"} if suffix == ".heic" else {}
+    whole = folder.picture(f"real/whole{suffix}", 1, **options)
+    content = whole.read_bytes()
+    whole.unlink()
+    file = folder.root / f"real/arriving{suffix}"
+    file.write_bytes(content[: len(content) // 2])
+    assert runner.settle(5) == Counts(rejected=1)
+    text = logged(capsys)
+    assert "file_rejected" not in text and "file_incomplete" in text
+    (problem,) = runner.problems()
+    assert (problem.kind, "may still arrive" in problem.reason) == ("unreadable", True)
+    assert runner.settle(60) == Counts(rejected=1)
+    assert "file_" not in logged(capsys), "nothing has changed"
+    file.write_bytes(content)
+    assert runner.settle() == Counts(total=1, real=1)
+
+
+def test_what_never_arrives_is_rejected_in_the_end(
+    folder: Folder, runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder.picture("real/a.jpg", 1)
+    file.write_bytes(file.read_bytes()[:400])
+    runner.settle()
+    runner.clock.pass_time(700)
+    runner.settle()
+    assert logged(capsys).count("file_rejected") == 1
+    (problem,) = runner.problems()
+    assert (problem.kind, "still arrive" in problem.reason) == ("rejected", False)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_label_on_a_file_that_is_not_used_says_so(folder: Folder, runner: Runner, is_known: bool) -> None:
+    file = folder.root / "inbox/notes.jpg"
+    file.parent.mkdir()
+    file.write_text("words")
+    if is_known:
+        runner.settle()
+    with pytest.raises(OperatorError, match=r"notes.jpg: gets no label, since it is not used: is text"):
+        set_label(folder.config, str(file), "real")
+    assert not (folder.root / "meta").exists()
