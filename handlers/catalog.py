@@ -116,9 +116,8 @@ class Catalog:
         is_arriving = incomplete and now - found.signature.changed < ARRIVAL_SECONDS
         state: FileState = "unreadable" if retryable or is_arriving else "rejected"
         if is_arriving:
-            reason += (
-                f"; the rest may still arrive, it is waited for until {ARRIVAL_SECONDS / 60:g} minutes without any"
-            )
+            minutes = ARRIVAL_SECONDS / 60
+            reason += f"; the rest may still arrive, and is waited for ({minutes:g} minutes without any)"
         self._index.put_file(found, state, now, reason=reason)
         if before is None or (before.state, before.signature) != (state, found.signature):
             event = "file_incomplete" if is_arriving else "file_rejected"

@@ -44,7 +44,13 @@ PROGRESS_SECONDS = 0.5
 def set_label(
     config: Config, path_or_id: str, label: Label | None, *, note: str | None = None, way: str = "command"
 ) -> Metadata:
-    """`write_label`, and what the metadata says then."""
+    """`write_label` for a file that somebody names, and what the metadata says then.
+
+    Raises OperatorError also when the file is there and cannot be used.
+    """
+    image = _image_named(config.storage.local_path, path_or_id)
+    if image is not None:
+        _require_usable(config, image)
     return read_metadata(write_label(config, path_or_id, label, note=note, way=way))
 
 
@@ -55,11 +61,9 @@ def write_label(
 
     It goes into the history of labels, by content, and into the picture's metadata file, which is returned. A running
     daemon notices it; without one, the next start does. `way` says where it was said. Raises OperatorError when there
-    is no such picture, or when it cannot be used, SkipItemError when its metadata is broken.
+    is no such picture, SkipItemError when its metadata is broken.
     """
     image, file = _find(config, path_or_id)
-    if image is not None:
-        _require_usable(config, image)
     before = read_metadata(file) if file is not None else None
     sha256 = _content(config, image, before)
     entry = Entry(
@@ -222,7 +226,7 @@ def _indexed(config: Config, image: Path) -> tuple[Any, ...] | None:
 
 
 def _require_usable(config: Config, image: Path) -> None:
-    """A label on what does not count would say that all is well. Looks at the file itself where the index does not know."""
+    """By the index, else by the file itself: a label on what does not count would only look like success."""
     row = _indexed(config, image)
     if row is not None and row[1] == "good" and row[2:] == FileSignature.of(image.lstat()):
         return

@@ -179,7 +179,8 @@ class Scan:
     def _companions(self, folder: bytes) -> set[bytes]:
         """Clips that belong to still pictures; looked up once for a folder that has clips."""
         if folder not in self._clips:
-            self._clips = {folder: clips_of_stills(os.listdir(join(self._root, folder) if folder else self._root))}
+            names = os.listdir(join(self._root, folder) if folder else self._root)  # noqa: PTH208  bytes
+            self._clips = {folder: clips_of_stills(names)}
         return self._clips[folder]
 
     def _compare(self, found: Found, mode: int, before: Known | None) -> None:

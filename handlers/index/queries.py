@@ -150,7 +150,7 @@ def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:
 
 
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:
-    """What is not used and why: conflicts first, then unusable files, broken metadata, copies; last, notes on what is."""
+    """What is not used and why: conflicts first, then unusable files, broken metadata, copies, notes."""
     found: list[Problem] = []
     for problems in (_conflicts(db), _rejections(db), _broken_metadata(db), _duplicates(db), _notes(db)):
         for problem in problems:

@@ -302,7 +302,7 @@ class Index:
     def _metadata(self, where: str, values: tuple[Any, ...]) -> list[StoredMetadata]:
         rows = self._db.execute(f"SELECT {METADATA_COLUMNS} FROM metadata WHERE {where}", values)  # noqa: S608
         return [
-            StoredMetadata(row[0], row[1], row[2], row[3], Statement(row[5], row[6], row[7], row[4]), *row[8:12])
+            StoredMetadata(row[0], row[1], row[2], row[3], Statement(row[5], row[6], row[7], row[4]), *row[8:])
             for row in rows
         ]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dataset_kit import Folder, Runner, draw
+from structlog.testing import capture_logs
 
 from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
 from handlers.index.rows import Counts
@@ -136,14 +138,13 @@ def test_permissions_alone_change_nothing(folder: Folder, runner: Runner) -> Non
     assert runner.samples() == before
 
 
-def logged(capsys: pytest.CaptureFixture[str]) -> str:
-    captured = capsys.readouterr()
-    return captured.out + captured.err
+def events(logged: list[MutableMapping[str, Any]]) -> list[str]:
+    return [str(entry["event"]) for entry in logged if str(entry["event"]).startswith("file_")]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".heic", ".png"])
 def test_a_download_that_pauses_is_not_logged_as_rejected_before_it_is(
-    folder: Folder, runner: Runner, capsys: pytest.CaptureFixture[str], suffix: str
+    folder: Folder, runner: Runner, suffix: str
 ) -> None:
     options: dict[str, Any] = {"format": "HEIF"} if suffix == ".heic" else {}
     whole = folder.picture(f"real/whole{suffix}", 1, **options)
@@ -151,26 +152,27 @@ def test_a_download_that_pauses_is_not_logged_as_rejected_before_it_is(
     whole.unlink()
     file = folder.root / f"real/arriving{suffix}"
     file.write_bytes(content[: len(content) // 2])
-    assert runner.settle(5) == Counts(rejected=1)
-    text = logged(capsys)
-    assert "file_rejected" not in text and "file_incomplete" in text
+    with capture_logs() as logged:
+        assert runner.settle(5) == Counts(rejected=1)
+    assert events(logged) == ["file_incomplete"]
     (problem,) = runner.problems()
     assert (problem.kind, "may still arrive" in problem.reason) == ("unreadable", True)
-    assert runner.settle(60) == Counts(rejected=1)
-    assert "file_" not in logged(capsys), "nothing has changed"
+    with capture_logs() as logged:
+        assert runner.settle(60) == Counts(rejected=1)
+    assert not events(logged), "nothing has changed"
     file.write_bytes(content)
     assert runner.settle() == Counts(total=1, real=1)
 
 
-def test_what_never_arrives_is_rejected_in_the_end(
-    folder: Folder, runner: Runner, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_never_arrives_is_rejected_in_the_end(folder: Folder, runner: Runner) -> None:
     file = folder.picture("real/a.jpg", 1)
     file.write_bytes(file.read_bytes()[:400])
     runner.settle()
     runner.clock.pass_time(700)
-    runner.settle()
-    assert logged(capsys).count("file_rejected") == 1
+    with capture_logs() as logged:
+        runner.settle()
+        runner.settle()
+    assert events(logged) == ["file_rejected"]
     (problem,) = runner.problems()
     assert (problem.kind, "still arrive" in problem.reason) == ("rejected", False)
 
