@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from scrapers.candidate import plain_text
 from utils.config_loader import Config
 from utils.errors import SkipItemError
 from utils.files import PART_SUFFIX
@@ -71,9 +72,9 @@ def write_credits(data_folder: Path, out: TextIO, form: Form = "html") -> int:
 
 def _credit(attribution: dict[str, Any]) -> Credit:
     return Credit(
-        platform=str(attribution["platform"]),
-        photographer=str(attribution.get("photographer") or "unknown"),
-        license=str(attribution.get("license") or "see the source's terms"),
+        platform=plain_text(str(attribution["platform"])),
+        photographer=plain_text(str(attribution.get("photographer") or "")) or "unknown",
+        license=plain_text(str(attribution.get("license") or "")) or "see the source's terms",
         url=_link(attribution.get("url")),
         photographer_url=_link(attribution.get("photographer_url")),
         license_url=_link(attribution.get("license_url")),
@@ -81,12 +82,14 @@ def _credit(attribution: dict[str, Any]) -> Credit:
 
 
 def _link(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.startswith(LINK_SCHEMES) else None
+    if not isinstance(value, str) or not value.startswith(LINK_SCHEMES) or plain_text(value) != value:
+        return None
+    return value
 
 
 def _as_html(credit: Credit) -> str:
     def link(text: str, url: str | None) -> str:
-        shown = html.escape(text)
+        shown = f"<bdi>{html.escape(text)}</bdi>"
         return f'<a href="{html.escape(url, quote=True)}">{shown}</a>' if url else shown
 
     return (

@@ -85,7 +85,7 @@ async def _look_at(name: str, harvest: Harvest, client: Client, item_store: Item
     cursors = CrawlCursors(item_store, harvest.clock, name, settings.head_interval())
     wishes = Wishes(harvest.limit, harvest.since, harvest.min_side)
     for query in queries:
-        cursor = cursors.position(query)
+        cursor = cursors.position(query) or client.module.first_cursor(query)
         try:
             reply = await client.page(query, cursor)
             page = client.module.read_page(reply.payload, settings, cursor)

@@ -75,6 +75,7 @@ REASONS: dict[str, Reason] = {
     "no_evidence": Reason("has no sign of a generator"),
     "no_camera": Reason("has no sign of a camera"),
     "generated": Reason("is generated, by its categories"),
+    "modified": Reason("is a changed photograph, by its categories"),
     "file_type": Reason("is of a file type that is not used"),
     "watermarked": Reason("is watermarked"),
     "sponsored": Reason("is an advertisement"),

@@ -79,7 +79,9 @@ class SourceRun:
         self._shares = Shares(item_store, collector.client.module.name, self._settings.max_per_creator, mix)
         self._ends_at = clock.monotonic() + max_seconds
         self._report = report
-        self._cursors = CrawlCursors(item_store, clock, self._module.name, self._settings.head_interval())
+        self._cursors = CrawlCursors(
+            item_store, clock, self._module.name, self._settings.head_interval(), self._module.newest_first
+        )
         # short, so that the next page is asked for only when this one is almost used up
         self._queue: asyncio.Queue[tuple[str, QueuedItem] | None] = asyncio.Queue(self._settings.image_connections)
         self._settled = asyncio.Event()
@@ -218,12 +220,13 @@ class SourceRun:
 
     async def _fetch_page(self, crawl: Crawl) -> Step:
         try:
-            reply = await self._client.page(crawl.query, crawl.cursor, crawl.etag)
+            cursor = crawl.cursor or self._module.first_cursor(crawl.query)
+            reply = await self._client.page(crawl.query, cursor, crawl.etag)
             if reply.payload is None and crawl.etag is not None:
                 self._cursors.unchanged(crawl)
                 self.tally.pages += 1
                 return Step.MORE
-            page = self._read_page(reply.payload, crawl)
+            page = self._read_page(reply.payload, crawl, cursor)
         except CursorError as error:
             log.info("crawl_restarted", source=self.name, query=crawl.query, reason=str(error))
             return Step.MORE if self._cursors.restart(crawl) else Step.DONE
@@ -243,9 +246,9 @@ class SourceRun:
         self._record(crawl, page, reply.etag)
         return Step.MORE
 
-    def _read_page(self, payload: Any, crawl: Crawl) -> Page:
+    def _read_page(self, payload: Any, crawl: Crawl, cursor: str | None) -> Page:
         try:
-            return self._module.read_page(payload, self._settings, crawl.cursor)
+            return self._module.read_page(payload, self._settings, cursor)
         except SkipItemError:
             raise
         except Exception as error:  # a page may hold anything
@@ -272,7 +275,8 @@ class SourceRun:
         self._note_query(crawl.query, error)
         if isinstance(error, TransientError) and error.code in NO_WAY:
             return Step.DONE
-        if not self._cursors.page_failed(crawl, self._module.cursor_after(crawl.cursor)):
+        cursor = crawl.cursor or self._module.first_cursor(crawl.query)
+        if not self._cursors.page_failed(crawl, self._module.cursor_after(cursor)):
             return Step.DONE
         message = (
             f"{crawl.query or 'feed'}: a page that could not be read in {MAX_PAGE_TRIES} runs was skipped: {error}"

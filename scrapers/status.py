@@ -24,6 +24,8 @@ KEYS: dict[str, tuple[str, str, str] | None] = {
     "pexels": ("pexels_api_key", "PEXELS_API_KEY", "https://www.pexels.com/api/"),
     "civitai": ("civitai_api_key", "CIVITAI_API_KEY", "https://civitai.com/user/account"),
     "openverse": None,
+    "wikimedia": None,
+    "wikimedia_ai": None,
 }
 
 

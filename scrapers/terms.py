@@ -19,4 +19,12 @@ TERMS: dict[str, str] = {
         "Openverse lists openly licensed pictures: credit the author as each item's licence (CC0, PDM, BY, BY-SA) asks;"
         " systematic copying of its catalogue is forbidden, targeted queries are not."
     ),
+    "wikimedia": (
+        "Wikimedia Commons' photographs may be used by anyone: credit the author as each file's licence (CC0, public"
+        " domain, BY, BY-SA) asks; its servers want a contact and one request at a time."
+    ),
+    "wikimedia_ai": (
+        "Wikimedia Commons' generated pictures are mostly in the public domain, each with its own licence; its servers"
+        " want a contact and one request at a time."
+    ),
 }

@@ -2,6 +2,7 @@
 
     https://api.unsplash.com -> /unsplash      https://civitai.com       -> /civitai
     https://api.pexels.com   -> /pexels        https://api.openverse.org -> /openverse
+    https://commons.wikimedia.org -> /wikimedia
 
 Images lie under /images/<source>/, the key is `sandbox`, and /control shows and changes what it does (docs/sandbox.md).
 """
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scrapers.sandbox import control, images
-from scrapers.sandbox.apis import civitai, openverse, pexels, unsplash
+from scrapers.sandbox.apis import civitai, openverse, pexels, unsplash, wikimedia
 from scrapers.sandbox.catalogue import BuildCatalogue, Sandbox
 from scrapers.sandbox.faults import play
 from scrapers.sandbox.settings import SandboxSettings, SourceName
@@ -27,6 +28,7 @@ BUILDERS: dict[SourceName, BuildCatalogue] = {
     "unsplash": unsplash.build_catalogue,
     "pexels": pexels.build_catalogue,
     "openverse": openverse.build_catalogue,
+    "wikimedia": wikimedia.build_catalogue,
     "civitai": civitai.build_catalogue,
 }
 
@@ -38,6 +40,7 @@ def create_sandbox(pictures: Path, settings: SandboxSettings | None = None, cloc
         *unsplash.routes(sandbox),
         *pexels.routes(sandbox),
         *openverse.routes(sandbox),
+        *wikimedia.routes(sandbox),
         *civitai.routes(sandbox),
         *images.routes(sandbox),
         *control.routes(sandbox),

@@ -20,6 +20,7 @@ STANDS_FOR = {
     "pexels": "https://api.pexels.com",
     "civitai": "https://civitai.com",
     "openverse": "https://api.openverse.org",
+    "wikimedia": "https://commons.wikimedia.org",
 }
 
 

@@ -39,6 +39,7 @@ def routes(sandbox: Sandbox) -> list[Route]:
         Route("/images/unsplash/{name}", hosts.unsplash),
         Route("/images/pexels/photos/{name}/{file}", hosts.pexels),
         Route("/images/openverse/{name}", hosts.openverse),
+        Route("/images/wikimedia/{name}", hosts.wikimedia),
         Route("/images/civitai/{account}/{name}/{parameters}/{file}", hosts.civitai),
     ]
 
@@ -60,6 +61,10 @@ class _ImageHosts:
         picture = self._sandbox.catalogues["openverse"].by_image.get(name)
         if picture is not None and picture.oddity == "svg":
             return _reply(request, b'<svg xmlns="http://www.w3.org/2000/svg"/>', "image/svg+xml")
+        return await self._photo(request, picture)
+
+    async def wikimedia(self, request: Request) -> Response:
+        picture = self._sandbox.catalogues["wikimedia"].by_image.get(request.path_params["name"])
         return await self._photo(request, picture)
 
     async def civitai(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from utils.clock import Clock
 
 LOG_ENTRIES = 10_000
 SECRET_PARAMETERS = {"client_id", "token"}
-SOURCES = ("unsplash", "pexels", "openverse", "civitai")
+SOURCES = ("unsplash", "pexels", "openverse", "civitai", "wikimedia")
 
 
 @dataclass(slots=True)

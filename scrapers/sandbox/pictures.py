@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 from PIL import Image
 
@@ -85,7 +86,7 @@ def drawn_picture(name: str, label: Label, created: datetime, oddity: str = "") 
 
 def collect_pictures(folder: Path, settings: SandboxSettings) -> dict[SourceName, tuple[Picture, ...]]:
     """Every candidate by source, newest first. Raises OperatorError when there is none at all."""
-    by_source: dict[SourceName, list[Picture]] = {name: [] for name in ("unsplash", "pexels", "openverse", "civitai")}
+    by_source: dict[SourceName, list[Picture]] = {name: [] for name in get_args(SourceName)}
     photo_sources = settings.photo_sources
     for picture in _scan(folder):
         if picture.label == "real":
@@ -94,6 +95,7 @@ def collect_pictures(folder: Path, settings: SandboxSettings) -> dict[SourceName
                 by_source["openverse"].append(picture)
         else:
             by_source["civitai"].append(picture)
+        by_source["wikimedia"].append(picture)  # of both kinds, and also elsewhere
     for index in range(settings.synthetic):
         created = NEWEST - timedelta(seconds=SYNTHETIC_SPACING_SECONDS * index)
         label: Label = LABELS[index % 2]

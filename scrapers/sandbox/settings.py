@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SourceName = Literal["unsplash", "pexels", "openverse", "civitai"]
+SourceName = Literal["unsplash", "pexels", "openverse", "civitai", "wikimedia"]
 PhotoSource = Literal["unsplash", "pexels", "openverse"]
 FaultKind = Literal[
     "status",
@@ -120,6 +120,10 @@ class Openverse(_Settings):
     foreign_items: bool = Field(default=False, description="Adds a NonCommercial item, an SVG, and one without a size.")
 
 
+class Wikimedia(_Settings):
+    lag_calls: int = Field(default=0, ge=0, description="So many first calls are refused with maxlag, status 200.")
+
+
 class Fault(_Settings):
     """One way to misbehave, for a share of the URLs; which ones follows from the seed and the URL alone."""
 
@@ -161,4 +165,5 @@ class SandboxSettings(_Settings):
     pexels: Pexels = Field(default_factory=Pexels)
     civitai: Civitai = Field(default_factory=Civitai)
     openverse: Openverse = Field(default_factory=Openverse)
+    wikimedia: Wikimedia = Field(default_factory=Wikimedia)
     faults: tuple[Fault, ...] = ()

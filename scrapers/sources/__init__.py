@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from scrapers.sources import civitai, openverse, pexels, unsplash
+from scrapers.sources import civitai, openverse, pexels, unsplash, wikimedia
 from scrapers.sources.source import SourceModule
 
 SOURCES: dict[str, SourceModule] = {
-    module.SOURCE.name: module.SOURCE for module in (unsplash, pexels, civitai, openverse)
+    source.name: source
+    for source in (
+        unsplash.SOURCE,
+        pexels.SOURCE,
+        civitai.SOURCE,
+        openverse.SOURCE,
+        wikimedia.PHOTOGRAPHS,
+        wikimedia.GENERATED,
+    )
 }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from scrapers.candidate import Candidate, Dropped, Page, Variant, size_or_none, text_or_none, trimmed
 from scrapers.errors import BlockedError, CursorError, QueryError
 from scrapers.http.response import Answer
-from scrapers.limits.budget import QuotaReading
-from scrapers.sources.source import PayloadError, api_url, as_object, read_items
+from scrapers.sources.source import Defaults, PayloadError, api_url, as_object, read_items
 from utils.config.sources import Source
 from utils.metadata import Label
 
@@ -21,12 +20,10 @@ UNKNOWN_USERS = frozenset({"unknown", "[deleted]"})
 META_KEYS = ("prompt", "negativePrompt", "seed", "steps", "sampler", "cfgScale", "Size", "Model", "Version", "engine")
 
 
-class Civitai:
+class Civitai(Defaults):
     name = "civitai"
     label: Label = "ai_generated"
-    rules = 1
     tells_time = True
-    default_hourly: int | None = None
 
     def headers(self, key: str | None) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {key}"}
@@ -48,9 +45,6 @@ class Civitai:
         if answer.status in (400, 404):
             raise QueryError(f"refused by CivitAI (HTTP {answer.status}): {said}", for_good=answer.status == 400)
 
-    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
-        return ()
-
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:
         found = payload.get("items") if isinstance(payload, dict) else None
         if not isinstance(found, list):
@@ -58,9 +52,6 @@ class Civitai:
         items, nameless = read_items(found, _read_item)
         # a page may be short or empty and still have a next one; nextPage may hold a token and is not used
         return Page(items, _read_cursor(as_object(payload.get("metadata")).get("nextCursor")), nameless)
-
-    def cursor_after(self, cursor: str | None) -> str | None:
-        return None  # only the page itself names the next one
 
 
 def _read_cursor(value: Any) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from scrapers.candidate import Candidate, Dropped, Page, Variant, size_or_none, text_or_none, trimmed
 from scrapers.errors import QueryError
 from scrapers.http.response import Answer
-from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import (
+    Defaults,
     ExhaustedError,
     PayloadError,
     api_url,
@@ -27,12 +27,10 @@ LICENSES = {"cc0": "CC0", "pdm": "Public Domain Mark", "by": "CC BY", "by-sa": "
 TERMS_URL = "https://docs.openverse.org/terms_of_service.html"
 
 
-class Openverse:
+class Openverse(Defaults):
     name = "openverse"
     label: Label = "real"
     rules = 2
-    tells_time = False
-    default_hourly: int | None = None
 
     def headers(self, key: str | None) -> Mapping[str, str]:
         return {}
@@ -48,9 +46,6 @@ class Openverse:
             raise ExhaustedError("day")
         if answer.status in (400, 404, 422):
             raise QueryError(f"refused by Openverse (HTTP {answer.status}): {answer.shown()}")
-
-    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
-        return ()
 
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:
         found = payload.get("results") if isinstance(payload, dict) else None

@@ -11,6 +11,7 @@ from scrapers.errors import BlockedError, QueryError
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import (
+    Defaults,
     ExhaustedError,
     PayloadError,
     api_url,
@@ -27,11 +28,9 @@ LICENSE_URL = "https://www.pexels.com/license/"
 TERMS_URL = "https://www.pexels.com/terms-of-service/"
 
 
-class Pexels:
+class Pexels(Defaults):
     name = "pexels"
     label: Label = "real"
-    rules = 1
-    tells_time = False
     default_hourly: int | None = 200
 
     def headers(self, key: str | None) -> Mapping[str, str]:

@@ -50,6 +50,10 @@ class SourceModule(Protocol):
         """Whether its candidates say when they were published."""
 
     @property
+    def newest_first(self) -> bool:
+        """Whether new items come at the head of its pages; else it is crawled as a whole, again and again."""
+
+    @property
     def default_hourly(self) -> int | None:
         """Calls in an hour until settings or headers say otherwise; None: no such limit."""
 
@@ -64,11 +68,32 @@ class SourceModule(Protocol):
     def quota(self, answer: Answer) -> Sequence[QuotaReading]:
         """What trustworthy headers say about the quota."""
 
+    def first_cursor(self, query: str) -> str | None:
+        """The cursor of a query's first page, where a page must be told which one it is."""
+
     def read_page(self, payload: Any, settings: Source, cursor: str | None) -> Page:
         """Candidates in the source's order. Raises PayloadError when the envelope is wrong."""
 
     def cursor_after(self, cursor: str | None) -> str | None:
         """The next page's cursor where it follows from this one's: a page that cannot be read can be skipped then."""
+
+
+class Defaults:
+    """What most sources are like; a source says what differs."""
+
+    rules = 1
+    tells_time = False
+    newest_first = True
+    default_hourly: int | None = None
+
+    def quota(self, answer: Answer) -> Sequence[QuotaReading]:
+        return ()
+
+    def first_cursor(self, query: str) -> str | None:
+        return None
+
+    def cursor_after(self, cursor: str | None) -> str | None:
+        return None
 
 
 ReadItem = Callable[[Any], Candidate | Dropped | None]

@@ -11,6 +11,7 @@ from scrapers.errors import QueryError
 from scrapers.http.response import Answer
 from scrapers.limits.budget import QuotaReading
 from scrapers.sources.source import (
+    Defaults,
     ExhaustedError,
     PayloadError,
     api_url,
@@ -30,10 +31,9 @@ RENDER_TOPICS = frozenset({"3d-renders", "3d"})
 SMALLER = {"w": "2400", "fit": "max", "fm": "jpg", "q": "95"}  # when the original is beyond our limits; never enlarges
 
 
-class Unsplash:
+class Unsplash(Defaults):
     name = "unsplash"
     label: Label = "real"
-    rules = 1
     tells_time = True
     default_hourly: int | None = 50
 

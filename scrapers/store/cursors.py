@@ -23,6 +23,7 @@ MAX_RESTARTS = 3  # times that a crawl may begin again because its cursor was re
 MAX_PAGE_TRIES = 3  # runs in which a page is asked for before it is skipped
 MAX_SKIPS = 3  # unreadable pages in a row that are skipped; more of them are not the pages' fault
 REFILL_SECONDS = 30 * 24 * 3600.0  # a backfill that has ended is crawled again after this
+TREE_REFILL_SECONDS = 3 * 24 * 3600.0  # the same where new items have no place of their own
 FOR_GOOD = "refused query"
 
 
@@ -46,11 +47,19 @@ class Crawl:
 class CrawlCursors:
     """The crawls of one source."""
 
-    def __init__(self, item_store: ItemStore, clock: Clock, source: str, head_interval_seconds: float) -> None:
+    def __init__(
+        self,
+        item_store: ItemStore,
+        clock: Clock,
+        source: str,
+        head_interval_seconds: float,
+        newest_first: bool = True,
+    ) -> None:
         self._item_store = item_store
         self._clock = clock
         self._source = source
         self._head_interval = head_interval_seconds
+        self._newest_first = newest_first
         self._looked: set[str] = set()  # queries whose newest results this run has begun to look at
 
     def in_turn(self, queries: Sequence[str]) -> list[str]:
@@ -71,13 +80,16 @@ class CrawlCursors:
         now = self._clock.now().timestamp()
         if backfill is not None and backfill["ended"] == FOR_GOOD:
             return None
-        if backfill is None or (not backfill["active"] and now - backfill["updated"] >= REFILL_SECONDS):
+        refill = REFILL_SECONDS if self._newest_first else TREE_REFILL_SECONDS
+        if backfill is None or (not backfill["active"] and now - backfill["updated"] >= refill):
             self._begin(query, "backfill")
             self._looked.add(query)
             self._mark_head(query)  # the backfill's first page is the newest one
             return Crawl(self._source, query, "backfill", None)
         if head is not None and head["active"]:
             return _crawl(head)
+        if not self._newest_first:
+            return _crawl(backfill) if backfill["active"] else None
         due = head is None or now - head["updated"] >= self._head_interval
         if due and query not in self._looked:
             self._looked.add(query)
@@ -132,7 +144,7 @@ class CrawlCursors:
             return "end"
         if crawl.kind == "head" and page.items and not new:
             return "known"
-        if idle_pages >= MAX_IDLE_PAGES + crawl.patience:
+        if self._newest_first and idle_pages >= MAX_IDLE_PAGES + crawl.patience:
             return "idle"
         key = (crawl.source, crawl.query, crawl.kind, _fingerprint(page.next_cursor))
         if db.execute("INSERT OR IGNORE INTO cursors VALUES (?, ?, ?, ?)", key).rowcount == 0:

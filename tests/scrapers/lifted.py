@@ -8,6 +8,7 @@ from typing import Any
 from utils.config_loader import Config, Secrets
 
 NAMES = ("unsplash", "pexels", "civitai", "openverse")
+OTHERS = ("wikimedia", "wikimedia_ai")  # one stand-in for both, which offers everything again
 KEYS = {"unsplash_access_key": "sandbox", "pexels_api_key": "sandbox", "civitai_api_key": "sandbox"}
 KEY_VARIABLES = {"UNSPLASH_ACCESS_KEY": "sandbox", "PEXELS_API_KEY": "sandbox", "CIVITAI_API_KEY": "sandbox"}
 
@@ -16,7 +17,7 @@ def lifted_source(url: str, name: str, **changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "enabled": True,
         "queries": (),
-        "base_url": f"{url}/{name}",
+        "base_url": f"{url}/{name.removesuffix('_ai')}",
         "image_hosts": (url.removeprefix("http://"),),
         "min_interval_seconds": 0,
         "requests_per_hour": 0,
@@ -44,7 +45,7 @@ def lifted_config(
     """All of `only` enabled; `every` changes each source, a keyword changes the one of that name."""
     tables = {
         name: lifted_source(url, name, **{**(every or {}), **sources.get(name, {}), "enabled": name in only})
-        for name in NAMES
+        for name in (*NAMES, *OTHERS)
     }
     folders = {"local_path": folder / "datasets", "models_path": folder / "models", "state_path": folder / "state"}
     return Config(

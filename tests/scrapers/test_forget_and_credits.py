@@ -109,6 +109,24 @@ def test_credits_name_everyone_and_run_no_foreign_markup(configure: Configure, t
     assert name.endswith(".html") or "[a](b)" not in text
 
 
+@pytest.mark.parametrize("name", ["credits.html", "credits.md"])
+def test_names_cannot_reorder_or_break_the_credits(configure: Configure, tmp_path: Path, name: str) -> None:
+    config = configure()
+    credit(
+        config,
+        1,
+        platform="Pexels",
+        photographer="Eve\u202egpj\x1b[2J\r\nx",
+        license="L\u2067",
+        url="https://a\u202e.example/",
+    )
+    page = tmp_path / name
+    write_attributions(config, page)
+    text = page.read_text(encoding="utf-8")
+    assert "Evegpj [2J x" in text.replace("\\", "")
+    assert not set("\u202e\u2067\x1b\r") & set(text)
+
+
 def test_every_collected_picture_is_credited(configure: Configure, collect: Collect, tmp_path: Path) -> None:
     config = configure()
     collect(config)

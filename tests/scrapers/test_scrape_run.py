@@ -14,7 +14,7 @@ from fake_clock import FakeClock
 from scrapers.harvest import Harvest, user_agent
 from scrapers.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
-from scrapers.status import source_states
+from scrapers.status import collected_mix, source_states
 from utils.config_loader import Config
 from utils.errors import StopRunError
 from utils.files import sha256_of_file
@@ -155,8 +155,13 @@ def test_a_label_that_is_far_ahead_waits_for_the_other(
 
 def test_a_day_and_a_size_can_be_limited(configure: Configure, collect: Collect) -> None:
     assert stored(collect(configure(only=("civitai",), every={"max_per_day": 5}))) == 5
-    config = configure(only=("civitai",), storage={"max_dataset_gb": 1e-6})
-    outcome = collect(config, "run-2")["civitai"]
+    size = sum(file.stat().st_size for file in images(configure()))
+    config = configure(only=("civitai",), storage={"max_dataset_gb": (size + 25_000) / 1e9})
+    grown = collect(config, "run-2")["civitai"]
+    assert "max_dataset_gb" in grown.result.message and grown.tally.total("stored") > 0
+    held = sum(file.stat().st_size for file in images(config))
+    assert size < held <= size + 25_000, "not even what was under way goes beyond it"
+    outcome = collect(configure(only=("civitai",), storage={"max_dataset_gb": 1e-6}), "run-2b")["civitai"]
     assert "max_dataset_gb" in outcome.result.message and outcome.tally.total("stored") == 0
     config = configure(only=("civitai",), storage={"min_free_gb": 1e6})
     assert "min_free_gb" in collect(config, "run-3")["civitai"].result.message
@@ -301,6 +306,49 @@ def test_civitai_blocks_are_reported_and_not_fought(
     outcome = collect(configure(only=("civitai",)))["civitai"]
     assert outcome.result.state == "blocked" and words in outcome.result.message
     assert requests(sandbox)["civitai api"] == 1
+
+
+# Wikimedia Commons
+
+
+def test_commons_gives_photographs_and_generated_pictures_with_their_generator(
+    configure: Configure, collect: Collect, misbehave: Misbehave, sandbox: SandboxServer
+) -> None:
+    misbehave(wikimedia={"lag_calls": 1})
+    config = configure(only=("wikimedia", "wikimedia_ai"))
+    outcomes = collect(config)
+    counts = {name: outcome.tally.total("stored") for name, outcome in outcomes.items()}
+    assert (counts["wikimedia"], counts["wikimedia_ai"]) == (30, 12)
+    for meta in metas(config):
+        generated = meta.source == "wikimedia_ai"
+        assert meta.label == ("ai_generated" if generated else "real")
+        assert meta.api_data.get("generator") == ("Model A" if generated else None)
+        assert meta.attribution["photographer"] and "<" not in meta.attribution["photographer"]
+        assert meta.api_data["creator"].startswith(f"{meta.source}:")
+    assert collected_mix(config) == {"real": {"wikimedia": 30}, "ai_generated": {"Model A": 12}}
+    again = collect(config, "run-2")
+    assert stored(again) == 0 and again["wikimedia"].is_good and again["wikimedia_ai"].is_good
+
+
+def test_generators_are_kept_in_balance(
+    configure: Configure, collect: Collect, misbehave: Misbehave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapers.limits.shares.SLACK_IMAGES", 4)
+    misbehave(synthetic=120)  # 60 generated ones of 8 generators, besides 12 of Model A
+    config = configure(only=("civitai",), harvest={"max_generator_share": 0.1})
+    outcome = collect(config)["civitai"]
+    assert outcome.as_details()["filtered"]["generator_share"] > 0
+    mix = collected_mix(config)["ai_generated"]
+    assert len(mix) == 9 and max(mix.values()) <= max(4, 0.1 * sum(mix.values()) + 1)
+    freed = configure(only=("civitai",), harvest={"max_generator_share": 0})
+    assert stored({"civitai": outcome}) + stored(collect(freed, "run-2")) == 72, "what was left out is taken then"
+
+
+def test_a_generator_without_others_is_not_held_back(
+    configure: Configure, collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrapers.limits.shares.SLACK_IMAGES", 2)
+    assert stored(collect(configure(only=("civitai",)))) == 12
 
 
 # odd and foreign items

@@ -161,6 +161,28 @@ class Openverse(Source):
     )
 
 
+class Wikimedia(Source):
+    domains: ClassVar[tuple[str, ...]] = ("wikimedia.org",)
+    queries: tuple[str, ...] = Field(
+        ("Quality images", "Featured pictures on Wikimedia Commons"),
+        description="Categories of photographs (empty: quality images); `Taken with Canon EOS R5` and the like choose"
+        " by camera.",
+    )
+    base_url: str = "https://commons.wikimedia.org"
+    min_interval_seconds: float | None = Field(
+        1.0, ge=0, le=86_400, description="Seconds between two API calls, at least."
+    )
+    image_connections: int = Field(1, ge=1, le=256, description="Downloads at a time; Commons asks for one.")
+    image_interval_seconds: float = Field(1.0, ge=0, le=3600, description="Seconds between two downloads, at least.")
+
+
+class WikimediaAi(Wikimedia):
+    queries: tuple[str, ...] = Field(
+        ("AI-generated images by software", "AI-generated images"),
+        description="Categories of generated pictures, with all below them (empty: those by software).",
+    )
+
+
 class Sources(Section):
     unsplash: Unsplash = Field(default_factory=Unsplash, description="Photographs: label real. Needs a key.")
     pexels: Pexels = Field(default_factory=Pexels, description="Photographs: label real. Needs a key.")
@@ -169,6 +191,13 @@ class Sources(Section):
     )
     openverse: Openverse = Field(
         default_factory=Openverse, description="Openly licensed photographs: label real. Needs no key."
+    )
+    wikimedia: Wikimedia = Field(
+        default_factory=Wikimedia, description="Photographs of Wikimedia Commons: label real. Needs no key."
+    )
+    wikimedia_ai: WikimediaAi = Field(
+        default_factory=WikimediaAi,
+        description="Generated pictures of Wikimedia Commons: label ai_generated. Needs no key.",
     )
 
 

@@ -19,6 +19,7 @@ PREFIX = "/openverse/v1"
 DAY_SECONDS = 24 * 3600.0
 ANONYMOUS_PAGE_SIZE, REGISTERED_PAGE_SIZE = 20, 500
 MAX_PAGES = 20
+ANONYMOUS_WORKS = 240
 MAX_RESULTS = 10_000
 LICENSES = (("cc0", "1.0"), ("by", "2.0"), ("by-sa", "4.0"), ("pdm", "1.0"), ("by", "4.0"))
 FILE_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/avif": "avif"}
@@ -99,6 +100,8 @@ class _Openverse:
             return JSONResponse(
                 {"detail": f"page_size must be <= {largest} for this caller."}, 400 if registered else 401
             )
+        if not registered and page * size > ANONYMOUS_WORKS:
+            return JSONResponse({"detail": f"Anonymous callers see {ANONYMOUS_WORKS} works; use a token."}, 401)
         wanted = {name for name in request.query_params.get("license", "").split(",") if name}
         ranked = self._sandbox.catalogues["openverse"].ranked(request.query_params.get("q", ""))
         found = [picture for picture in ranked if not wanted or _license(picture)[0] in wanted]
