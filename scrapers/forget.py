@@ -30,9 +30,9 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
     """
     if (source_id is None) == (photographer is None):
         raise OperatorError("name either an id or a photographer to forget")
-    if source not in KEYS:
-        raise OperatorError(f"no such source: {source!r}; sources are {', '.join(KEYS)}")
     data = config.storage.local_path
+    if source not in KEYS and next(_stored(data, source), None) is None:  # sources of imported pictures have any name
+        raise OperatorError(f"no picture is from {source!r}; sources to collect from are {', '.join(KEYS)}")
     item_store = ItemStore(config.storage.state_path, run_id="forget")
     try:
         deleted = 0

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,11 +93,9 @@ def import_dataset(
     max_bytes = int(settings.intake.max_file_mb * 1e6)
     options = ReaderOptions(form, only, image_column, path_column, max_file_bytes=max_bytes)
     request = Request(path, terms, options, revision or named_revision or "main", limit, dry_run)
-    with _known_content(settings, dry_run) as known:
-        work = run_import(
-            settings, request, f"import-{uuid.uuid4().hex[:8]}", Hub(os.environ.get("HF_TOKEN")), known, _Lines()
-        )
-        imported = asyncio.run(work)
+    run_id, hub = f"import-{uuid.uuid4().hex[:8]}", Hub(os.environ.get("HF_TOKEN"))
+    known = partial(_known_content, settings, dry_run)
+    imported = asyncio.run(run_import(settings, request, run_id, hub, known, _Lines()))
     for line in _render(request, imported.tally, imported.commit):
         typer.echo(line)
     tally = imported.tally

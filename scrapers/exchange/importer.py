@@ -202,6 +202,8 @@ class Importer:
             self.tally.leave_out(received.path, received.reason)
             return Decision(row, "refused", received.why), None
         label = told.label or ""
+        if self.items.is_forgotten(told.source, told.api_data.get("creator")):
+            return Decision(row, "refused", "tombstone"), told
         if self.items.has_bytes(received.sha256, label) or self.known(received.sha256, told.label):
             return Decision(row, "duplicate", "bytes"), told
         facts = await asyncio.wrap_future(self.checks.submit(received.part))

@@ -103,6 +103,11 @@ class DatasetItems:
                 db.executemany("UPDATE items SET sha256 = NULL WHERE row = ?", [(row,) for row in gone])
         return len(gone) < len(rows)
 
+    def is_forgotten(self, source: str, creator: str | None) -> bool:
+        """Whether everything of this person was forgotten on request."""
+        buried = "SELECT 1 FROM tombstones WHERE source = ? AND creator = ?"
+        return creator is not None and bool(self._item_store.read(buried, source, creator))
+
     def is_done(self, shard: str) -> bool:
         """Whether all of a file has been taken under these settings, and is still there where that matters."""
         done = self._item_store.read(

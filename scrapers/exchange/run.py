@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from utils.clock import Clock, SystemClock
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
 from utils.errors import OperatorError
+from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits
 
 HUB_PREFIX = "hf:"
@@ -67,9 +68,10 @@ async def run_import(
     request: Request,
     run_id: str,
     hub: Hub,
-    known: Known = lambda sha256, label: False,
+    open_known: Callable[[], AbstractContextManager[Known]] = lambda: nullcontext(lambda sha256, label: False),
     report: Callable[[ImportTally], None] = lambda tally: None,
     clock: Clock | None = None,
+    checks: CheckPool | None = None,
 ) -> Imported:
     """Import on command. Raises StopRunError while a collection runs, or when there is no room; OperatorError."""
     state, data = config.storage.state_path, config.storage.local_path
@@ -85,7 +87,7 @@ async def run_import(
             store = ImageStore(data, item_store)
             store.repair()
         stack.callback(item_store.close)
-        checks = stack.enter_context(make_check_pool(config))
+        checks = checks or stack.enter_context(make_check_pool(config))
         items = DatasetItems(item_store, data, request.item_source, digest_of(config, request), bring_back=True)
         clock = clock or SystemClock()
         importer = Importer(
@@ -97,7 +99,7 @@ async def run_import(
             capacity=Capacity(config.storage, clock),
             data_folder=data,
             clock=clock,
-            known=known,
+            known=stack.enter_context(open_known()),  # after the repair: what is half-stored is no picture yet
             limit=request.limit,
             is_dry=request.is_dry,
             report=report,
