@@ -34,6 +34,7 @@ def stored(data: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_parquet, "set.parquet"), (write_tars, "tars")])
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_three_kills_lose_and_repeat_nothing(
     write: Callable[[Path, Sequence[bytes]], Path], name: str, tmp_path: Path
