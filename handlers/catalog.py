@@ -152,6 +152,15 @@ class Catalog:
         for sample_id in self._index.release_held():
             self._refresh(sample_id)
 
+    def relabel(self) -> None:
+        """Other folder names say labels now."""
+        changed = {
+            sample_id for sample_id, path, label in self._index.labelled_by_folders() if folder_label(path) != label
+        }
+        for sample_id in changed:
+            self._pulse()
+            self._refresh(sample_id)
+
     def complete_metadata(self) -> None:
         """After a whole scan: a sample whose metadata file is missing (a crash, a full disk) gets it in due time."""
         for sample_id in self._index.without_metadata():

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from handlers import label_folders
 from handlers.file_signature import FileSignature
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
@@ -125,6 +126,15 @@ def list_problems(config: Config, limit: int = 1000) -> list[Problem]:
         return []
 
 
+def unlabelled_folders(config: Config, limit: int) -> list[tuple[str, int]]:
+    """The folders with most pictures that carry no label, and how many; by the index as it is."""
+    try:
+        with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
+            return queries.unlabelled_folders(db, limit)
+    except sqlite3.OperationalError:
+        return []
+
+
 def reindex(config: Config, progress: Callable[[int, int], None] = lambda done, total: None) -> Counts:
     """Forget the index and make it anew from the files; `progress` gets files judged and files seen.
 
@@ -156,6 +166,7 @@ def bring_up_to_date(config: Config, progress: Callable[[int, int], None] = lamb
 
 def _find(config: Config, path_or_id: str) -> tuple[Path | None, Path | None]:
     """The picture's file, where it was named by its path, and its metadata file, where there is one; never neither."""
+    label_folders.adopt(config.intake)
     root = config.storage.local_path
     image = _image_named(root, path_or_id)
     file = _metadata_file(config, path_or_id, image)

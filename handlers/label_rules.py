@@ -42,7 +42,8 @@ def interpret(read: Statement, folder: Label | None, before: Statement | None) -
     """
     if read.label_source is None and read.label is not None:  # the guide's form does not say where a label is from
         read = replace(read, label_source="person" if is_by_hand(read) else "source")
-    if read.label_source == "folder" and read.label != folder:
+    if read.label_source == "folder" and read.label != folder and (folder is not None or not read.image):
+        # where no folder says a label any more, a name was taken out of the settings: `follow` sees to it
         return replace(read, label_source="person")
     was_sourced = before is not None and before.source == read.source and before.label_source == "source"
     if before is not None and was_sourced and before.label != read.label and read.label_source in ("source", None):

@@ -1,10 +1,11 @@
-"""What a path under the data folder means. Pure; paths are bytes relative to it, since file names need not be UTF-8."""
+"""What a path under the data folder means. Paths are bytes relative to it, since file names need not be UTF-8."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 
+from handlers.label_folders import adopted
 from utils.files import PART_SUFFIX
 from utils.metadata import IMAGES_FOLDER, META_FOLDER, Label
 
@@ -12,7 +13,6 @@ META = os.fsencode(META_FOLDER)
 IMAGES = os.fsencode(IMAGES_FOLDER)
 COOKIE_NAME = b".exposr-cookie"  # what the watcher's liveness probe writes into the data folder
 
-LABEL_FOLDERS: dict[bytes, Label] = {b"real": "real", b"ai_generated": "ai_generated"}
 IGNORED_FOLDERS = frozenset(
     {b"@eadir", b"#recycle", b"$recycle.bin", b"system volume information", b"lost+found", b"__macosx"}
 )
@@ -78,9 +78,9 @@ def clips_of_stills(names: Iterable[bytes]) -> set[bytes]:
 
 
 def folder_label(path: bytes) -> Label | None:
-    """The label of the nearest folder `real` or `ai_generated` on the way from the file up to the data folder."""
-    below = _below_label(path)
-    return LABEL_FOLDERS[below[0]] if below else None
+    """The label that the folders on the way from the data folder to the file say (`handlers/label_folders.py`)."""
+    below = adopted().below(path)
+    return below[0] if below else None
 
 
 def folder_source(path: bytes) -> str | None:
@@ -88,23 +88,14 @@ def folder_source(path: bytes) -> str | None:
 
     None right in the label folder, and outside of any.
     """
-    below = _below_label(path)
-    return printable(below[1]) if len(below) > 1 else None
+    _, folders = adopted().below(path) or (None, [])
+    return printable(folders[1]) if len(folders) > 1 else None
 
 
 def folder_series(path: bytes) -> str | None:
     """An album, a burst, one subject: the path from the label folder on, where folders lie below the source."""
-    below = _below_label(path)
-    return printable(b"/".join(below)) if len(below) > 2 else None
-
-
-def _below_label(path: bytes) -> list[bytes]:
-    """The folders from the nearest label folder on; empty outside of any."""
-    parts = path.split(b"/")[:-1]
-    for index in range(len(parts) - 1, -1, -1):
-        if parts[index] in LABEL_FOLDERS:
-            return parts[index:]
-    return []
+    _, folders = adopted().below(path) or (None, [])
+    return printable(b"/".join(folders)) if len(folders) > 2 else None
 
 
 def stem(path: bytes) -> str:

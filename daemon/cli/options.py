@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from handlers import label_folders
 from utils.config_loader import Config, load_config
 
 ConfigOption = Annotated[
@@ -20,7 +21,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
 def read_config(path: Path | None) -> Config:
-    return load_config(path)
+    config = load_config(path)
+    label_folders.adopt(config.intake)
+    return config
 
 
 def as_json(value: Any) -> str:

@@ -149,6 +149,15 @@ def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:
     return number, size_bytes
 
 
+def unlabelled_folders(db: sqlite3.Connection, limit: int) -> list[tuple[str, int]]:
+    """The folders with most samples that carry no label, and how many."""
+    query = (
+        "SELECT folder, count(*) AS number FROM samples WHERE label IS NULL AND clash = 0 AND folder IS NOT NULL"
+        " GROUP BY folder ORDER BY number DESC, folder LIMIT ?"
+    )
+    return [(os.fsdecode(folder) or ".", number) for folder, number in db.execute(query, (limit,))]
+
+
 def list_problems(db: sqlite3.Connection, limit: int) -> list[Problem]:
     """What is not used and why: conflicts first, then unusable files, broken metadata, copies, notes."""
     found: list[Problem] = []

@@ -17,6 +17,7 @@ from handlers.label_rules import Resolution, Statement
 from handlers.loss import Inventory
 from handlers.paths import join, printable, split
 from utils.images.facts import ImageFacts
+from utils.metadata import Label
 
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
 SAMPLE_COLUMNS = "key, id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
@@ -247,6 +248,14 @@ class Index:
 
     def metadata_files(self) -> int:
         return queries.Tally(self._db).files("metadata")
+
+    def labelled_by_folders(self) -> list[tuple[str, bytes, Label | None]]:
+        """(id, path of a file, label) of the samples that are there and owe their label, or none, to where they lie."""
+        query = (
+            "SELECT s.id, f.folder, f.name, s.label FROM samples s JOIN files f ON f.sample = s.id AND f.gone IS NULL"
+            " WHERE s.folder IS NOT NULL AND (s.label_source = 'folder' OR s.label_source IS NULL)"
+        )
+        return [(row[0], join(row[1], row[2]), row[3]) for row in self._db.execute(query)]
 
     def without_metadata(self) -> list[str]:
         """Samples that are there and whose own metadata file is not known."""

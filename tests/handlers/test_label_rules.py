@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from handlers.label_rules import Resolution, Statement, follow, interpret, resolve
-from handlers.paths import folder_label, is_ignored_file, is_under, join, split
+from handlers.paths import folder_label, folder_series, folder_source, is_ignored_file, is_under, join, split
+from utils.config.sections import Intake
 
 LABELS = st.sampled_from([None, "real", "ai_generated"])
 SOURCES = st.sampled_from([None, "source", "folder", "person"])
@@ -23,11 +25,50 @@ STATEMENTS = st.builds(Statement, LABELS, SOURCES, st.sampled_from(["manual", "p
         (b"shared/ai_generated/a.jpg", "ai_generated"),
         (b"real", None),
         (b"really/a.jpg", None),
+        (b"Real/a.jpg", "real"),
+        (b"REAL/a.jpg", "real"),
+        (b"AI Generated/flux/a.jpg", "ai_generated"),
+        (b"set/Ai-Generated/a.jpg", "ai_generated"),
+        (b"fake/a.jpg", "ai_generated"),
+        (b"mine/Synthetic/a.jpg", "ai_generated"),
+        (b"AI/a.jpg", "ai_generated"),
+        (b"generated/x/y/a.jpg", "ai_generated"),
+        (b"Photos/2024/a.jpg", "real"),
+        (b"train/0_real/a.jpg", "real"),
+        (b"train/1_fake/a.jpg", "ai_generated"),
+        (b"ai_generated/photos/a.jpg", "ai_generated"),
+        (b"photos/real/a.jpg", "real"),
+        (b"real/fake/a.jpg", "real"),
+        (b"fake/photos/a.jpg", None),
+        (b"photos/fake/a.jpg", None),
+        (b"aia/a.jpg", None),
+        (b"fake.jpg", None),
         (b"images/2025/10/28/a.jpg", None),
     ],
 )
 def test_the_nearest_label_folder_counts(path: bytes, label: str | None) -> None:
     assert folder_label(path) == label
+
+
+def test_the_source_is_the_first_folder_below_whatever_name_says_the_label() -> None:
+    assert folder_source(b"set/Fake/flux-2/cats/a.jpg") == "flux-2"
+    assert folder_series(b"set/Fake/flux-2/cats/a.jpg") == "Fake/flux-2/cats"
+    assert folder_source(b"Photos/a.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"real_folders": ["fake"]},
+        {"real_folders": ["AI generated"]},
+        {"generated_folders": ["Real"]},
+        {"real_folders": ["a/b"]},
+        {"real_folders": [" "]},
+    ],
+)
+def test_folder_names_that_cannot_be_are_refused(settings: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        Intake.model_validate(settings)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +92,12 @@ def test_an_edited_label_becomes_the_persons() -> None:
     assert interpret(by_folder, "real", None).label_source == "person"
     by_source = Statement("ai_generated", "source", "pexels", b"images/a.jpg")
     assert interpret(by_source, None, Statement("real", "source", "pexels", b"images/a.jpg")).label_source == "person"
+
+
+def test_a_folders_label_is_no_persons_once_its_name_says_nothing_any_more() -> None:
+    by_folder = Statement("ai_generated", "folder", "manual", b"computed/a.jpg")
+    assert interpret(by_folder, None, None).label_source == "folder"
+    assert follow(by_folder, b"computed/a.jpg", None).label is None
 
 
 def test_the_guides_form_says_nothing_of_the_labels_source_and_is_understood() -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
 from handlers.index.rows import Counts
-from handlers.label_commands import set_label
+from handlers.label_commands import set_label, unlabelled_folders
 from utils.errors import OperatorError
 
 CLIP = b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  " + bytes(100)
@@ -187,3 +187,30 @@ def test_a_label_on_a_file_that_is_not_used_says_so(folder: Folder, runner: Runn
     with pytest.raises(OperatorError, match=r"notes.jpg: gets no label, since it is not used: is text"):
         set_label(folder.config, str(file), "real")
     assert not (folder.root / "meta").exists()
+
+
+def test_folders_label_by_their_usual_other_names_in_any_case(folder: Folder, runner: Runner) -> None:
+    for number, name in enumerate(("Real", "photos", "AI Generated", "Fake", "synthetic", "misc", "misc/deep")):
+        folder.picture(f"{name}/a.png", number)
+    assert runner.settle() == Counts(total=7, real=2, ai_generated=3, unlabeled=2)
+    assert unlabelled_folders(folder.config, 5) == [("misc", 1), ("misc/deep", 1)]
+
+
+def test_a_name_that_is_added_to_the_settings_or_taken_out_counts_at_the_next_start(
+    folder: Folder, runner: Runner
+) -> None:
+    folder.picture("computed/a.png", 1)
+    folder.picture("computed/b.png", 2)
+    runner.settle()
+    sample_id = json.loads(folder.metadata_files()[0].read_text())["id"]
+    set_label(folder.config, sample_id, "real")
+    assert runner.settle() == Counts(total=2, real=1, unlabeled=1)
+    before = folder.config
+    intake = before.intake.model_copy(update={"generated_folders": ("Computed",)})
+    folder.config = before.model_copy(update={"intake": intake})
+    runner.restart()
+    assert runner.reconciler.count() == Counts(total=2, real=1, ai_generated=1), "a person's label stays"
+    assert runner.settle() == Counts(total=2, real=1, ai_generated=1)
+    folder.config = before
+    runner.restart()
+    assert runner.settle() == Counts(total=2, real=1, unlabeled=1)

@@ -5,12 +5,13 @@ Every field has a default, a unit in its name and a description; `config.example
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -86,9 +87,35 @@ class Intake(Section):
     near_duplicate_distance: int = Field(
         4, ge=0, le=8, description="Perceptual hashes (64 bit) this close, in bits, are the same picture."
     )
+    real_folders: tuple[str, ...] = Field(
+        ("photo", "photos", "photographs", "0_real"),
+        description="Folder names that label what lies below as real, besides real; case and separators do not count.",
+    )
+    generated_folders: tuple[str, ...] = Field(
+        ("ai", "ai_art", "ai_images", "aigc", "fake", "fakes", "deepfakes", "generated", "synthetic", "1_fake"),
+        description="Folder names that label what lies below as generated, besides ai_generated.",
+    )
     watcher: Literal["auto", "inotify", "polling"] = Field(
         "auto", description="How changes are noticed; auto polls on network file systems, where inotify cannot work."
     )
+
+    @field_validator("real_folders", "generated_folders")
+    @classmethod
+    def _single_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not name.strip(" ._-") or "/" in name:
+                raise ValueError(f"{name!r} is no name of a folder")
+        return names
+
+    @model_validator(mode="after")
+    def _one_label_each(self) -> Self:
+        real, generated = (
+            {" ".join(re.split("[ ._-]+", name.lower())) for name in names}
+            for names in (("real", *self.real_folders), ("ai_generated", *self.generated_folders))
+        )
+        if both := real & generated:
+            raise ValueError(f"{', '.join(sorted(both))}: names of both labels in real_folders and generated_folders")
+        return self
 
 
 class Api(Section):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 from utils.config.sections import Intake
+from utils.images.decoding.kinds import KINDS
 
 THUMB_SIDE = 4  # a thumb is THUMB_SIDE x THUMB_SIDE RGB pixels, row by row, as hex
 
@@ -69,6 +71,11 @@ class Thumbnail:
 
     sha256: str
     side: int
+
+
+def readers() -> list[str]:
+    """Installed modules that read further formats: with another one, refused files are asked again."""
+    return [kind.module for kind in KINDS.values() if kind.module and importlib.util.find_spec(kind.module)]
 
 
 CheckResult = ImageFacts | CheckFailure

@@ -9,13 +9,17 @@ HEAD_BYTES = 4096  # enough for every signature
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format: our name for it, a person's, Pillow's, and the true extension. `library`: the plugin that reads it."""
+    """A format: our name for it, a person's, Pillow's, and the true extension.
+
+    `library`: the package that reads it, and its `module`; None where Pillow does.
+    """
 
     name: str
     title: str
     pillow: str
     extension: str
     library: str | None = None
+    module: str | None = None
 
 
 KINDS = {
@@ -25,12 +29,12 @@ KINDS = {
         Kind("png", "PNG", "PNG", ".png"),
         Kind("webp", "WebP", "WEBP", ".webp"),
         Kind("avif", "AVIF", "AVIF", ".avif"),
-        Kind("heif", "HEIC", "HEIF", ".heic", "pillow-heif"),
+        Kind("heif", "HEIC", "HEIF", ".heic", "pillow-heif", "pillow_heif"),
         Kind("tiff", "TIFF", "TIFF", ".tif"),
         Kind("bmp", "BMP", "BMP", ".bmp"),
         Kind("gif", "GIF", "GIF", ".gif"),
         Kind("jp2", "JPEG 2000", "JPEG2000", ".jp2"),
-        Kind("jxl", "JPEG XL", "JXL", ".jxl", "pillow-jxl-plugin"),
+        Kind("jxl", "JPEG XL", "JXL", ".jxl", "pillow-jxl-plugin", "pillow_jxl"),
     )
 }
 SIGNATURES = (
