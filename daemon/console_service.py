@@ -151,6 +151,9 @@ class ConsoleService:
             if db is None:
                 return QueueView(None, "", {}, [], [], desk.decided, desk.can_undo)
             found = label_queue.read_next(db, desk.left_out, grouping, distance, has_opinions=False)
+            if desk.taken_back:
+                first, *others = desk.taken_back
+                found = label_queue.Next(first, "Taken back: decide again.", others, found.ahead)
             facts = read_facts(db, found.picture) if found.picture is not None else {}
         metadata = self._metadata(facts.get("metadata_path"))
         details = dict(metadata.get("attribution", {}))

@@ -29,6 +29,7 @@ class LabelDesk:
         self._lock = threading.Lock()
         self._decisions: deque[list[Picture]] = deque(maxlen=MAX_UNDO)
         self._left_out: dict[str, None] = {}
+        self._taken_back: list[Picture] = []
         self.decided = 0
 
     @property
@@ -36,6 +37,11 @@ class LabelDesk:
         """Ids of the pictures that were decided or skipped."""
         with self._lock:
             return frozenset(self._left_out)
+
+    @property
+    def taken_back(self) -> Sequence[Picture]:
+        """The pictures of the last undo that wait for a new decision: the index may not know of them yet."""
+        return tuple(self._taken_back)
 
     @property
     def can_undo(self) -> bool:
@@ -55,6 +61,7 @@ class LabelDesk:
         with self._lock:
             for picture in pictures:
                 self._left_out[picture.id] = None
+            self._taken_back = [picture for picture in self._taken_back if picture.id not in self._left_out]
             while len(self._left_out) > MAX_LEFT_OUT:
                 del self._left_out[next(iter(self._left_out))]
 
@@ -69,6 +76,7 @@ class LabelDesk:
         with self._lock:
             for picture in decision:
                 self._left_out.pop(picture.id, None)
+            self._taken_back = decision
             self.decided -= len(decision)
         return f"Taken back: {decision[0].name if len(decision) == 1 else f'{len(decision)} pictures'}."
 

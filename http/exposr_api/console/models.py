@@ -73,7 +73,7 @@ async def promote(request: Request, visit: Visit) -> Response:
     entry = _entry(visit, request)
     name = f"{entry['model']}/{entry['version']}"
     if only(form, "confirmed") != "yes":
-        return _ask(visit, f"Put {name} in service?", f"models/{name}/promote", "Put in service", f"models/{name}")
+        return _ask(visit, f"Put {name} in service?", f"models/{name}/promote", "Put in service", "models")
     visit.say_decision(await run_in_threadpool(visit.service.models.promote, entry["model"], entry["version"]))
     return visit.redirect("models")
 

@@ -92,4 +92,7 @@ def only(form: FormData, name: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """With a capital letter, unless it begins with a name such as vit/v2, and with its full stop."""
+    begins_with_word = text.partition(" ")[0].isalpha()
+    text = text[:1].upper() + text[1:] if begins_with_word else text
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -55,6 +55,10 @@ def test_a_decision_is_a_persons_and_undo_restores_each_picture(config: Config) 
     assert "2 pictures" in desk.undo()
     assert said(config, one) == (None, None)
     assert said(config, two) == ("real", "source")
+    assert [picture.id for picture in desk.taken_back] == ["1", "2"]
+    desk.label([first, second], "real")
+    assert list(desk.taken_back) == []
+    desk.undo()
     assert (desk.left_out, desk.decided, desk.can_undo, desk.undo()) == (frozenset(), 0, False, "")
 
 

@@ -1,0 +1,209 @@
+"""The console in a real browser: live updates, labelling by keyboard, versions, and that anybody can use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from console_kit import PAGES, enter
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from drawn_pictures import write_pictures
+from service_process import ServiceProcess, wait_until
+
+SOON = 3000  # milliseconds in which a change has to be seen
+THEMES = ("light", "dark")
+
+
+def metadata_by_person(service: ServiceProcess) -> list[dict[str, Any]]:
+    found = [json.loads(file.read_text()) for file in (service.data / "meta").rglob("*.json")]
+    return [each for each in found if each["label_source"] == "person"]
+
+
+def to(page: Page, service: ServiceProcess, path: str) -> None:
+    page.goto(f"{service.url}/console/{path}")
+
+
+@pytest.fixture
+def quiet(page: Page, service: ServiceProcess) -> Iterator[Page]:
+    """Fails when the page complains, or asks anybody but the service."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(service.url) else said.append(asked.url))
+    yield page
+    # the report of these versions has a script in it, which the browser is to refuse
+    assert [text for text in said if "document's frame is sandboxed" not in text] == []
+
+
+def test_a_wrong_key_is_said_and_the_right_one_leads_to_the_page_that_was_asked_for(
+    context: BrowserContext, service: ServiceProcess
+) -> None:
+    page = context.new_page()
+    to(page, service, "runs?kind=train")
+    page.get_by_label("API key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("not a key")
+    page.get_by_label("API key").fill("test_api_key")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/runs?kind=train")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
+    to(page, service, "")
+    assert "/login" in page.url
+
+
+def test_every_page_runs_without_a_complaint_and_asks_nobody_else(quiet: Page, service: ServiceProcess) -> None:
+    for path in PAGES:
+        to(quiet, service, path)
+        expect(quiet.locator("main h1")).to_be_visible()
+    to(quiet, service, "models/vit/v2")
+    expect(quiet.locator(".chart canvas")).to_have_count(2)
+    assert quiet.title() != "ran"
+
+
+def test_a_dropped_picture_appears_without_reload(quiet: Page, service: ServiceProcess) -> None:
+    to(quiet, service, "pictures")
+    expect(quiet.get_by_text("Live", exact=True)).to_be_visible()
+    first = quiet.locator(".gallery img").first
+    expect(first).to_have_js_property("complete", True)
+    before = first.get_attribute("src")
+    write_pictures(service.data / "real/dropped", 1, first_seed=900)
+    expect(first).not_to_have_attribute("src", before or "", timeout=SOON)
+    expect(quiet.locator(".gallery li").first).to_contain_text("dropped")
+
+
+def test_ten_pictures_are_labelled_by_keyboard_and_one_is_taken_back(quiet: Page, service: ServiceProcess) -> None:
+    unlabeled, said_before = service.counts()["unlabeled"], len(metadata_by_person(service))
+    to(quiet, service, "queue")
+    name = quiet.locator("#queue h2")
+    for number in range(10):
+        shown = name.inner_text()
+        quiet.keyboard.press("r" if number % 2 else "g")
+        expect(name).not_to_have_text(shown)
+    last = [each["label"] for each in metadata_by_person(service)]
+    assert len(last) == said_before + 10
+    assert {last.count("real"), last.count("ai_generated")} >= {5}
+    service.wait_for_counts(10, unlabeled=unlabeled - 10)
+    quiet.keyboard.press("u")
+    expect(quiet.locator(".flash")).to_contain_text("Taken back")
+    expect(name).to_have_text(shown)
+    assert len(metadata_by_person(service)) == said_before + 9
+    service.wait_for_counts(10, unlabeled=unlabeled - 9)
+    quiet.keyboard.press("s")
+    expect(name).not_to_have_text(shown)
+
+
+def test_a_batch_is_labelled_at_once_without_what_was_taken_out(page: Page, service: ServiceProcess) -> None:
+    write_pictures(service.data / "album", 4, first_seed=700)
+    service.wait_for_counts(10, pending=0)
+    wait_until(lambda: "album" in _folders(page, service), 10, lambda: "the album is not in the queue")
+    page.get_by_role("checkbox").last.uncheck()
+    page.keyboard.press("g")
+    expect(page.get_by_role("checkbox")).to_have_count(0)
+    said = [each for each in metadata_by_person(service) if each["path"].startswith("album/")]
+    assert [each["label"] for each in said] == ["ai_generated"] * 3
+
+
+def _folders(page: Page, service: ServiceProcess) -> str:
+    """Skips batches until the album's is shown."""
+    to(page, service, "queue?by=folder")
+    folder = page.locator("#queue dd.mono").inner_text()
+    if "album" not in folder:
+        page.keyboard.press("s")
+        page.wait_for_timeout(100)
+    return folder
+
+
+def test_a_version_is_rolled_back_after_a_question(page: Page, service: ServiceProcess) -> None:
+    to(page, service, "models")
+    row = page.get_by_role("row", name=re.compile("vit.v1"))
+    serving = row.get_by_text("in service", exact=True)
+    expect(serving).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Roll back").click()
+    assert service.get("/models/latest")["model_version"] == "v2"
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Roll back").click()
+    expect(serving).to_be_visible()
+    assert service.get("/models/latest")["model_version"] == "v1"
+    service.post("/models/vit/rollback")
+    expect(serving).to_have_count(0, timeout=SOON)  # by the event, without reload
+
+
+def test_ten_tabs_of_one_browser_are_all_live(context: BrowserContext, page: Page, service: ServiceProcess) -> None:
+    tabs = [context.new_page() for _ in range(9)]
+    for tab in (page, *tabs):
+        to(tab, service, "")
+    for tab in (page, *tabs):
+        expect(tab.get_by_text("Live", exact=True)).to_be_visible()
+
+
+def test_it_works_without_javascript(browser: Browser, service: ServiceProcess) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = enter(context, service.url)
+    said_before = len(metadata_by_person(service))
+    write_pictures(service.data / "plain", 2, first_seed=800)
+    service.wait_for_counts(10, pending=0)
+    page.get_by_role("link", name="Label", exact=True).click()
+    page.get_by_role("button", name=re.compile("^Real")).click()
+    assert len(metadata_by_person(service)) == said_before + 1
+    page.get_by_role("button", name=re.compile("^Undo")).click()
+    assert len(metadata_by_person(service)) == said_before
+    page.get_by_role("link", name="Models").click()
+    page.get_by_role("button", name="Put vit/v1 in service").click()
+    expect(page.get_by_role("heading", name="Put vit/v1 in service?")).to_be_visible()
+    page.get_by_role("link", name="Cancel").click()
+    context.close()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing(browser: Browser, service: ServiceProcess, theme: Any) -> None:
+    context = browser.new_context(color_scheme=theme, viewport={"width": 1280, "height": 900})
+    page, axe = enter(context, service.url), Axe()
+    picture = page.request.get(f"{service.url}/console/pictures").text()
+    paths = [*PAGES, "pictures/" + re.findall(r"small/([0-9a-f]{64})", picture)[0]]
+    for path in paths:
+        to(page, service, path)
+        assert_accessible(axe, page, path, theme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("", "queue", "models/vit/v2"):
+        to(page, service, path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    page.get_by_role("button", name="Sign out").click()
+    assert_accessible(axe, page, "login", theme)
+    context.close()
+
+
+def assert_accessible(axe: Axe, page: Page, path: str, theme: str) -> None:
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if theme == "dark":  # what the markup says was looked at in the light
+        options["runOnly"] = ["color-contrast"]
+    found = axe.run(page, options=options).response["violations"]
+    told = [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found]
+    assert told == [], path
+
+
+def test_the_keyboard_alone_reaches_everything(page: Page, service: ServiceProcess) -> None:
+    to(page, service, "pictures")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to the content")
+    page.keyboard.press("Enter")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.outerHTML.slice(0, 60)"))
+    assert any("shot" in each for each in reached)
+    assert any("f-label" in each for each in reached)
+    page.locator("a.shot").first.focus()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/pictures/[0-9a-f]{64}"))
+    name = page.locator("main h1").inner_text()
+    page.keyboard.press("g")
+    expect(page.get_by_role("status").filter(has_text="said by a person")).to_be_visible()
+    assert page.locator("main h1").inner_text() == name

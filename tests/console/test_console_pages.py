@@ -1,0 +1,182 @@
+"""What the console answers, without a browser: who may see it, what may be named, and that no text becomes markup."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+from console_kit import HOSTILE, PAGES, token_of
+
+from exposr_api.console.routes import CONSOLE
+from service_process import ServiceProcess
+
+LIMIT_BYTES = 300_000  # of a page before its thumbnails
+SHA256 = re.compile(r"thumbnails/small/([0-9a-f]{64})")
+
+
+def any_picture(client: httpx.Client) -> str:
+    return SHA256.findall(client.get("/console/pictures").text)[0]
+
+
+def all_pages(client: httpx.Client) -> list[str]:
+    pictures = SHA256.findall(client.get("/console/pictures").text)
+    return [*PAGES, *(f"pictures/{sha256}" for sha256 in pictures)]
+
+
+def test_every_page_answers_small_and_under_a_policy_that_lets_nothing_in(client: httpx.Client) -> None:
+    for path in all_pages(client):
+        answer = client.get(f"/console/{path}")
+        assert answer.status_code == 200, path
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["cache-control"] == "no-store"
+        static = re.findall(r'(?:src|href)="([^"]*/static/[^"]*)"', answer.text)
+        loaded = sum(len(client.get(httpx.URL(f"/console/{path}").join(name).path).content) for name in static)
+        assert len(answer.content) + loaded < LIMIT_BYTES, path
+
+
+class Elements(HTMLParser):
+    """What a browser would make of a page: its elements and their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_no_stored_text_becomes_markup_or_a_link_that_runs(client: httpx.Client) -> None:
+    seen = 0
+    for path in all_pages(client):
+        text = client.get(f"/console/{path}").text
+        seen += text.count("&lt;script&gt;alert(1)")
+        for tag, attributes in Elements(text).found:
+            assert tag != "i", path
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], (path, attributes)
+            if tag == "script":
+                assert "/console/static/" in f"/console/{attributes['src']}", path
+            assert not re.match(r"\s*(javascript|data):", attributes.get("href") or ""), path
+            assert (attributes.get("src") or "./").startswith("."), path
+    assert seen > 5  # it is shown, as text
+
+
+def test_every_address_in_a_page_is_relative(client: httpx.Client) -> None:
+    for path in all_pages(client):
+        text = client.get(f"/console/{path}").text
+        for address in re.findall(r'(?:href|src|action|hx-get|hx-post|data-stream)="([^"]*)"', text):
+            assert re.match(r"(\.\.?/|#)", address), (path, address)
+
+
+@pytest.mark.parametrize("endpoint", CONSOLE, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_without_a_session_nothing_is_shown_or_done(service: ServiceProcess, endpoint) -> None:  # type: ignore[no-untyped-def]
+    if endpoint.access == "open":
+        return
+    path = re.sub(r"{\w+}", "a", endpoint.path)
+    answer = httpx.request(endpoint.method, service.url + path, trust_env=False)
+    assert answer.status_code in (303, 401)
+    if answer.status_code == 303:
+        assert "login" in answer.headers["location"]
+    assert answer.text == ""
+
+
+@pytest.mark.parametrize("endpoint", [each for each in CONSOLE if each.method == "POST"], ids=lambda each: each.path)
+def test_a_form_from_elsewhere_does_nothing(client: httpx.Client, endpoint) -> None:  # type: ignore[no-untyped-def]
+    path = endpoint.path.format(sha256=any_picture(client), name="vit", version="v1", id="x")
+    for data in ({}, {"csrf_token": "0" * 64}):
+        sent = {**data, "label": "real", "decision": "undo", "kind": "train", "source": "pexels", "confirmed": "yes"}
+        assert client.post(path, data=sent).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "thumbnails/small/../../../etc/passwd",
+        "thumbnails/small/..%2f..%2f..%2fetc%2fpasswd",
+        "thumbnails/small/" + "0" * 64,
+        "thumbnails/small/" + "A" * 64,
+        "thumbnails/..%2f/" + "0" * 64,
+        "thumbnails/huge/" + "0" * 64,
+        "pictures/..%2f..%2fetc%2fpasswd",
+        "pictures/" + "0" * 63 + "%0a",
+        "static/..%2f..%2fapp.py",
+        "static/LICENSES.txt",
+        "static/%2e%2e",
+        "models/..%2f..%2fstate/keys",
+        "models/vit/..%2fv1",
+        "models/vit/v9/report",
+        "runs/..%2f..%2fkeys",
+    ],
+)
+def test_no_name_leads_out_of_what_is_shown(client: httpx.Client, path: str) -> None:
+    assert client.get(f"/console/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["after=..%2f", "after=%3Cscript%3E", "after=" + "A" * 5000])
+def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, query: str) -> None:
+    assert client.get(f"/console/pictures?{query}").status_code == 400
+
+
+def test_what_a_query_says_is_shown_as_text_at_most(client: httpx.Client) -> None:
+    for name in ("label", "source", "generator", "since", "until", "part"):
+        answer = client.get("/console/pictures", params={name: HOSTILE})
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+
+
+def test_a_thumbnail_is_a_fresh_picture_and_a_file_that_is_html_has_none(
+    client: httpx.Client, service: ServiceProcess
+) -> None:
+    answer = client.get(f"/console/thumbnails/small/{any_picture(client)}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.content[:4] == b"RIFF"
+    html = hashlib.sha256(next((service.data / "real").glob("no*")).read_bytes()).hexdigest()
+    assert client.get(f"/console/thumbnails/small/{html}").status_code == 404
+    assert client.get(f"/console/pictures/{html}").status_code == 404
+
+
+def test_the_report_may_be_framed_by_us_alone_and_can_run_nothing(client: httpx.Client) -> None:
+    answer = client.get("/console/models/vit/v2/report")
+    assert "Report of v2" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert policy.endswith("frame-ancestors 'self'; sandbox")
+    assert "script-src" not in policy
+    assert "sandbox" in re.findall(r"<iframe[^>]*>", client.get("/console/models/vit/v2").text)[0]
+
+
+def test_a_wish_is_asked_about_before_it_is_done_without_scripts(client: httpx.Client, service: ServiceProcess) -> None:
+    token = token_of(client)
+    asked = client.post("/console/models/vit/v1/promote", data={"csrf_token": token})
+    assert asked.status_code == 200
+    assert "Put vit/v1 in service?" in asked.text
+    assert service.get("/models/latest")["model_version"] == "v2"
+    done = client.post("/console/models/vit/v1/promote", data={"csrf_token": token, "confirmed": "yes"})
+    assert done.status_code == 303
+    assert service.get("/models/latest")["model_version"] == "v1"
+    assert "vit/v1 is in service" in client.get("/console/models").text
+    back = client.post("/console/models/rollback", data={"csrf_token": token, "confirmed": "yes"})
+    assert back.status_code == 303
+    assert service.get("/models/latest")["model_version"] == "v2"
+
+
+def test_a_part_of_a_page_is_only_that_part(client: httpx.Client) -> None:
+    part = client.get("/console/?fragment=counts").text
+    assert part.lstrip().startswith("<section")
+    assert "<html" not in part
+    assert "<html" in client.get("/console/?fragment=../base").text  # no such part: the whole page
+
+
+def test_licences_of_what_is_brought_along_are_there() -> None:
+    text = (Path(__file__).parents[2] / "http/exposr_api/pages/static/LICENSES.txt").read_text()
+    assert "Zero-Clause BSD" in text
+    assert "Leon Sorokin" in text
