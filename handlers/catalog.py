@@ -1,35 +1,43 @@
-"""What the index and the metadata files say after a change on disk: the one place that makes samples out of files."""
+"""What the index and the metadata files say after a change on disk: the one place that makes samples out of files.
+
+A sample's state is loaded once, decided on (`handlers/sample_state.py`), and written once.
+"""
 
 from __future__ import annotations
 
 import os
+import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from handlers.deletions import Deletions
 from handlers.file_signature import Found
 from handlers.index.phash import is_near
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.store import Index
-from handlers.label_history import Entry, LabelHistory
-from handlers.label_rules import Resolution, follow, resolve
-from handlers.links import Links
+from handlers.label_history import LabelHistory
 from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
-from handlers.paths import folder_label, is_scraped_place, stem
+from handlers.paths import is_scraped_place, stem
+from handlers.person_labels import PersonLabels, is_persons
+from handlers.sample_state import SampleState, decide, descriptions, first_statement, may_be_about
 from handlers.scan import Changes
 from utils.clock import Clock, to_iso
 from utils.images.facts import ImageFacts
 from utils.logs import get_logger
+from utils.metadata import Label
 
 log = get_logger(__name__)
 
 ARRIVAL_SECONDS = 600.0  # a file that ends too early is not given up before it has stood still for this long
 METADATA_WAIT_SECONDS = 10.0  # a scraper writes the image first; an editor may delete and write anew
+DESCRIBE_BATCH = 256  # metadata files written in one go
 
 
 class Catalog:
-    """Applies changes inside the caller's transaction. `pend` is told of every file that has to be checked."""
+    """Applies changes inside the caller's transaction. `wrote` hears of every file that it writes."""
 
     def __init__(
         self,
@@ -38,29 +46,38 @@ class Catalog:
         clock: Clock,
         history: LabelHistory,
         distance: int,
-        pend: Callable[[Found], None],
         pulse: Callable[[], None],
+        wrote: Callable[[bytes], None],
     ) -> None:
         self._root = root
         self._index = index
         self._clock = clock
-        self._history = history
+        self._people = PersonLabels(index, history, clock)
         self._distance = distance
-        self._pend = pend
         self._pulse = pulse
-        self.files = MetaFiles(root, index, clock)
-        self._links = Links(index)
+        self.files = MetaFiles(root, index, clock, wrote)
         self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
         self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
         self._unsaid: set[str] = set()  # of these, the ones whose file held a person's label
+        self._undescribed: deque[str] = deque()  # samples that count already, and whose metadata is still to be written
+        self._deletions = Deletions(index, self.files, distance, pulse)
 
     @property
     def waiting(self) -> int:
         """Pictures under images/ that wait for their metadata."""
         return len(self._waiting)
 
-    def apply(self, changes: Changes) -> None:
-        """Take over what a scan saw. Appearances come before disappearances, so that a rename keeps its sample."""
+    @property
+    def has_chores(self) -> bool:
+        """Whether metadata is to be written or deleted pictures are to be forgotten."""
+        return bool(self._undescribed or self._deletions)
+
+    def apply(self, changes: Changes) -> list[Found]:
+        """Take over what a scan saw; the files that have to be checked.
+
+        Appearances come before disappearances, so that a rename keeps its sample.
+        """
+        unknown = []
         now = self._clock.now().timestamp()
         for folder, device in changes.moved_device:
             self._index.set_device(folder, device)
@@ -79,26 +96,29 @@ class Catalog:
             if found.path in self._waiting and self._waiting[found.path][1].signature == found.signature:
                 continue
             twin = self._index.same_inode(found.signature)
-            sample = self._index.sample(twin.sample) if twin is not None and twin.sample is not None else None
-            if sample is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
-                self._pend(found)
-            elif twin is not None and twin.signature == found.signature:
-                self._join(found, sample.id)  # a folder was renamed: nothing of its files changed
+            if twin is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
+                unknown.append(found)
+            elif twin.signature == found.signature:
+                self._join(found, twin.sample)  # a folder was renamed: nothing of its files changed
             else:
-                if twin is None or twin.path != found.path:
-                    self._join(found._replace(signature=found.signature.unproven()), sample.id)
-                self._pend(found)  # the bytes may be others, with size and mtime put back: only reading tells
+                if twin.path != found.path:
+                    self._join(found._replace(signature=found.signature.unproven()), twin.sample)
+                unknown.append(found)  # the bytes may be others, with size and mtime put back: only reading tells
         for path, there in changes.vanished:
             self._pulse()
             self._vanished(path, now if there else HELD)
+        return unknown
 
     def accept(self, found: Found, facts: ImageFacts, *, wait: bool = True) -> None:
         """A file passed its check; with `wait`, one under images/ may wait for its metadata."""
         sample = self._index.sample_of_content(facts.sha256)
-        if sample is None:
-            self._put_sample(found, facts, wait=wait)
-        else:
+        before = self._index.file(found.path) if sample is None else None
+        if sample is not None:
             self._join(found, sample.id)
+        elif before is not None and before.sample is not None and self._is_edited(before):
+            self._edit(found, before.sample, facts)
+        else:
+            self._add(found, before, facts, wait=wait)
         if facts.note and self._index.set_note(found.path, facts.note):
             log.info("side_data_left_out", path=os.fsdecode(found.path), reason=facts.note)
 
@@ -122,7 +142,7 @@ class Catalog:
         if before is None or (before.state, before.signature) != (state, found.signature):
             event = "file_incomplete" if is_arriving else "file_rejected"
             log.info(event, path=os.fsdecode(found.path), reason=reason)
-        self._refresh_others(found.path, before, None)
+        self._refresh_others(before, self._index.metadata_about(found.path), None)
 
     def tick(self) -> None:
         """What becomes due by waiting: pictures without metadata, samples whose metadata went."""
@@ -135,17 +155,25 @@ class Catalog:
         for sample_id, since in list(self._bereft.items()):
             if now - since >= METADATA_WAIT_SECONDS or self._index.metadata_named(sample_id):
                 del self._bereft[sample_id]
-                self._take_back(sample_id, is_loss=is_loss)
+                # who deletes the metadata of a picture that stays takes its label back; a loss of most does not
+                if sample_id in self._unsaid and not is_loss and not self._index.metadata_named(sample_id):
+                    self._people.withdraw(sample_id)
+                self._unsaid.discard(sample_id)
                 self._refresh(sample_id)
-                self._say_again(sample_id)
-                if self.files.problem:
-                    self._bereft.clear()  # the next whole scan finds them again
-                    break
 
     def next_tick(self) -> float | None:
         """Monotonic time at which `tick` has something to do."""
         since = [entry[0] for entry in self._waiting.values()] + list(self._bereft.values())
         return min(since) + METADATA_WAIT_SECONDS if since else None
+
+    def do_chores(self) -> None:
+        """A batch of what the counts do not wait for: metadata of new pictures, and deleted ones to be forgotten."""
+        for _ in range(min(DESCRIBE_BATCH, len(self._undescribed))):
+            self._describe(self._undescribed.popleft())
+            if self.files.problem:
+                self._undescribed.clear()  # the next whole scan finds them again
+        for sample_id in self._deletions.forget_some():
+            self._refresh(sample_id)
 
     def accept_loss(self) -> None:
         """A person has said that what is missing was deleted."""
@@ -163,64 +191,88 @@ class Catalog:
 
     def complete_metadata(self) -> None:
         """After a whole scan: a sample whose metadata file is missing (a crash, a full disk) gets it in due time."""
+        undescribed = set(self._undescribed)
         for sample_id in self._index.without_metadata():
-            self._bereft.setdefault(sample_id, self._clock.monotonic())
+            if sample_id not in undescribed:
+                self._bereft.setdefault(sample_id, self._clock.monotonic())
 
     def forget_deleted(self, grace_seconds: float, waiting_sizes: set[int]) -> int:
-        """Drop what has been missing for so long; a deleted picture takes its metadata with it.
+        """Drop what has been missing for so long; a deleted picture takes its metadata with it. Returns the files.
 
         Files of the sizes that wait for their check are spared: the missing one may be among them, moved.
         """
         now = self._clock.now().timestamp()
         missing = self._index.gone_outside(now - grace_seconds, now)
-        rows = [row for row in missing if row.signature.size not in waiting_sizes]
-        for row in rows:
-            self._index.forget_file(row.path)
-        orphans = {row.sample for row in rows if row.sample is not None and not self._index.has_files(row.sample)}
-        for row in rows:
-            if row.sample is not None and row.sample not in orphans and is_scraped_place(row.path):
-                named = self._index.metadata_named(stem(row.path))
-                self._delete_metadata(own for own in named if not self._links.is_in_use(own))
-                self._refresh(row.sample)
-        for sample_id in orphans:
-            self._pulse()
-            sample = self._index.sample(sample_id)
-            if sample is not None:
-                self._delete_metadata(self._index.metadata_of(sample.id, sample.sha256, None))
-                self._index.forget_sample(sample, self._distance)
-        return len(orphans)
+        self._deletions.confirm(row for row in missing if row.signature.size not in waiting_sizes)
+        return len(self._deletions)
+
+    def spare_deleted(self) -> None:
+        """What was taken for deleted is lost: nothing is forgotten."""
+        self._deletions.confirm([])
 
     # files
 
-    def _put_sample(self, found: Found, facts: ImageFacts, *, wait: bool) -> None:
+    def _add(self, found: Found, before: FileRow | None, facts: ImageFacts, *, wait: bool) -> None:
         """Content that the index has not seen yet."""
-        before = self._index.file(found.path)
-        replaced = self._index.sample(before.sample) if before is not None and before.sample is not None else None
-        if replaced is not None and self._links.is_only_file(replaced, found.path):
-            sample_id = replaced.id  # edited in place: the same sample with other content
-            self._index.forget_bands(replaced, self._distance)
-        else:
-            described = self._links.description_of(found.path, facts.sha256)
-            if described is None and wait and is_scraped_place(found.path) and self._just_arrived(found):
-                self._waiting[found.path] = (self._clock.monotonic(), found, facts)
-                return
-            sample_id = described.stem if described is not None else self._links.new_id(found.path)
-        self._index.put_sample(sample_id, facts, to_iso(self._clock.now()), self._distance)
-        self._join(found, sample_id)
-        self._say_again(sample_id)
+        path = found.path
+        name = stem(path) if is_scraped_place(path) else None
+        rows = self._index.metadata_for(path, facts.sha256, name)
+        waiting = descriptions(rows, path, facts.sha256, name) if rows else []
+        described = next((row for row in waiting if not self._is_in_use(row)), None)
+        if described is None and wait and name is not None and self._just_arrived(found):
+            self._waiting[path] = (self._clock.monotonic(), found, facts)
+            return
+        self._waiting.pop(path, None)
+        now = self._clock.now()
+        sample = StoredSample(
+            key=0,
+            id=described.stem if described is not None else self._new_id(name),
+            sha256=facts.sha256,
+            path=None,
+            phash=facts.phash,
+            thumb=bytes.fromhex(facts.thumb) if facts.thumb else None,
+            label=None,
+            label_source=None,
+            clash=False,
+            added=to_iso(now),
+        )
+        if described is not None:
+            rows = self._index.metadata_of(sample.id, sample.sha256, [path])
+        row = FileRow(found.folder, found.name, found.device, found.signature, "good", sample.id, None)
+        self._index.put_file(found, "good", now.timestamp(), sample=sample.id)
+        self._write(SampleState(sample, [row], rows), facts)
+        self._refresh_others(before, [about for about in rows if about.statement.image == path], sample.id)
+
+    def _edit(self, found: Found, sample_id: str, facts: ImageFacts) -> None:
+        """Edited in place: the same sample with other content."""
+        sample = self._index.sample(sample_id)
+        assert sample is not None
+        self._waiting.pop(found.path, None)
+        self._index.forget_bands(sample, self._distance)
+        self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
+        thumb = bytes.fromhex(facts.thumb) if facts.thumb else None
+        self._write(self._load(replace(sample, sha256=facts.sha256, phash=facts.phash, thumb=thumb)), facts)
 
     def _join(self, found: Found, sample_id: str) -> None:
         """Make the file one of the sample's."""
         before = self._index.file(found.path)
         self._waiting.pop(found.path, None)
         self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
-        self._refresh_others(found.path, before, sample_id)
+        self._refresh_others(before, self._index.metadata_about(found.path), sample_id)
         self._refresh(sample_id)
 
-    def _refresh_others(self, path: bytes, before: FileRow | None, sample_id: str | None) -> None:
+    def _refresh_others(self, before: FileRow | None, about: Iterable[StoredMetadata], sample_id: str | None) -> None:
         """Samples that had this file, or whose metadata names it."""
-        for other in self._links.samples_at(path, before) - {sample_id}:
+        others = {row.stem for row in about}
+        others |= {before.sample} if before is not None and before.sample is not None else set()
+        for other in others - {sample_id}:
             self._refresh(other)
+
+    def _is_edited(self, before: FileRow) -> bool:
+        """Whether the file that was there was the only one of its sample."""
+        assert before.sample is not None
+        files = self._index.files_of(before.sample)
+        return [row.path for row in files if row.gone is None] == [before.path]
 
     def _just_arrived(self, found: Found) -> bool:
         """By its ctime, which a rename into place sets; a clock that was set back must not make it wait for ever."""
@@ -232,13 +284,10 @@ class Catalog:
         if row is None:
             return
         self._waiting.pop(path, None)
-        if row.state == "metadata":
-            if gone != HELD:
-                self._metadata_vanished(row)
-            else:
-                self._index.set_gone(path, gone)
+        if row.state == "metadata" and gone != HELD:
+            self._metadata_vanished(row)
             return
-        if row.sample is None and gone != HELD:
+        if row.sample is None and gone != HELD and row.state != "metadata":
             self._index.forget_file(path)
             return
         self._index.set_gone(path, gone)
@@ -247,17 +296,34 @@ class Catalog:
 
     # metadata
 
+    def _is_in_use(self, row: StoredMetadata) -> bool:
+        """Whether a sample has this metadata as its own."""
+        return self._index.sample(row.stem) is not None
+
+    def _new_id(self, name: str | None) -> str:
+        """The name of a collected picture, which is a UUID; any other gets a new one."""
+        if name is not None and is_uuid(name) and self._index.sample(name) is None:
+            return name
+        return str(uuid.uuid4())
+
+    def _samples_about(self, row: StoredMetadata) -> set[str]:
+        """Samples that this metadata speaks of."""
+        by_content = self._index.sample_of_content(row.sha256) if row.sha256 else None
+        at_place = self._index.file(row.statement.image) if row.statement.image else None
+        found = {row.stem} if self._is_in_use(row) else set()
+        found |= {by_content.id} if by_content is not None else set()
+        return found | ({at_place.sample} if at_place is not None and at_place.sample is not None else set())
+
     def _metadata_appeared(self, found: Found) -> None:
         before = self._index.metadata(found.path)
         row = self.files.read(found, before)
         if row is None:
             return
-        samples = self._links.samples_about(row) | (self._links.samples_about(before) if before is not None else set())
-        for sample_id in samples:
+        for sample_id in self._samples_about(row) | (self._samples_about(before) if before is not None else set()):
             self._bereft.pop(sample_id, None)
             self._unsaid.discard(sample_id)
-            if _is_persons(before) and not _is_persons(row):
-                self._withdraw(sample_id)
+            if is_persons(before) and not is_persons(row):
+                self._people.withdraw(sample_id)
             self._refresh(sample_id)
 
     def _metadata_vanished(self, row: FileRow) -> None:
@@ -265,134 +331,94 @@ class Catalog:
         self._index.forget_file(row.path)
         self._index.forget_metadata(row.path)
         if known is not None:
-            for sample_id in self._links.samples_about(known):
+            for sample_id in self._samples_about(known):
                 self._bereft.setdefault(sample_id, self._clock.monotonic())
-                if _is_persons(known):
+                if is_persons(known):
                     self._unsaid.add(sample_id)
 
-    def _delete_metadata(self, rows: Iterable[StoredMetadata]) -> None:
-        for row in rows:
-            self.files.delete(row)
-
     # samples
+
+    def _load(self, sample: StoredSample) -> SampleState:
+        files = self._index.files_of(sample.id)
+        present = [row.path for row in files if row.gone is None]
+        return SampleState(sample, files, self._index.metadata_of(sample.id, sample.sha256, present) if present else [])
 
     def _refresh(self, sample_id: str) -> None:
         """Bring a sample in line with its files and its metadata: place, label, conflicts, metadata file."""
         sample = self._index.sample(sample_id)
         if sample is None:
             return
-        files = self._index.files_of(sample_id)
-        if not files and self._index.is_held(sample_id):
+        state = self._load(sample)
+        if not state.present and state.is_held:
             self._index.set_away(sample_id)
-            return
-        if not files:
+        elif not state.present:
             self._index.set_missing(sample_id)
             self._index.set_conflicts(sample_id, [])
-            return
-        paths = [row.path for row in files]
-        named = self._index.metadata_named(sample_id)
-        places = [row.statement.image for row in named] + [sample.path or b""]
-        primary = next((path for path in places if path in paths), paths[0])
-        if sample_id in self._bereft and not named:
-            self._index.resolve_sample(sample_id, primary, Resolution(sample.label, sample.label_source, sample.clash))
-            return  # its metadata may come back within seconds: the label stays until then
-        spoken = self._metadata_for(sample, primary, paths)
-        self._remember(sample, spoken)
-        resolution = resolve([row.statement for row in spoken], [(path, folder_label(path)) for path in paths])
-        self._index.resolve_sample(sample_id, primary, resolution)
-        self._find_conflicts(replace(sample, label=resolution.label))
-
-    def _metadata_for(self, sample: StoredSample, primary: bytes, paths: list[bytes]) -> list[StoredMetadata]:
-        """All that speaks of the sample, its own file first: made when missing, brought in line with where it lies."""
-        self._bind_by_name(sample, paths)
-        spoken = self._index.metadata_of(sample.id, sample.sha256, primary)
-        own = next((row for row in spoken if row.stem == sample.id), None)
-        others = [self._bind(row, sample.sha256) for row in spoken if row.stem != sample.id]
-        if own is None:
-            return [self.files.create(sample, primary), *others]
-        if self._is_undecided(own.statement.image):
-            return [own, *others]
-        said = follow(own.statement, primary, folder_label(primary))
-        if own.problem is None and (said != own.statement or own.sha256 != sample.sha256):
-            own = self.files.update(own, said, sample.sha256)
+        elif sample_id in self._bereft and state.own is None:
+            self._index.place_sample(sample_id, state.primary)  # its metadata may come back: the label stays until then
         else:
-            own = replace(own, statement=said)
-        return [own, *others]
+            self._write(state)
 
-    def _is_undecided(self, path: bytes) -> bool:
+    def _write(self, state: SampleState, facts: ImageFacts | None = None) -> None:
+        """Decide and store; `facts` of a new sample, or of new content."""
+        self._bind_copies(state)
+        sample, own = state.sample, state.own
+        asks = own is None or (sample.key == 0 and not is_persons(own))
+        word = self._people.word(sample.sha256) if asks else None
+        decision = decide(state, word, is_undecided=self._is_undecided(state))
+        for change in decision.changes:
+            self.files.update(change.row, change.statement, change.sha256, change.note)
+        self._people.remember(sample, decision.spoken)
+        if facts is not None:
+            sample = self._index.put_sample(sample, facts, decision.primary, decision.resolution, self._distance)
+        else:
+            self._index.resolve_sample(sample.id, decision.primary, decision.resolution)
+        if facts is not None or state.sample.path is None or sample.label != decision.resolution.label:
+            self._find_conflicts(sample, decision.resolution.label)  # else whoever has changed has found this one
+        if own is None:
+            self._undescribed.append(sample.id)
+
+    def _describe(self, sample_id: str) -> None:
+        """Write the metadata of a picture that came without."""
+        sample = self._index.sample(sample_id)
+        state = self._load(sample) if sample is not None else None
+        if sample is not None and state is not None and state.present and state.own is None:
+            word = self._people.word(sample.sha256)
+            self.files.create(sample, first_statement(state.primary, word), word.note if word is not None else None)
+
+    def _is_undecided(self, state: SampleState) -> bool:
         """A file is there that was not looked at yet: the one that metadata names has not moved, as far as we know."""
-        row = self._index.file(path) if path else None
-        return bool(path) and (row is None or row.gone is not None) and os.path.lexists(self._root / os.fsdecode(path))
+        path = state.own.statement.image if state.own is not None else b""
+        if not path or path in state.present:
+            return False
+        row = self._index.file(path)
+        return (row is None or row.gone is not None) and os.path.lexists(self._root / os.fsdecode(path))
 
-    def _bind_by_name(self, sample: StoredSample, paths: list[bytes]) -> None:
+    def _bind_copies(self, state: SampleState) -> None:
         """A collected copy has metadata of its own, by its name; from here on it is known by its content, too."""
-        for path in paths:
-            for row in self._links.named_after(path, sample.sha256):
-                if not self._links.is_in_use(row) and row.problem is None and row.sha256 != sample.sha256:
-                    self.files.update(row, replace(row.statement, image=path), sample.sha256)
+        sample = state.sample
+        for path in state.present:
+            if not is_scraped_place(path) or stem(path) == sample.id:
+                continue
+            for row in self._index.metadata_named(stem(path)):
+                is_other = row.problem is None and row.sha256 != sample.sha256
+                if is_other and may_be_about(row, path, sample.sha256) and not self._is_in_use(row):
+                    bound = self.files.update(row, replace(row.statement, image=path), sample.sha256)
+                    state.metadata = [*(known for known in state.metadata if known.path != row.path), bound]
 
-    def _bind(self, row: StoredMetadata, sha256: str) -> StoredMetadata:
-        """Metadata that knew its picture only by place now knows it by content, and stays with it when it moves."""
-        if row.sha256 or row.problem is not None:
-            return row
-        return self.files.update(row, row.statement, sha256)
-
-    # what people have said
-
-    def remember_all(self) -> None:
-        """Into a history that is new: what the metadata files say in people's names."""
-        for sample_id in self._index.labelled_by_people():
-            sample = self._index.sample(sample_id)
-            if sample is not None:
-                self._remember(sample, self._index.metadata_of(sample.id, sample.sha256, None))
-
-    def _remember(self, sample: StoredSample, spoken: Iterable[StoredMetadata]) -> None:
-        """A person's label in a metadata file goes into the history, unless it stands there already."""
-        said = next((row.statement for row in spoken if _is_persons(row)), None)
-        if said is None:
-            return
-        last = self._history.last(sample.sha256)
-        if last is not None and last.label == said.label:
-            return
-        is_known = sample.label_source != "person"
-        before = (sample.label, sample.label_source) if is_known else (None, None)
-        at = to_iso(self._clock.now())
-        self._history.add(sample.sha256, Entry(at, "label", said.label, None, "file", *before))
-
-    def _say_again(self, sample_id: str) -> None:
-        """What a person has said of this content, before it went away, counts again."""
-        sample = self._index.sample(sample_id)
-        last = self._history.last(sample.sha256) if sample is not None else None
-        if sample is None or last is None or sample.label_source == "person":
-            return
-        own = next(iter(self._index.metadata_named(sample_id)), None)
-        if own is not None and own.problem is None:
-            said = replace(own.statement, label=last.label, label_source="person")
-            self.files.update(own, said, sample.sha256, last.note)
-            log.info("label_said_again", sample=sample_id, label=last.label)
-            self._refresh(sample_id)
-
-    def _take_back(self, sample_id: str, *, is_loss: bool) -> None:
-        """Who deletes the metadata of a picture that stays takes back what was said in it; a loss of most does not."""
-        if sample_id in self._unsaid and not is_loss and not self._index.metadata_named(sample_id):
-            self._withdraw(sample_id)
-        self._unsaid.discard(sample_id)
-
-    def _withdraw(self, sample_id: str) -> None:
-        sample = self._index.sample(sample_id)
-        if sample is not None and self._history.last(sample.sha256) is not None:
-            self._history.add(sample.sha256, Entry(to_iso(self._clock.now()), "withdraw", way="file"))
-
-    def _find_conflicts(self, sample: StoredSample) -> None:
+    def _find_conflicts(self, sample: StoredSample, label: Label | None) -> None:
         near: list[str] = []
-        if sample.phash is not None and sample.thumb is not None:
+        if sample.phash is not None and sample.thumb is not None and label is not None:
             near = [
                 other
-                for other, phash, thumb in self._index.candidates(sample, self._distance)
+                for other, phash, thumb in self._index.candidates(sample.phash, label, self._distance)
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
         self._index.set_conflicts(sample.id, near)
 
 
-def _is_persons(row: StoredMetadata | None) -> bool:
-    return row is not None and row.statement.label_source == "person"
+def is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -66,7 +66,7 @@ class Dataset:
     def start(self) -> None:
         """Open the index, which gives the counts of the last run at once; everything else happens in the thread."""
         try:
-            self._reconciler = Reconciler(self._config, self._clock, self._wake.set, self._pulse)
+            self._reconciler = self._make_reconciler()
             self._counts = self._reconciler.count()
         except (sqlite3.Error, OSError) as error:
             reason = f"cannot be opened: {error}; storage.state_path must be a folder that can be written"
@@ -209,9 +209,12 @@ class Dataset:
             self._reconciler.close()
             self._reconciler = None
         if self._reconciler is None:
-            self._reconciler = Reconciler(self._config, self._clock, self._wake.set, self._pulse)
+            self._reconciler = self._make_reconciler()
             self._next_whole = 0.0
         return self._reconciler
+
+    def _make_reconciler(self) -> Reconciler:
+        return Reconciler(self._config, self._clock, self._wake.set, self._pulse, wrote=self._dirty_paths.expect)
 
     def _is_lost(self, reconciler: Reconciler) -> bool:
         """No folder to look at. The counts stay, marked as away; looked for again every second."""

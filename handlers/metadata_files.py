@@ -12,7 +12,7 @@ from typing import Any
 from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.rows import StoredMetadata, StoredSample
 from handlers.index.store import Index
-from handlers.label_rules import MANUAL, Statement, follow, interpret
+from handlers.label_rules import MANUAL, Statement, interpret
 from handlers.paths import folder_label, printable, split, stem
 from utils.clock import Clock, from_iso, to_iso
 from utils.errors import SkipItemError
@@ -25,10 +25,11 @@ log = get_logger(__name__)
 class MetaFiles:
     """`problem` is why metadata could not be written lately, in words; samples count without it."""
 
-    def __init__(self, root: Path, index: Index, clock: Clock) -> None:
+    def __init__(self, root: Path, index: Index, clock: Clock, wrote: Callable[[bytes], None]) -> None:
         self._root = root
         self._index = index
         self._clock = clock
+        self._wrote = wrote
         self.problem = ""
 
     def read(self, found: Found, before: StoredMetadata | None) -> StoredMetadata | None:
@@ -73,9 +74,8 @@ class MetaFiles:
         self._index.put_metadata(row)
         return row
 
-    def create(self, sample: StoredSample, image: bytes) -> StoredMetadata:
-        """The metadata of a picture that came without: where it lies gives the label."""
-        said = follow(Statement(None, None, MANUAL, image), image, folder_label(image))
+    def create(self, sample: StoredSample, said: Statement, note: str | None = None) -> None:
+        """The metadata of a picture that came without."""
         file = metadata_path(self._root, sample.id, from_iso(sample.added))
         folder, name = split(os.fsencode(file.relative_to(self._root).as_posix()))
         row = StoredMetadata(folder, name, sample.id, sample.sha256, said)
@@ -84,14 +84,15 @@ class MetaFiles:
             source=said.source,
             label=said.label,
             timestamp=to_iso(self._clock.now()),
-            path=os.fsdecode(image),
+            path=os.fsdecode(said.image),
             sha256=sample.sha256,
             label_source=said.label_source,
         )
         if not os.path.lexists(file):
             # where the folder tells the label again, a power cut may take this file
-            self._write(row, lambda: write_metadata(file, metadata, durable=False, below=self._root))
-        return row
+            durable = said.label_source == "person"
+            if self._write(row, lambda: write_metadata(file, metadata, durable=durable, below=self._root)) and note:
+                self.update(row, said, sample.sha256, note)
 
     def update(self, row: StoredMetadata, said: Statement, sha256: str, note: str | None = None) -> StoredMetadata:
         """Write what changed: the place, the content, a label that followed the file; a note, where one is given."""
@@ -134,6 +135,7 @@ class MetaFiles:
     def _write(self, row: StoredMetadata, write: Callable[[], None]) -> bool:
         """Write, and remember our own signature, so that the next scan does not take it for somebody's edit."""
         file = self._root / os.fsdecode(row.path)
+        self._wrote(row.path)
         try:
             write()
             signature = FileSignature.of(file.lstat())

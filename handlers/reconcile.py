@@ -10,6 +10,7 @@ from pathlib import Path
 
 from handlers import label_folders
 from handlers.catalog import Catalog
+from handlers.file_signature import Found
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, remove_side_files, set_aside
@@ -31,13 +32,15 @@ log = get_logger(__name__)
 BATCH = 256  # files taken over in one transaction
 CONFIRM_SECONDS = 2.0  # a missing file is forgotten when a whole scan this much later misses it too
 CONFIRM_REST = 10.0  # and so many times as long as such a scan takes
+CHORES_SECONDS = 10.0  # at most between two batches of metadata while new pictures keep coming
 COUNT_REST = 10.0  # counting rests so many times as long as it took
 
 
 class Reconciler:
     """Owns index, intake and, unless a pool is lent, checkers. Not thread-safe.
 
-    `wake` is called from other threads when there is news, `pulse` in long work; what it raises ends the work.
+    `wake` is called from other threads when there is news, `pulse` in long work; what it raises ends the work. `wrote`
+    hears of each metadata file that is written here.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Reconciler:
         wake: Callable[[], None],
         pulse: Callable[[], None] = lambda: None,
         lent_pool: CheckPool | None = None,
+        wrote: Callable[[bytes], None] = lambda path: None,
     ) -> None:
         intake = config.intake
         label_folders.adopt(intake)
@@ -66,9 +70,8 @@ class Reconciler:
         self._pulse = pulse
         distance = intake.near_duplicate_distance
         self._history = open_history(config.storage.state_path)
-        self._catalog = Catalog(self._root, self._index, clock, self._history, distance, self._intake.pend, pulse)
-        if self._history.is_empty():
-            self._catalog.remember_all()
+        self._catalog = Catalog(self._root, self._index, clock, self._history, distance, pulse, wrote)
+        self._describe_after = 0.0
         self._unreadable: dict[bytes, str] = {}
         self._held = 0
         self._dirty = True
@@ -106,10 +109,11 @@ class Reconciler:
         with self._index.transaction():
             if is_accepted:
                 self._catalog.accept_loss()
-            self._catalog.apply(changes)
+            unknown = self._catalog.apply(changes)
             self._catalog.complete_metadata()
             if b"" not in changes.unreadable:
                 self._forget_deleted()
+        self._pend(unknown)
         self._folder.adopt()
         if is_accepted:
             self._folder.end_acceptance()
@@ -138,7 +142,8 @@ class Reconciler:
         changes = scan.finish()
         if changes and self._is_trusted(changes):
             with self._index.transaction():
-                self._catalog.apply(changes)
+                unknown = self._catalog.apply(changes)
+            self._pend(unknown)
             self._after(changes)
         return self._clock.monotonic() - started
 
@@ -197,6 +202,7 @@ class Reconciler:
             log.error("data_folder_lost", reason=reason)
             with self._index.transaction():
                 self._index.restore_missing()
+                self._catalog.spare_deleted()
             self._dirty = True
         self.lost = reason
 
@@ -207,7 +213,8 @@ class Reconciler:
         now = self._clock.monotonic()
         tick = self._catalog.next_tick()
         due = self._intake.next_due()
-        if self._intake.has_results or self._catalog.waiting or min(tick or now + 1, due or now + 1) <= now:
+        is_due = min(tick or now + 1, due or now + 1) <= now or self._has_chores(now)
+        if self._intake.has_results or self._catalog.waiting or is_due:
             with self._index.transaction():
                 for verdict, found, result in self._intake.judged(BATCH):
                     if isinstance(result, ImageFacts) and verdict == "accept":
@@ -217,13 +224,17 @@ class Reconciler:
                             found, result.reason, retryable=result.retryable, incomplete=result.incomplete
                         )
                 self._catalog.tick()
+                if self._has_chores(now):
+                    self._describe_after = now + CHORES_SECONDS
+                    self._catalog.do_chores()
             self._dirty = True
         self._intake.submit()
 
     def next_due(self) -> float | None:
         """Monotonic time at which `advance` or `fresh_counts` has something to do without being woken."""
-        if self._intake.has_results:
-            return self._clock.monotonic()
+        now = self._clock.monotonic()
+        if self._intake.has_results or self._has_chores(now):
+            return now
         moments = [self._intake.next_due(), self._catalog.next_tick(), self._count_after if self._dirty else None]
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -287,10 +298,17 @@ class Reconciler:
 
     def _forget_deleted(self) -> None:
         # half the time: what a partial scan missed, this whole scan has looked for again
-        forgotten = self._catalog.forget_deleted(CONFIRM_SECONDS / 2, self._intake.sizes())
-        if forgotten:
+        if self._catalog.forget_deleted(CONFIRM_SECONDS / 2, self._intake.sizes()):
+            self._catalog.do_chores()
             self._dirty = True
-            log.info("samples_deleted", samples=forgotten)
+
+    def _pend(self, unknown: list[Found]) -> None:
+        for found in unknown:
+            self._intake.pend(found)
+
+    def _has_chores(self, now: float) -> bool:
+        """Chores are done when the checkers have nothing to do, and now and then while they have."""
+        return self._catalog.has_chores and (not len(self._intake) or now >= self._describe_after)
 
     def _adopt_settings(self, distance: int) -> None:
         """Other limits, readers, folder names or another distance than those the index was made with."""

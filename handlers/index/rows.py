@@ -66,6 +66,15 @@ class FileRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """A picture that most likely has the bytes of another file."""
+
+    path: bytes
+    signature: FileSignature
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSample:
     """`key` is the short name that the bands use."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from handlers.file_signature import FileSignature, Found
 from handlers.index import queries
 from handlers.index.phash import bands
-from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
+from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample, Twin
 from handlers.index.schema import open_index
 from handlers.label_rules import Resolution, Statement
 from handlers.loss import Inventory
@@ -21,7 +22,6 @@ from utils.metadata import Label
 
 FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
 SAMPLE_COLUMNS = "key, id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
-NO_IMAGE = b"\0"  # what no path can be
 METADATA_COLUMNS = (
     "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, series, problem"
 )
@@ -76,22 +76,16 @@ class Index:
         rows = self._files("folder = ? AND name = ?", split(path))
         return rows[0] if rows else None
 
-    def same_inode(self, signature: FileSignature) -> FileRow | None:
-        """A good file with the same content by its signature: the new name of a rename or of a hard link."""
-        rows = self._files("inode = ? AND state = 'good'", (signature.inode,))
-        return next((row for row in rows if row.signature.same_content(signature)), None)
+    def same_inode(self, signature: FileSignature) -> Twin | None:
+        """A picture with the same content by its signature: the other name of a rename or of a hard link."""
+        for row in self._files("inode = ? AND state = 'good'", (signature.inode,)):
+            if row.sample is not None and row.signature.same_content(signature):
+                return Twin(row.path, row.signature, row.sample)
+        return None
 
     def files_of(self, sample_id: str) -> list[FileRow]:
-        """Files of a sample that are there, in the order in which they were first seen."""
-        return self._files("sample = ? AND gone IS NULL ORDER BY seen, folder, name", (sample_id,))
-
-    def is_held(self, sample_id: str) -> bool:
-        """Whether a file of the sample waits for its file system."""
-        return bool(self._files("sample = ? AND gone >= ? LIMIT 1", (sample_id, HELD)))
-
-    def has_files(self, sample_id: str) -> bool:
-        """Whether the sample has any file left, missing ones included."""
-        return bool(self._files("sample = ? LIMIT 1", (sample_id,)))
+        """Files of a sample in the order in which they were first seen; missing ones, too."""
+        return self._files("sample = ? ORDER BY seen, folder, name", (sample_id,))
 
     def gone_outside(self, start: float, end: float) -> list[FileRow]:
         """Missing files, but for those that went between these times (a clock may have been set back) or are held."""
@@ -154,31 +148,45 @@ class Index:
     def sample_of_content(self, sha256: str) -> StoredSample | None:
         return self._sample("sha256 = ?", sha256)
 
-    def put_sample(self, sample_id: str, facts: ImageFacts, added: str, distance: int) -> None:
-        """A new sample, or new content of one that keeps its id; label and place are set by `resolve_sample`."""
-        (key,) = self._db.execute(
-            "INSERT INTO samples (id, sha256, size_bytes, format, width, height, phash, thumb, has_exif, added)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256,"
-            " size_bytes = excluded.size_bytes, format = excluded.format, width = excluded.width,"
-            " height = excluded.height, phash = excluded.phash, thumb = excluded.thumb, has_exif = excluded.has_exif"
-            " RETURNING key",
-            (
-                *(sample_id, facts.sha256, facts.size_bytes, facts.format, facts.width, facts.height, facts.phash),
-                *(bytes.fromhex(facts.thumb) if facts.thumb else None, facts.has_exif, added),
-            ),
-        ).fetchone()
-        if facts.phash is not None:
+    def put_sample(
+        self, sample: StoredSample, facts: ImageFacts, path: bytes, resolution: Resolution, distance: int
+    ) -> StoredSample:
+        """A new sample (`key` 0), or new content of one that keeps its id; the sample with its key."""
+        values = (
+            *(sample.sha256, *split(path), facts.size_bytes, facts.format, facts.width, facts.height, sample.phash),
+            *(sample.thumb, facts.has_exif, resolution.label, resolution.label_source, resolution.clash),
+        )
+        key = sample.key
+        if key:
+            self._db.execute(
+                "UPDATE samples SET sha256 = ?, folder = ?, name = ?, size_bytes = ?, format = ?, width = ?,"
+                " height = ?, phash = ?, thumb = ?, has_exif = ?, label = ?, label_source = ?, clash = ?, away = 0"
+                " WHERE key = ?",
+                (*values, key),
+            )
+        else:
+            cursor = self._db.execute(
+                "INSERT INTO samples (sha256, folder, name, size_bytes, format, width, height, phash, thumb, has_exif,"
+                " label, label_source, clash, id, added) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, sample.id, sample.added),
+            )
+            key = cursor.lastrowid or 0
+        if sample.phash is not None:
             self._db.executemany(
                 "INSERT OR IGNORE INTO bands VALUES (?, ?, ?)",
-                [(number, value, key) for number, value in bands(facts.phash, distance)],
+                [(number, value, key) for number, value in bands(sample.phash, distance)],
             )
+        return replace(sample, key=key)
 
-    def resolve_sample(self, sample_id: str, path: bytes | None, resolution: Resolution) -> None:
-        folder, name = split(path) if path is not None else (None, None)
+    def resolve_sample(self, sample_id: str, path: bytes, resolution: Resolution) -> None:
         self._db.execute(
             "UPDATE samples SET folder = ?, name = ?, label = ?, label_source = ?, clash = ?, away = 0 WHERE id = ?",
-            (folder, name, resolution.label, resolution.label_source, resolution.clash, sample_id),
+            (*split(path), resolution.label, resolution.label_source, resolution.clash, sample_id),
         )
+
+    def place_sample(self, sample_id: str, path: bytes) -> None:
+        """The file that stands for it; its label stays."""
+        self._db.execute("UPDATE samples SET folder = ?, name = ?, away = 0 WHERE id = ?", (*split(path), sample_id))
 
     def set_missing(self, sample_id: str) -> None:
         """No file of it is there; the label stays for a loss that turns out to be none."""
@@ -221,15 +229,13 @@ class Index:
                 [(number, value, sample.key) for number, value in bands(sample.phash, distance)],
             )
 
-    def candidates(self, sample: StoredSample, distance: int) -> Iterator[tuple[str, str, bytes]]:
-        """(id, phash, thumb) of samples under another label that share a band with `sample`; may repeat."""
-        if sample.phash is None or sample.label is None:
-            return
-        for number, value in bands(sample.phash, distance):
+    def candidates(self, phash: str, label: Label, distance: int) -> Iterator[tuple[str, str, bytes]]:
+        """(id, phash, thumb) of samples under another label that share a band with the hash; may repeat."""
+        for number, value in bands(phash, distance):
             yield from self._db.execute(
                 "SELECT s.id, s.phash, s.thumb FROM bands b CROSS JOIN samples s ON s.key = b.sample"
                 " WHERE b.band = ? AND b.value = ? AND s.label IS NOT NULL AND s.label != ? AND s.folder IS NOT NULL",
-                (number, value, sample.label),
+                (number, value, label),
             )
 
     def set_conflicts(self, sample_id: str, others: Iterable[str]) -> None:
@@ -282,18 +288,20 @@ class Index:
     def metadata_named(self, stem: str) -> list[StoredMetadata]:
         return self._metadata("stem = ? ORDER BY folder DESC, name", (stem,))
 
-    def metadata_of(self, sample_id: str, sha256: str, path: bytes | None) -> list[StoredMetadata]:
-        """All that speaks of a sample: by its id, by its content, or by its path where it names no content."""
+    def metadata_of(self, sample_id: str, sha256: str, paths: Sequence[bytes]) -> list[StoredMetadata]:
+        """All that speaks of a sample: by its id, by its content, or by one of its paths where it names no content."""
+        places = ", ".join("?" * len(paths))
         return self._metadata(
-            "stem = ?1 OR sha256 = ?2 OR (image = ?3 AND sha256 = '') ORDER BY stem != ?1, folder, name",
-            (sample_id, sha256, path or NO_IMAGE),
+            f"stem = ? OR sha256 = ? OR (image IN ({places}) AND sha256 = '') ORDER BY folder, name",
+            (sample_id, sha256, *paths),
         )
+
+    def metadata_for(self, path: bytes, sha256: str, name: str | None) -> list[StoredMetadata]:
+        """All that may speak of a picture that is new: by its name, its content or its place."""
+        return self._metadata("stem = ? OR sha256 = ? OR image = ? ORDER BY folder, name", (name, sha256, path))
 
     def metadata_about(self, path: bytes) -> list[StoredMetadata]:
         return self._metadata("image = ?", (path,))
-
-    def metadata_with_content(self, sha256: str) -> list[StoredMetadata]:
-        return self._metadata("sha256 = ? ORDER BY folder, name", (sha256,))
 
     def put_metadata(self, row: StoredMetadata) -> None:
         said = row.statement

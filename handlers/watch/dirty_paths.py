@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from handlers.paths import is_under, split
 
-MAX_NAMES = 128  # more names in one folder become the folder (Syncthing's number)
-MAX_DIRTY_PATHS = 256  # more folders and trees become everything
+MAX_NAMES = 1024  # more names in one folder become the folder: looking at a name costs some 30 us, at a folder more
+MAX_DIRTY_PATHS = 1024  # more folders and trees become everything
+MAX_EXPECTED = 10_000
+EXPECTED_SECONDS = 5.0
 
 
 class DirtyPaths:
@@ -19,15 +22,24 @@ class DirtyPaths:
         self._lock = threading.Lock()
         self._names: dict[bytes, set[bytes] | None] = {}  # None: the whole folder, not what is below
         self._trees: set[bytes] = set()
+        self._expected: dict[bytes, float] = {}  # written by ourselves, and until when its event may be late
 
     def __bool__(self) -> bool:
         return bool(self._names or self._trees)
+
+    def expect(self, path: bytes) -> None:
+        """The next event of this file, if it comes soon, tells what we know: we are writing it."""
+        with self._lock:
+            if len(self._expected) >= MAX_EXPECTED:
+                self._expected.clear()
+            self._expected[path] = time.monotonic() + EXPECTED_SECONDS
 
     def add_name(self, path: bytes) -> None:
         """A file, or a folder that is told apart when it is looked at."""
         folder, name = split(path)
         with self._lock:
-            if any(is_under(folder, tree) for tree in self._trees):
+            is_expected = self._expected.pop(path, 0.0) > time.monotonic()
+            if is_expected or any(is_under(folder, tree) for tree in self._trees):
                 return
             names = self._names.setdefault(folder, set())
             if names is not None:
