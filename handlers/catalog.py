@@ -22,7 +22,7 @@ from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
 from handlers.paths import is_scraped_place, stem
 from handlers.person_labels import PersonLabels, is_persons
-from handlers.sample_state import SampleState, decide, descriptions, first_statement, may_be_about
+from handlers.sample_state import SampleState, decide, descriptions, first_statement, is_uuid, may_be_about
 from handlers.scan import Changes
 from utils.clock import Clock, to_iso
 from utils.images.facts import ImageFacts
@@ -224,18 +224,8 @@ class Catalog:
             return
         self._waiting.pop(path, None)
         now = self._clock.now()
-        sample = StoredSample(
-            key=0,
-            id=described.stem if described is not None else self._new_id(name),
-            sha256=facts.sha256,
-            path=None,
-            phash=facts.phash,
-            thumb=bytes.fromhex(facts.thumb) if facts.thumb else None,
-            label=None,
-            label_source=None,
-            clash=False,
-            added=to_iso(now),
-        )
+        sample_id = described.stem if described is not None else self._new_id(name)
+        sample = StoredSample.new(sample_id, facts, to_iso(now))
         if described is not None:
             rows = self._index.metadata_of(sample.id, sample.sha256, [path])
         row = FileRow(found.folder, found.name, found.device, found.signature, "good", sample.id, None)
@@ -250,8 +240,7 @@ class Catalog:
         self._waiting.pop(found.path, None)
         self._index.forget_bands(sample, self._distance)
         self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
-        thumb = bytes.fromhex(facts.thumb) if facts.thumb else None
-        self._write(self._load(replace(sample, sha256=facts.sha256, phash=facts.phash, thumb=thumb)), facts)
+        self._write(self._load(sample.with_content(facts)), facts)
 
     def _join(self, found: Found, sample_id: str) -> None:
         """Make the file one of the sample's."""
@@ -415,10 +404,3 @@ class Catalog:
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
         self._index.set_conflicts(sample.id, near)
-
-
-def is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -121,3 +122,10 @@ def descriptions(rows: Sequence[StoredMetadata], path: bytes, sha256: str, name:
 def may_be_about(row: StoredMetadata, path: bytes, sha256: str) -> bool:
     """Whether metadata that shares its name with a picture does not say that it is about another one."""
     return row.sha256 in ("", sha256) or row.statement.image in (b"", path)
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from handlers.file_signature import FileSignature
 from handlers.label_rules import Statement
 from handlers.paths import join
+from utils.images.facts import ImageFacts
 from utils.metadata import Label, LabelSource
 
 FileState = Literal["good", "rejected", "unreadable", "metadata"]
@@ -88,6 +89,15 @@ class StoredSample:
     label_source: LabelSource | None
     clash: bool
     added: str
+
+    @classmethod
+    def new(cls, sample_id: str, facts: ImageFacts, added: str) -> StoredSample:
+        """Not stored yet, so without a key, a place and a label."""
+        return cls(0, sample_id, "", None, None, None, None, None, False, added).with_content(facts)
+
+    def with_content(self, facts: ImageFacts) -> StoredSample:
+        thumb = bytes.fromhex(facts.thumb) if facts.thumb else None
+        return replace(self, sha256=facts.sha256, phash=facts.phash, thumb=thumb)
 
 
 @dataclass(frozen=True, slots=True)
