@@ -43,7 +43,8 @@ class ProgressView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
         for name in list(self._unsaid):
             self._say(name, time.monotonic())
 
@@ -55,7 +56,7 @@ class ProgressView:
             self._show(str(name), line)
 
     def _show(self, name: str, line: Mapping[str, Any]) -> None:
-        message = " ".join(str(line.get("message") or "…").split())
+        message = " ".join(str(line.get("message") or "…").split()).removeprefix(f"{name}: ")
         if self._console.is_terminal:
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task("", name=name, total=None)

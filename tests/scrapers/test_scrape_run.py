@@ -308,6 +308,26 @@ def test_civitai_blocks_are_reported_and_not_fought(
     assert requests(sandbox)["civitai api"] == 1
 
 
+# what a single run is told
+
+
+def test_only_what_was_published_since_a_day_is_taken_and_the_rest_waits(
+    configure: Configure, collect: Collect, sandbox: SandboxServer
+) -> None:
+    dates = sorted(picture.created for picture in sandbox.sandbox.catalogues["civitai"].pictures)
+    config = configure(only=("civitai", "pexels"))
+    outcomes = collect(config, since=dates[7])
+    assert outcomes["civitai"].tally.total("stored") == 5
+    assert outcomes["pexels"].tally.total("stored") == 0 and "--since" in outcomes["pexels"].result.message
+    assert collect(config, "run-2")["civitai"].tally.total("stored") == 7
+
+
+def test_only_large_pictures_are_taken_and_the_others_later(configure: Configure, collect: Collect) -> None:
+    config = configure(only=("openverse",))
+    assert stored(collect(config, min_side=81)) == 0, "all are 80 pixels high"
+    assert stored(collect(config, "run-2", min_side=80)) == 30
+
+
 # Wikimedia Commons
 
 
