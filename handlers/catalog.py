@@ -20,7 +20,7 @@ from handlers.index.store import Index
 from handlers.label_history import LabelHistory
 from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
-from handlers.paths import is_scraped_place, stem
+from handlers.paths import folder_label, is_scraped_place, stem
 from handlers.person_labels import PersonLabels, is_persons
 from handlers.sample_state import SampleState, decide, descriptions, first_statement, is_uuid, may_be_about
 from handlers.scan import Changes
