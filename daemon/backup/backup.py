@@ -34,7 +34,7 @@ from utils.files import sha256_of_file
 from utils.metadata import META_FOLDER
 from utils.version import VERSION
 
-NOT_SAVED = ("jobs", "embeddings", "lock")  # of the state folder
+NOT_SAVED = ("jobs", "embeddings", "thumbnails", "lock")  # of the state folder
 DATABASE_SUFFIXES = (".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 ATTEMPTS = 3  # at a file that changes while it is copied
 GB = 1_000_000_000

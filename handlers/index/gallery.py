@@ -23,7 +23,7 @@ from handlers.label_rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_source, join, printable, split
 from utils.metadata import Label, LabelSource
 
-STEP = 3000  # samples looked at for one page: some 50 ms
+STEP = 2000  # samples looked at for one page: some 30 ms
 MAX_CHOICES = 200  # values of a filter
 MAX_NEAR = 24
 UNLABELED = "unlabeled"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import Literal
 
 from handlers.index.gallery import decode_cursor, encode_cursor
 from handlers.paths import join
 
 LIMIT = 100
+NEWEST = 2**63 - 1  # greater than any rowid
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +31,33 @@ class ProblemPage:
 def read_problems(db: sqlite3.Connection, kind: str, cursor: str, *, is_paired: bool) -> ProblemPage:
     """`kind` is rejected, conflict, duplicate or unreadable. A cursor that is not ours gives the first page."""
     after = decode_cursor(cursor, 2) or ["", ""]
-    folder, name = (os.fsencode(text) for text in after)
-    if kind == "rejected":
-        return _page(_files(db, "rejected", folder, name))
-    if kind == "unreadable":
-        return _page(_files(db, "unreadable", folder, name) or ([] if cursor else _broken_metadata(db)))
+    if kind in ("rejected", "unreadable"):
+        page = _files(db, kind, int(after[0]) if after[0].isdecimal() else NEWEST)
+        return page if kind == "rejected" or cursor else ProblemPage(page.problems + _broken_metadata(db), page.next)
     if kind == "duplicate":
         return _duplicates(db, after[0])
     return _conflicts(db, after, is_paired)
 
 
-_Row = tuple[bytes, bytes, str, str | None]
-
-
-def _page(rows: list[_Row]) -> ProblemPage:
-    shown = [
-        FileProblem(os.fsdecode(join(folder, name)), reason, sha256) for folder, name, reason, sha256 in rows[:LIMIT]
-    ]
-    if len(rows) <= LIMIT:
-        return ProblemPage(shown)
-    folder, name = rows[LIMIT - 1][:2]
-    return ProblemPage(shown, encode_cursor(os.fsdecode(folder), os.fsdecode(name)))
-
-
-def _files(db: sqlite3.Connection, state: Literal["rejected", "unreadable"], folder: bytes, name: bytes) -> list[_Row]:
-    return db.execute(
-        # the state as text: SQLite takes a partial index only where it can see that it fits
-        f"SELECT folder, name, coalesce(reason, ''), NULL FROM files WHERE state = '{state}'"  # noqa: S608
-        " AND (folder, name) > (?, ?) AND gone IS NULL ORDER BY folder, name LIMIT ?",
-        (folder, name, LIMIT + 1),
+def _files(db: sqlite3.Connection, state: str, before: int) -> ProblemPage:
+    """The last that came first."""
+    rows = db.execute(
+        # the IN is that of the partial index, which SQLite takes only where it finds the same term
+        "SELECT rowid, folder, name, coalesce(reason, '') FROM files INDEXED BY files_by_state"
+        " WHERE state IN ('rejected', 'unreadable') AND state = ? AND rowid < ? AND gone IS NULL"
+        " ORDER BY rowid DESC LIMIT ?",
+        (state, before, LIMIT + 1),
     ).fetchall()
+    shown = [FileProblem(os.fsdecode(join(folder, name)), reason) for _, folder, name, reason in rows[:LIMIT]]
+    return ProblemPage(shown, encode_cursor(str(rows[LIMIT - 1][0]), "") if len(rows) > LIMIT else "")
 
 
-def _broken_metadata(db: sqlite3.Connection) -> list[_Row]:
-    return db.execute(
-        "SELECT folder, name, problem, NULL FROM metadata"
-        " INDEXED BY metadata_problems WHERE problem IS NOT NULL LIMIT ?",
+def _broken_metadata(db: sqlite3.Connection) -> list[FileProblem]:
+    rows = db.execute(
+        "SELECT folder, name, problem FROM metadata INDEXED BY metadata_problems WHERE problem IS NOT NULL LIMIT ?",
         (LIMIT,),
-    ).fetchall()
+    )
+    return [FileProblem(os.fsdecode(join(folder, name)), problem) for folder, name, problem in rows]
 
 
 def _duplicates(db: sqlite3.Connection, after: str) -> ProblemPage:

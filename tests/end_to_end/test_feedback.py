@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from drawn_pictures import draw
-from service_process import KEY, ServiceProcess, wait_until
 
+from drawn_pictures import draw
 from exposr_client import ModelFollower, Prediction, ReportRefusedError
+from service_process import KEY, ServiceProcess, wait_until
 
 FIELDS = {"version": "vit/v3", "verdict": "ai_generated", "probability": "0.97"}
 MAX_WAITING = 6

@@ -1,0 +1,136 @@
+"""How long the console's pages take with many pictures, and how large they are: `python -P bench/console.py [SAMPLES]`.
+
+The index is made of rows alone; what is measured is everything from the request to the last byte of the answer, in one
+process, the median and the worst of some tries. The goal is 150 ms and 300 kB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import re
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+from starlette.testclient import TestClient
+
+from daemon.api_service import TrainerService
+from daemon.application import Application
+from daemon.console_service import ConsoleService
+from exposr_api.app import create_app
+from exposr_api.auth import Keys
+from handlers.index.phash import bands
+from handlers.index.schema import INDEX_FILE, open_index
+from utils.clock import SystemClock
+from utils.config_loader import load_config
+
+TRIES = 7
+DISTANCE = 4
+PAGES = (
+    "",
+    "pictures",
+    "pictures?label=real",
+    "pictures?source=phone",
+    "pictures?label=real&source=nothing",
+    "pictures?label=conflict",
+    "pictures?generator=flux&until=2026-03-05",
+    "problems?kind=rejected",
+    "problems?kind=conflict",
+    "problems?kind=duplicate",
+    "problems?kind=unreadable",
+    "queue",
+    "queue?by=folder",
+    "queue?by=similar",
+    "models",
+    "runs",
+    "sources",
+)
+LABELS = {"real": ("unsplash", "pexels", "phone"), "ai_generated": ("civitai", "flux"), None: ("manual",)}
+
+
+def fill(file: Path, samples: int) -> None:
+    """An index as a folder of so many pictures makes it, a tenth of them without a label."""
+    rng = random.Random(1)
+    with contextlib.closing(open_index(file)) as db:
+        db.execute("BEGIN")
+        for number in range(samples):
+            label = (None, "real", "ai_generated")[0 if number % 10 == 0 else 1 + number % 2]
+            source = rng.choice(LABELS[label])
+            sample = str(uuid.UUID(int=rng.getrandbits(128)))
+            day = f"2026/{1 + number * 12 // samples:02d}/{1 + number % 28:02d}"
+            folder = (f"images/{day}" if label else f"inbox/{number % 500}").encode()
+            name, phash = f"{sample}.jpg".encode(), f"{rng.getrandbits(64):016x}"
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            added = f"{day.replace('/', '-')}T00:00:{number % 60:02d}Z"
+            key = db.execute(
+                "INSERT INTO samples (id, sha256, folder, name, size_bytes, format, width, height, phash, thumb,"
+                " has_exif, label, label_source, added) VALUES (?, ?, ?, ?, 9000, 'jpeg', 640, 480, ?, ?, 0, ?, ?, ?)",
+                (sample, digest, folder, name, phash, bytes(48), label, "source" if label else None, added),
+            ).lastrowid
+            rows = [(number_, value, key) for number_, value in bands(phash, DISTANCE)]
+            db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?)", rows)
+            for copy in range(2 if number % 50 == 0 else 1):
+                db.execute(
+                    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, seen)"
+                    " VALUES (?, ?, 1, 9000, 1, 1, ?, 'good', ?, 1.0)",
+                    (folder + b"/copy" * copy, name, number, sample),
+                )
+            if number % 40 == 0:
+                db.execute(
+                    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason, seen)"
+                    " VALUES (?, ?, 1, 9, 1, 1, ?, 'rejected', 'is empty', 1.0)",
+                    (folder, b"bad-" + name, samples + number),
+                )
+            db.execute(
+                "INSERT INTO metadata (folder, name, stem, sha256, image, label, label_source, source, creator)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(b"meta/" + day.encode(), sample.encode() + b".json", sample, digest, folder + b"/" + name),
+                    *(label, "source" if label else None, source, f"creator {number % 5000}"),
+                ),
+            )
+        db.execute("COMMIT")
+
+
+def measure(client: TestClient, path: str) -> str:
+    seconds, size = [], 0
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        answer = client.get(f"/console/{path}")
+        seconds.append(1000 * (time.perf_counter() - started))
+        assert answer.status_code == 200, (path, answer.status_code, answer.text[:300])
+        size = len(answer.content)
+    return f"{path or '(overview)':42} {statistics.median(seconds):7.1f} {max(seconds):7.1f} {size / 1000:7.1f}"
+
+
+def main() -> None:
+    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {f"EXPOSR_STORAGE__{name.upper()}_PATH": f"{folder}/{name}" for name in ("local", "models", "state")}
+        config = load_config(environ=paths)
+        fill(config.storage.state_path / INDEX_FILE, samples)
+        application = Application(config, SystemClock())
+        console = ConsoleService(application)
+        app = create_app(TrainerService(application), Keys(["key"]), console=console)
+        with TestClient(app) as client:
+            token = re.findall(r'csrf_token" value="([0-9a-f]+)"', client.get("/login").text)[0]
+            client.post("/login", data={"key": "key", "csrf_token": token}, follow_redirects=False)
+            client.get("/console/")  # has the mix counted
+            while console.mix() is None:
+                time.sleep(0.05)
+            print(f"{samples} samples; median ms, worst ms, kB")
+            first = re.findall(r"small/([0-9a-f]{64})", client.get("/console/pictures").text)[0]
+            for path in (*PAGES, f"pictures/{first}"):
+                print(measure(client, path[:80]))
+            print(f"memory of this process: {psutil.Process().memory_info().rss / 1e6:.0f} MB")
+        console.close()
+        application.close()
+
+
+main()
