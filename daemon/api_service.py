@@ -42,6 +42,7 @@ class TrainerService:
             "last_scrape": application.planner.last(SCRAPE_END),
             "last_train": application.planner.last(TRAIN_END),
             "dataset_counts": asdict(application.dataset.counts()),
+            "dataset_compared_at": application.dataset.compared_at(),
             "running": {run.kind: _in_short(run) for run in application.open_runs()},
             "plan": application.plan,
             "sources": [asdict(state) for state in application.sources],
@@ -64,7 +65,7 @@ class TrainerService:
     def health(self) -> Health:
         application = self._application
         parts = [application.dataset.health(), self._disk(), self._sources(), self._training(), *self.further_health()]
-        if not application.dataset.ready():
+        if not application.dataset.ready() and application.dataset.compared_at() is None:
             return Health("starting", parts)
         if application.dataset.is_lost():
             return Health("failing", parts)

@@ -33,6 +33,8 @@ DEBOUNCE_SECONDS = 0.2  # after the first mark, for the rest of a burst
 IDLE_SECONDS = 1.0  # the data folder itself is looked at this often
 BATCH_SECONDS = 0.05  # results of checks are taken over this often, not one by one
 SCAN_REST = 4.0  # a scan may take this share of the time at most: it rests so many times as long as it took
+IDLE_REST = 150.0  # where events are known to arrive, whole scans are a safety net: under 1 % of a core
+MEANWHILE_SECONDS = 0.05  # between two looks, in a whole scan, at what was dropped
 POLLING_REST = 20.0
 DOUBT_SECONDS = 5.0  # before folders that seem not to be watched are counted again
 STOP_SECONDS = 2.0
@@ -62,6 +64,8 @@ class Dataset:
         self._next_whole = 0.0
         self._rest_until = 0.0
         self._marked_at: float | None = None
+        self._marks_after = 0.0
+        self._next_look = 0.0
 
     def start(self) -> None:
         """Open the index, which gives the counts of the last run at once; everything else happens in the thread."""
@@ -88,6 +92,11 @@ class Dataset:
     def ready(self) -> bool:
         """Whether the folder has been compared with the index since the start; checks may still be pending."""
         return self._ready
+
+    def compared_at(self) -> str | None:
+        """ISO time of the last whole comparison of folder and index, also of an earlier start; None: there was none."""
+        reconciler = self._reconciler
+        return reconciler.compared_at if reconciler is not None else None
 
     def heartbeat(self) -> float:
         """Monotonic time of the thread's last turn, which sees to it that the watcher is proven alive."""
@@ -183,14 +192,26 @@ class Dataset:
                 self._next_whole = min(self._next_whole, now + DOUBT_SECONDS)
             self._publish(reconciler.count())  # with what is pending now, before anybody is told that we are ready
             self._ready = True
-        elif self._marks_are_due(now):
-            self._rest(reconciler.compare(*self._dirty_paths.take()))
-        reconciler.advance()
+        self._follow(reconciler)
         if reconciler.confirm_after is not None:
             self._next_whole = min(self._next_whole, reconciler.confirm_after)
+
+    def _follow(self, reconciler: Reconciler) -> None:
+        """What events tell, what the checkers found out, and the counts."""
+        now = self._clock.monotonic()
+        if self._marks_are_due(now):
+            self._marks_after = now + SCAN_REST * reconciler.compare(*self._dirty_paths.take())
+        reconciler.advance()
         counts = reconciler.fresh_counts()
         if counts is not None:
             self._publish(counts)
+
+    def _meanwhile(self) -> None:
+        """In a whole scan, which can take long."""
+        now = self._clock.monotonic()
+        if self._reconciler is not None and self._ready and now >= self._next_look:
+            self._next_look = now + MEANWHILE_SECONDS
+            self._follow(self._reconciler)
 
     def _marks_are_due(self, now: float) -> bool:
         """A burst is given a moment to grow, and scans a rest in proportion to what they cost."""
@@ -198,7 +219,7 @@ class Dataset:
             return False
         if self._marked_at is None:
             self._marked_at = now
-        if now < max(self._marked_at + DEBOUNCE_SECONDS, self._rest_until):
+        if now < max(self._marked_at + DEBOUNCE_SECONDS, self._marks_after):
             return False
         self._marked_at = None
         return True
@@ -214,7 +235,11 @@ class Dataset:
         return self._reconciler
 
     def _make_reconciler(self) -> Reconciler:
-        return Reconciler(self._config, self._clock, self._wake.set, self._pulse, wrote=self._dirty_paths.expect)
+        return Reconciler(
+            *(self._config, self._clock, self._wake.set, self._pulse),
+            wrote=self._dirty_paths.expect,
+            meanwhile=self._meanwhile,
+        )
 
     def _is_lost(self, reconciler: Reconciler) -> bool:
         """No folder to look at. The counts stay, marked as away; looked for again every second."""
@@ -231,6 +256,8 @@ class Dataset:
         interval = self._config.scheduler.reconcile_interval_seconds
         if self._liveness.polling or self.is_lost():
             interval = min(interval, max(IDLE_SECONDS, POLLING_REST * seconds))
+        else:
+            interval = max(interval, IDLE_REST * seconds)
         self._next_whole = now + interval if self._next_whole <= now else min(self._next_whole, now + interval)
 
     def _recover(self, error: Exception) -> None:
@@ -258,5 +285,5 @@ class Dataset:
         if self._reconciler is not None and (moment := self._reconciler.next_due()) is not None:
             due.append(moment)
         if self._marked_at is not None:
-            due.append(max(self._marked_at + DEBOUNCE_SECONDS, self._rest_until))
+            due.append(max(self._marked_at + DEBOUNCE_SECONDS, self._marks_after))
         return max(0.0, min(due) - now)

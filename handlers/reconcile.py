@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from handlers.label_history import open_history
 from handlers.loss import Inventory, is_loss
 from handlers.paths import META, is_under
 from handlers.scan import Changes, Scan
-from utils.clock import Clock
+from utils.clock import Clock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import ACCEPT_COMMAND, DataFolder
 from utils.images.check_pool import CheckPool
@@ -29,8 +30,10 @@ from utils.logs import get_logger
 
 log = get_logger(__name__)
 
+COMPARED_AT = "compared_at"  # setting of the index
 BATCH = 256  # files taken over in one transaction
 CONFIRM_SECONDS = 2.0  # a missing file is forgotten when a whole scan this much later misses it too
+LONGEST_EMPTYING_SECONDS = 60.0  # deletions are confirmed when none was seen for CONFIRM_SECONDS, or after this long
 CONFIRM_REST = 10.0  # and so many times as long as such a scan takes
 CHORES_SECONDS = 10.0  # at most between two batches of metadata while new pictures keep coming
 COUNT_REST = 10.0  # counting rests so many times as long as it took
@@ -40,7 +43,8 @@ class Reconciler:
     """Owns index, intake and, unless a pool is lent, checkers. Not thread-safe.
 
     `wake` is called from other threads when there is news, `pulse` in long work; what it raises ends the work. `wrote`
-    hears of each metadata file that is written here.
+    hears of each metadata file that is written here. `meanwhile` is called again and again in a whole scan, between two
+    folders: it may call `compare` and `advance`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Reconciler:
         pulse: Callable[[], None] = lambda: None,
         lent_pool: CheckPool | None = None,
         wrote: Callable[[bytes], None] = lambda path: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         intake = config.intake
         label_folders.adopt(intake)
@@ -68,6 +73,11 @@ class Reconciler:
         )
         self._intake = Intake(self._root, self._pool, intake.settle_seconds, intake.workers, clock.monotonic, wake)
         self._pulse = pulse
+        self._meanwhile = meanwhile
+        self._is_in_whole = False
+        # monotonic: first and last of the files that went and are not confirmed
+        self._vanished_since: float | None = None
+        self._vanished_until = 0.0
         distance = intake.near_duplicate_distance
         self._history = open_history(config.storage.state_path)
         self._catalog = Catalog(self._root, self._index, clock, self._history, distance, pulse, wrote)
@@ -78,6 +88,7 @@ class Reconciler:
         self._count_after = 0.0
         self.confirm_after: float | None = None  # monotonic: a whole scan is wanted, for something went missing
         self._adopt_settings(distance)
+        self._compared_at = self._index.setting(COMPARED_AT)
 
     def close(self, *, broken: bool = False) -> None:
         if not self._is_pool_lent:
@@ -103,7 +114,7 @@ class Reconciler:
         if not self.find_folder():
             return 0.0, 0
         is_accepted = self._folder.is_accepted
-        changes = Scan(self._root, self._index, self._pulse, retry=True).whole()
+        changes = self._scan_all()
         if not self._is_trusted(changes, is_accepted=is_accepted):
             return self._clock.monotonic() - started, changes.folders
         with self._index.transaction():
@@ -112,7 +123,9 @@ class Reconciler:
             unknown = self._catalog.apply(changes)
             self._catalog.complete_metadata()
             if b"" not in changes.unreadable:
-                self._forget_deleted()
+                self._forget_deleted(bool(changes.vanished))
+            self._compared_at = to_iso(self._clock.now())
+            self._index.set_setting(COMPARED_AT, self._compared_at)
         self._pend(unknown)
         self._folder.adopt()
         if is_accepted:
@@ -126,9 +139,38 @@ class Reconciler:
         self.confirm_after = again if self._index.has_gone() else None
         return seconds, changes.folders
 
+    def _scan_all(self) -> Changes:
+        """What is dropped while a large folder is read does not wait for the end of it."""
+        self._is_in_whole = True
+        try:
+            changes = Scan(self._root, self._index, self._breathe, retry=True).whole()
+        finally:
+            self._is_in_whole = False
+        changes.vanished = [(path, there) for path, there in changes.vanished if not self._is_file(path)]
+        return changes
+
+    def _breathe(self) -> None:
+        self._pulse()
+        self._meanwhile()
+
+    def _is_file(self, path: bytes) -> bool:
+        """Whether it is there after all: it may have come back while the rest was looked at."""
+        try:
+            return not stat.S_ISDIR((self._root / os.fsdecode(path)).lstat().st_mode)
+        except OSError:
+            return False
+
+    @property
+    def compared_at(self) -> str | None:
+        """ISO time of the last whole scan, which may be an earlier start's; the counts are as of then, and newer."""
+        return self._compared_at
+
     def compare(self, names: dict[bytes, set[bytes] | None], trees: set[bytes]) -> float:
         """Scan what was marked; seconds it took."""
         if b"" in trees or self.lost or self._folder.look() != "known":
+            if self._is_in_whole:
+                self.confirm_after = self._clock.monotonic()
+                return 0.0
             return self.compare_all()[0]
         started = self._clock.monotonic()
         scan = Scan(self._root, self._index, self._pulse)
@@ -287,6 +329,9 @@ class Reconciler:
         self._dirty = True
         for path, _ in changes.vanished:
             self._intake.forget(path)
+        if changes.vanished:
+            self._vanished_until = self._clock.monotonic()
+            self._vanished_since = self._vanished_since or self._vanished_until
         if changes.vanished and self.confirm_after is None:
             self.confirm_after = self._clock.monotonic() + CONFIRM_SECONDS
         log.debug(
@@ -296,7 +341,15 @@ class Reconciler:
             metadata=len(changes.metadata),
         )
 
-    def _forget_deleted(self) -> None:
+    def _forget_deleted(self, has_vanished: bool) -> None:
+        """Once nothing goes any more: what is being emptied step by step is judged as a whole (`handlers/loss.py`)."""
+        now = self._clock.monotonic()
+        since = self._vanished_since
+        is_quiet = now - self._vanished_until >= CONFIRM_SECONDS / 2
+        if since is not None and not is_quiet and now - since < LONGEST_EMPTYING_SECONDS:
+            return
+        if not has_vanished:
+            self._vanished_since = None
         # half the time: what a partial scan missed, this whole scan has looked for again
         if self._catalog.forget_deleted(CONFIRM_SECONDS / 2, self._intake.sizes()):
             self._catalog.do_chores()

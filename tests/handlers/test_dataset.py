@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -302,3 +303,48 @@ def test_a_data_folder_that_cannot_be_made_is_said(folder: Folder) -> None:
     folder.picture("real/a.png", 1)
     wait_for(lambda: dataset.health().ok and dataset.counts().real == 1)
     dataset.stop()
+
+
+def test_a_drop_is_counted_while_a_whole_scan_goes_on(folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: dataset.ready() and dataset.counts().real == 1)
+    for number in range(3):
+        (folder.root / f"real/{number}").mkdir()
+    reconciler = dataset._reconciler
+    assert reconciler is not None
+    meanwhile = reconciler._meanwhile
+    seen: list[int] = []
+
+    def drop_and_wait() -> None:
+        """Between two folders of a whole scan, which does not go on before the drop has been counted."""
+        if not seen:
+            folder.picture("real/b.png", 2)
+            deadline = time.monotonic() + 30
+            while dataset.counts().real < 2 and time.monotonic() < deadline:
+                meanwhile()
+                time.sleep(0.02)
+            seen.append(dataset.counts().real)
+
+    reconciler._meanwhile = drop_and_wait
+    dataset.request_reconcile()
+    wait_for(lambda: bool(seen))
+    assert seen == [2]
+    wait_for(lambda: dataset.counts() == Counts(total=2, real=2))
+    dataset.stop()
+
+
+def test_a_restart_answers_at_once_as_of_the_last_comparison(folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    first = Dataset(folder.config, SystemClock())
+    assert first.compared_at() is None
+    first.start()
+    wait_for(lambda: first.ready() and first.counts().real == 1)
+    compared_at = first.compared_at()
+    first.stop()
+    second = Dataset(folder.config, SystemClock())
+    second.start()
+    assert second.compared_at() is not None and second.compared_at() >= str(compared_at)
+    assert second.counts() == Counts(total=1, real=1)
+    second.stop()

@@ -48,6 +48,7 @@ SCHEMAS: dict[str, Schema] = {
                 {"duplicates": COUNT, "conflicts": COUNT, "rejected": COUNT, "pending": COUNT, "away": COUNT},
             ),
         },
+        {"dataset_compared_at": TIME},
     ),
     "Health": _object(
         "`ready` is false while the status is starting or failing.",
