@@ -32,7 +32,7 @@ from handlers.index.gallery import (
 )
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.label_history import Entry, open_history
-from scrapers.figures import SourceFigures, source_figures
+from scrapers.outcomes.figures import SourceFigures, source_figures
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits

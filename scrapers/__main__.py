@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scrapers.harvest import Harvest
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sources import SOURCES
 from utils.clock import from_iso
 from utils.config_loader import config_from_job

@@ -15,9 +15,10 @@ from scrapers.client import Client
 from scrapers.errors import FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.http.fetcher import Download
 from scrapers.limits.capacity import Capacity
-from scrapers.reasons import Bases
+from scrapers.outcomes.reasons import Bases
 from scrapers.store.image_store import ImageStore
-from scrapers.store.item_store import Decision, ItemStore, Placement, QueuedItem
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, Placement, QueuedItem
 from utils.clock import Clock, to_iso
 from utils.errors import OperatorError, StopRunError
 from utils.images.check_pool import CheckPool

@@ -2,7 +2,7 @@
 
 TransientError   the same request may succeed later: retried with back-off, then left for the next run
 RefusedError     we do not want this item (a guard, an opt-out, a bad file): asked for again only when what the refusal
-                 depends on changes (scrapers/reasons.py)
+                 depends on changes (scrapers/outcomes/reasons.py)
 └── TooLargeError    … but a smaller variant of it may do
 FailedError      the source cannot give us this item (gone, forbidden): never asked for again
 QueryError       this query cannot be continued in this run; other queries can

@@ -24,15 +24,15 @@ from scrapers.limits.budget import Budget
 from scrapers.limits.capacity import Capacity
 from scrapers.limits.checks import make_check_pool
 from scrapers.limits.shares import GeneratorMix
-from scrapers.outcome import SourceOutcome, SourceResult, Tally
-from scrapers.reasons import Bases
+from scrapers.outcomes.outcome import SourceOutcome, SourceResult, Tally
+from scrapers.outcomes.reasons import Bases
+from scrapers.outcomes.records import record_outcome
 from scrapers.source_run import SourceRun
 from scrapers.sources import SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import ItemStore
 from scrapers.store.lock import collecting
-from scrapers.store.records import record_outcome
 from scrapers.terms import TERMS
 from scrapers.wishes import Wishes
 from utils.clock import Clock, SystemClock

@@ -23,11 +23,12 @@ from scrapers.errors import (
 from scrapers.limits.balance import Balance
 from scrapers.limits.capacity import Capacity
 from scrapers.limits.shares import GeneratorMix, Shares
-from scrapers.outcome import SourceResult, Tally
+from scrapers.outcomes.outcome import SourceResult, Tally
 from scrapers.sources.source import PayloadError
 from scrapers.status import KEYS
 from scrapers.store.cursors import MAX_PAGE_TRIES, Crawl, CrawlCursors
-from scrapers.store.item_store import Decision, ItemStore, QueuedItem
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, QueuedItem
 from scrapers.store.second_look import look_again
 from scrapers.wishes import Wishes
 from utils.clock import Clock

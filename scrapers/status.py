@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from scrapers.outcome import SourceStatus
+from scrapers.outcomes.outcome import SourceStatus
 from scrapers.store.schema import SCHEMA_VERSION, open_read_only
 from utils.clock import to_iso
 from utils.config.sources import Source

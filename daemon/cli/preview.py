@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from scrapers.harvest import Harvest
+from scrapers.outcomes.reasons import explain
 from scrapers.preview import Preview, SourcePreview, preview
-from scrapers.reasons import explain
 from scrapers.sources import SOURCES
 from utils.clock import from_iso
 from utils.config_loader import Config

@@ -23,7 +23,7 @@ from scrapers.exchange.items import DatasetItems, Known, Wanted
 from scrapers.exchange.mapping import Terms, Told, UnmappedError
 from scrapers.exchange.read_process import ReadProcess
 from scrapers.limits.capacity import Capacity
-from scrapers.store.item_store import Decision, Placement
+from scrapers.store.items import Decision, Placement
 from utils.clock import Clock, to_iso
 from utils.errors import SkipItemError, StopRunError
 from utils.images.check_pool import CheckPool

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scrapers.candidate import Page
-from scrapers.store.item_store import ItemStore, Seen
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Seen
 from utils.clock import Clock
 
 Kind = Literal["head", "backfill"]

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scrapers.store.item_store import Decision, ItemStore, Placement, Unfinished
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, Placement, Unfinished
 from utils.files import PART_SUFFIX, fsync_folder, make_folder_below
 from utils.logs import get_logger
 

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS items (
     size_bytes INTEGER NOT NULL DEFAULT 0,
     day TEXT,                      -- UTC day on which it was stored
     candidate TEXT,                -- JSON, until the item is decided for good
-    basis TEXT NOT NULL DEFAULT '',  -- what the decision depends on (scrapers/reasons.py); another basis: asked again
+    basis TEXT NOT NULL DEFAULT '',  -- what the decision depends on (outcomes/reasons.py); another basis: asked again
     generator TEXT,                -- what made a generated picture
     path TEXT,                     -- of the image, relative to the data folder
     meta_path TEXT,
@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS quotas (
 CREATE TABLE IF NOT EXISTS sources (
     source TEXT PRIMARY KEY, parked_until REAL, reason TEXT NOT NULL DEFAULT '',
     last_run REAL, last_state TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '',
-    outcome TEXT,                            -- JSON: what came of the last run's candidates (scrapers/outcome.py)
+    outcome TEXT,                            -- JSON: what came of the last run's candidates (outcomes/outcome.py)
     empty_runs INTEGER NOT NULL DEFAULT 0,   -- runs in a row that were offered candidates and stored none
     rules INTEGER NOT NULL DEFAULT 1         -- the revision of the source's rules that the items were read by
 ) STRICT;

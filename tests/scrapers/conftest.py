@@ -13,7 +13,7 @@ from PIL import Image
 
 from scrapers.harvest import Harvest
 from scrapers.limits.checks import make_check_pool
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 from utils.config_loader import Config

@@ -15,7 +15,7 @@ from raw_server import answer, raw_server
 from fake_clock import FakeClock
 from scrapers.__main__ import emit_result, summarize
 from scrapers.http.address_guard import AllowList
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.status import EMPTY_RUNS_UNTIL_DEGRADED, candidate_totals, how_to_start, source_states
 from scrapers.store.schema import DATABASE_FILE
 from utils.config.sources import Civitai, Openverse, Pexels, Source, Unsplash
@@ -78,7 +78,7 @@ def test_a_verdict_of_an_older_version_is_asked_again(
     assert collect(config)["pexels"].as_details()["refused"] == {"gif": 1}
     source.files.clear()
     assert collect(config, "run-2")["pexels"].tally.total("stored") == 0
-    monkeypatch.setattr("scrapers.reasons.VERSION", "99.0")
+    monkeypatch.setattr("scrapers.outcomes.reasons.VERSION", "99.0")
     assert collect(config, "run-3")["pexels"].tally.total("stored") == 1
 
 

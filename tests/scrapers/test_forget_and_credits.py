@@ -9,7 +9,7 @@ import pytest
 
 from scrapers.attributions import write_attributions
 from scrapers.forget import forget
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from utils.config_loader import Config
 from utils.errors import OperatorError
 from utils.metadata import Metadata, read_metadata, write_metadata

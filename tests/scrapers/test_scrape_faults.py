@@ -20,7 +20,7 @@ from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeErr
 from scrapers.http.address_guard import AllowList, CheckedBackend, Origin, origin_of
 from scrapers.http.fetcher import Fetcher
 from scrapers.http.transport import GuardedTransport
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from utils.clock import SystemClock
 from utils.config.sources import Harvest

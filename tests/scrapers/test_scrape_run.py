@@ -12,7 +12,7 @@ import pytest
 
 from fake_clock import FakeClock
 from scrapers.harvest import Harvest, user_agent
-from scrapers.outcome import SourceOutcome
+from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.status import collected_mix, source_states
 from utils.config_loader import Config

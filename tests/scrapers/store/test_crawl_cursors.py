@@ -8,7 +8,8 @@ import pytest
 from fake_clock import FakeClock
 from scrapers.candidate import Candidate, Dropped, Page, Variant
 from scrapers.store.cursors import MAX_IDLE_PAGES, MAX_RESTARTS, REFILL_SECONDS, Crawl, CrawlCursors
-from scrapers.store.item_store import Decision, ItemStore, State
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, State
 from scrapers.store.second_look import look_again
 
 HEAD_SECONDS = 300

@@ -12,7 +12,8 @@ import pytest
 
 from scrapers.candidate import Candidate, Variant
 from scrapers.store.image_store import ImageStore
-from scrapers.store.item_store import Decision, ItemStore, Placement, QueuedItem
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, Placement, QueuedItem
 
 CONTENT = b"\xff\xd8\xff picture"
 

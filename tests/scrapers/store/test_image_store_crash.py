@@ -9,7 +9,8 @@ import pytest
 
 from scrapers.candidate import Candidate, Variant
 from scrapers.store.image_store import TEMPORARY_FOLDER, ImageStore
-from scrapers.store.item_store import Decision, ItemStore, Placement
+from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, Placement
 
 CANDIDATE = Candidate("1", (Variant("original", "https://images.pexels.com/1.jpeg"),), {}, {})
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from scrapers.reasons import explain, remedy_for
-from scrapers.store.item_store import STATES, State
+from scrapers.outcomes.reasons import explain, remedy_for
+from scrapers.store.items import STATES, State
 from utils.clock import to_iso
 
 SourceStatus = Literal["finished", "parked", "blocked", "no_key", "disabled"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from scrapers.outcome import SourceOutcome, counts_of
+from scrapers.outcomes.outcome import SourceOutcome, counts_of
 from scrapers.store.item_store import ItemStore
 
 
