@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from daemon.application import Application
-from daemon.exposition import metrics_snapshot
+from daemon.exposition import UNSEEN, metrics_snapshot
 from daemon.field.reports import ReportDesk
 from daemon.monitoring.metrics import render
 from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
@@ -18,6 +18,7 @@ from exposr_api.protocols import RUNNING, STARTED, Decision, Health
 from utils.health import PartHealth
 
 FAILURES_UNTIL_DEGRADED = 3
+RECENT_RUNS = 20
 
 
 class TrainerService:
@@ -47,6 +48,7 @@ class TrainerService:
             "plan": application.plan,
             "sources": [asdict(state) for state in application.sources],
             "mix": application.mix,
+            "last_rejection": self._last_rejection(),
         }
 
     def metrics(self) -> Mapping[str, Any]:
@@ -57,6 +59,7 @@ class TrainerService:
             "models_trained": len(entries),
             "last_training": latest["timestamp"] if latest else None,
             "validation_accuracy": champion.get("val_acc") if champion else None,
+            **{name: champion.get(name) if champion else None for name in UNSEEN},
         }
 
     def prometheus(self, accept: str) -> tuple[bytes, str]:
@@ -102,6 +105,17 @@ class TrainerService:
     def _running(self, kind: RunKind) -> Decision:
         run = self._application.runner.current(kind)
         return Decision(False, RUNNING, f"{_noun(kind)} already running", {"run_id": run.id} if run else {})
+
+    def _last_rejection(self) -> dict[str, Any] | None:
+        """The newest training that was kept out, unless a later one was published."""
+        for run in self._application.runs("train", RECENT_RUNS):
+            if run.state == "succeeded":
+                return None
+            if run.state == "rejected":
+                details = run.outcome.get("details", {})
+                facts = {"reasons": details.get("reasons", []), "collect": details.get("collect", "")}
+                return {"run": run.id, "at": run.ended, "summary": run.outcome.get("summary", ""), **facts}
+        return None
 
     def _disk(self) -> PartHealth:
         state = self._application.disk.state()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from daemon.application import Application
 from daemon.monitoring.metrics import MetricsSnapshot
@@ -13,7 +15,8 @@ from utils.clock import from_iso
 from utils.version import VERSION
 
 HISTORY_RUNS = 1000
-MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score")
+MODEL_METRICS = ("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score", "test_auc")
+UNSEEN = ("unseen_auc", "unseen_false_alarms", "unseen_found")  # each with its interval and the worst
 
 
 def metrics_snapshot(application: Application) -> MetricsSnapshot:
@@ -51,13 +54,22 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
         models_published=len(application.models.entries()),
         model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,
         model_timestamp=_timestamp(champion["timestamp"]) if champion else None,
-        model_metrics={
-            name: float(champion[name]) for name in MODEL_METRICS if champion and champion.get(name) is not None
-        },
+        model_metrics=_model_metrics(champion) if champion else {},
         disks=disk.disks,
         disk_ok=disk.ok,
         gpus=application.gpus,
     )
+
+
+def _model_metrics(champion: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of the entry by name: `unseen_auc`, `unseen_auc_low`, `unseen_auc_high`, `unseen_auc_worst`, …"""
+    numbers = {name: champion.get(name) for name in MODEL_METRICS}
+    for name in UNSEEN:
+        figure = champion.get(name) or {}
+        numbers |= {
+            f"{name}_{end}".removesuffix("_value"): figure.get(end) for end in ("value", "low", "high", "worst")
+        }
+    return {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def _timestamp(moment: str | None) -> float | None:

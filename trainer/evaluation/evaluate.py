@@ -29,7 +29,10 @@ CURVE_POINTS = 200  # kept of a ROC curve, for the plot
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it."""
+    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it.
+
+    `untrained` adds the calibration part, on which nothing was fitted that could change a ranking.
+    """
 
     validation: dict[str, Measured]
     test: dict[str, Measured]
@@ -37,6 +40,7 @@ class Evaluation:
     card: dict[str, Any]
     core: dict[str, Any] | None = None
     unseen: dict[str, Unseen] = field(default_factory=dict)
+    untrained: Scored | None = None
 
     def with_core(self, core: dict[str, Any] | None) -> Evaluation:
         return replace(self, core=core)
@@ -59,6 +63,7 @@ def evaluate(
     report(0, steps, "validation and test part")
     validation = score(scorer, parts["validation"], calibration.temperature)
     test = score(scorer, parts["test"], calibration.temperature)
+    calibrated = score(scorer, parts["calibration"], calibration.temperature)
     measured = [measure(part, MIDDLE, settings.bootstrap_samples) for part in (validation, test)]
     card: dict[str, Any] = {
         "decision_threshold": MIDDLE,
@@ -78,7 +83,11 @@ def evaluate(
     if settings.robustness and len(test):
         card["robustness"] = sweep(scorer, parts["test"], calibration.temperature, calibration.points, settings, report)
     report(steps, steps, "evaluated")
-    return Evaluation(measured[0], measured[1], test, card, unseen=figures)
+    return Evaluation(measured[0], measured[1], test, card, unseen=figures, untrained=_together(test, calibrated))
+
+
+def _together(first: Scored, second: Scored) -> Scored:
+    return Scored((*first.samples, *second.samples), np.concatenate([first.probabilities, second.probabilities]))
 
 
 def _part_card(scored: Scored, measured: dict[str, Measured], points: OperatingPoints) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The gate for a first version, which has no champion: it must beat what can be had without a model.
 
-It must surely be better than chance, however few pictures there are: every retraining of a model at chance is another
-ticket in a lottery, so `gate.first_confidence` is high. Its other trivial rivals are a forest on the file properties
-that are left after the augmentation, and a linear model on 32-pixel thumbnails: with `gate.first_groups` groups of
-either label in the test part it must beat them, with fewer it may not surely be worse.
+On the test and calibration parts it must surely be better than chance, however few pictures there are: every retraining
+of a model at chance is another ticket in a lottery, so `gate.first_confidence` is high. Its other trivial rivals are a
+forest on the file properties that are left after the augmentation, and a linear model on 32-pixel thumbnails: with
+`gate.first_groups` groups of either label in the test part it must beat them, with fewer it may not surely be worse.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def judge_first(
     objections, remarks = [], []
     size = f"{len(test)} test pictures, {fewest} groups of the smaller label"
     words = f"test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on {size}"
-    measured["first"]["surely_above"] = surely_above = _surely_above(test, settings.first_confidence)
+    measured["first"]["surely_above"] = surely_above = _surely_above(
+        evaluation.untrained or test, settings.first_confidence
+    )
     if surely_above <= CHANCE:
         objections.append(f"not surely better than chance: {words}{_tempting(audit)}")
     else:

@@ -1,4 +1,4 @@
-"""report.html: the card for people. The verdict first, then what it is worth, then the numbers; nothing is loaded."""
+"""report.html: the card for people. The verdict and what is unseen first, then the numbers; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ HEADLINES = {
     "gate_off": ("warn", "Published without a check: the gate is switched off"),
     "rejected": ("bad", "Not published"),
 }
+UNSEEN_TILES = {
+    "unseen_auc": "AUC, unseen sources and generators",
+    "unseen_false_alarms": "false alarms, unseen source",
+    "unseen_found": "found, unseen generator",
+}
+WORDS = {"real": "real", "ai_generated": "generated"}
 FEW_PICTURES = 100  # in the test part
 
 
@@ -55,7 +61,9 @@ def render_report(entry: Entry, card: dict[str, Any]) -> str:
         architecture=f"{card['architecture']['name']}, mode {card['architecture']['mode']}",
         weights_note=card["architecture"]["pretrained"].get("note") or card["architecture"]["pretrained"].get("source"),
         tone="warn" if tone == "good" and is_doubtful else tone,
-        headline=headline + (", but hardly tested" if tone == "good" and is_doubtful else ""),
+        headline=headline + (", on few pictures" if tone == "good" and is_doubtful else ""),
+        unseen=unseen_in_words(evaluation),
+        unseen_tiles=_unseen_tiles(evaluation),
         worth=worth_in_words(card),
         tiles=_tiles(evaluation),
         numbers=[
@@ -73,6 +81,49 @@ def render_report(entry: Entry, card: dict[str, Any]) -> str:
         audit=_audit_sentences(card["audit"]),
         core=(evaluation["core"] or {}).get("meaning"),
     )
+
+
+def unseen_in_words(evaluation: dict[str, Any]) -> list[str]:
+    """The headline: what it does with sources and generators that it never saw."""
+    unseen = evaluation["unseen"]
+    auc, alarms, found = (unseen[name] for name in UNSEEN_TILES)
+    sentences = []
+    if auc["value"] is None:
+        sentences.append(f"How well it tells new generators from photographs of new sources is {auc['why']}.")
+    else:
+        chance = " No better than chance can be ruled out." if auc["within"] and auc["within"][0] <= 0.5 else ""
+        sentences.append(
+            f"With a real source and a generator left out together, it ranks a picture of that generator above one of "
+            f"that source {auc['value']:.0%} of the time, {auc['worst']:.0%} in the worst case "
+            f"({auc['worst_name']}).{chance}"
+        )
+    if alarms["value"] is not None:
+        sentences.append(
+            f"Of a real source that set no threshold and was not learnt from, {alarms['value']:.0%} were called "
+            f"generated ({alarms['worst']:.0%} of {alarms['worst_name']}); for the next source anything from "
+            f"{alarms['low']:.0%} to {alarms['high']:.0%} is to be expected, known from {alarms['sources']} sources."
+        )
+    if found["value"] is not None:
+        sentences.append(
+            f"Of a generator that was not learnt from, {found['value']:.0%} were called generated "
+            f"({found['worst']:.0%} of {found['worst_name']})."
+        )
+    shares = unseen["verdict_share"]
+    known = [f"{share:.0%} of the {WORDS[label]} ones" for label, share in shares.items() if share is not None]
+    if known:
+        sentences.append(f"So much of what was left out gets a verdict at all, not “uncertain”: {' and '.join(known)}.")
+    return sentences
+
+
+def _unseen_tiles(evaluation: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"name": words, **_unseen_note(evaluation["unseen"][name])} for name, words in UNSEEN_TILES.items()]
+
+
+def _unseen_note(figure: dict[str, Any]) -> dict[str, str]:
+    if figure["value"] is None:
+        return {"value": "not known", "note": figure["why"].removeprefix("not known: ")}
+    note = f"{figure['low']:.2f} to {figure['high']:.2f}; worst {figure['worst']:.2f} ({figure['worst_name']})"
+    return {"value": f"{figure['value']:.2f}", "note": note}
 
 
 def worth_in_words(card: dict[str, Any]) -> list[str]:
@@ -99,8 +150,8 @@ def worth_in_words(card: dict[str, Any]) -> list[str]:
         )
     else:
         sentences.append(
-            f"The true figure lies between {auc['low']:.2f} and {auc['high']:.2f} for pictures like these; how it does "
-            "on sources and generators it never saw is in the last column of the table by generator and source."
+            f"The true figure lies between {auc['low']:.2f} and {auc['high']:.2f}, for more pictures of the same "
+            "sources and generators."
         )
     return sentences
 

@@ -11,6 +11,11 @@ TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 NUMBER: Schema = {"type": ["number", "null"]}
+UNSEEN: Schema = {
+    "type": ["object", "null"],
+    "description": "Of sources left out of training: mean, interval for one more source, worst; all null with `why`.",
+    "properties": {"value": SHARE, "low": SHARE, "high": SHARE, "worst": SHARE, "why": TEXT},
+}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 
 
@@ -63,8 +68,9 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     "Metrics": _object(
-        "The integration guide's four figures.",
+        "The integration guide's four figures, and how the version in service does on what it never saw.",
         {"total_images": COUNT, "models_trained": COUNT, "last_training": TIME, "validation_accuracy": SHARE},
+        {"unseen_auc": UNSEEN, "unseen_false_alarms": UNSEEN, "unseen_found": UNSEEN},
     ),
     "ReportForm": _object(
         "The picture, and what is said of it. Texts are kept as they are, without control characters.",
@@ -108,6 +114,9 @@ SCHEMAS: dict[str, Schema] = {
             "val_acc": SHARE,
             "val_auc": SHARE,
             "val_loss": NUMBER,
+            "unseen_auc": UNSEEN,
+            "unseen_false_alarms": UNSEEN,
+            "unseen_found": UNSEEN,
             "precision": SHARE,
             "recall": SHARE,
             "f1_score": SHARE,
