@@ -123,7 +123,6 @@ class ConsoleService:
             "metadata": self._metadata(facts["metadata_path"]),
             "part": part,
             "opinion": None,
-            "reports": [],
             "history": self._history(sha256),
         }
 

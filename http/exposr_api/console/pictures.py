@@ -75,7 +75,8 @@ async def gallery(request: Request, visit: Visit) -> Response:
 @page
 async def picture(request: Request, visit: Visit) -> Response:
     found = await _found(request, visit)
-    return visit.render("picture.html", "pictures", **found)
+    reports = await run_in_threadpool(visit.service.feedback.reports, request.path_params["sha256"])
+    return visit.render("picture.html", "pictures", **found, reports=reports)
 
 
 @page

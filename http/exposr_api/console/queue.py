@@ -54,6 +54,8 @@ async def decide(request: Request, visit: Visit) -> Response:
 async def _show(visit: Visit, by: str) -> Response:
     view = await run_in_threadpool(visit.data.queue, _grouping(by))
     waiting = visit.service.status()["dataset_counts"].get("unlabeled", 0)
+    picture = view.picture
+    reports = await run_in_threadpool(visit.service.feedback.reports, picture.sha256) if picture else []
     return visit.render(
         "queue.html",
         "queue",
@@ -62,6 +64,7 @@ async def _show(visit: Visit, by: str) -> Response:
         by=by,
         groupings=GROUPINGS,
         waiting=waiting,
+        reports=reports,
     )
 
 
