@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import signal
 import time
 from pathlib import Path
@@ -9,22 +10,37 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from drawn_pictures import draw, write_pictures
+from drawn_pictures import draw
 from PIL import Image
 from service_process import ServiceProcess, wait_until
+
+from encoded_pictures import encode
+from exposr_client import Detector
+from exposr_client.detection.card import read_card
+from exposr_client.detection.preprocessing import open_image as client_image
+from exposr_client.detection.preprocessing import to_array
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.preprocessing import open_image as trainer_image
+from utils.images.decoding.kinds import KINDS
 
 PER_CLASS = 40
 
 
 def write_data(service: ServiceProcess) -> None:
-    """Smooth pictures against the same kind with a fine grid over them: easy, and no shortcut by format or size."""
-    write_pictures(service.data / "real", PER_CLASS)
-    folder = service.data / "ai_generated"
-    folder.mkdir(parents=True)
+    """Smooth pictures against the same kind with a fine grid over them: easy, and no shortcut by format or size.
+
+    In every format that is read, the same for either label.
+    """
+    kinds = list(KINDS)
     for index in range(PER_CLASS):
         pixels = np.asarray(draw(1000 + index), dtype=np.int16).copy()
         pixels[::4, ::4] += 60
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"generated-{index}.jpg")
+        marked = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        kind = KINDS[kinds[index % len(kinds)]]
+        for folder, image in (("real", draw(index)), ("AI Generated", marked)):
+            file = service.data / folder / f"{index}{kind.extension}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encode(image, kind.name))
 
 
 @pytest.mark.slow
@@ -54,6 +70,7 @@ def run_two_trainings(service: ServiceProcess) -> None:
     service.start()
     assert service.wait_for_run(run_id)["state"] == "succeeded"
     check_published(service)
+    check_verdicts(service)
     second = service.wait_for_run(service.post("/train").json()["run_id"])
     assert second["state"] == "succeeded", second
     assert [entry["version"] for entry in service.get("/models")["models"]] == ["v1", "v2"]
@@ -72,3 +89,17 @@ def check_published(service: ServiceProcess) -> None:
     model = timm.create_model(card["architecture"]["name"], pretrained=False, **card["architecture"]["kwargs"])
     assert model.load_state_dict(weights, strict=True)
     assert service.get("/metrics")["models_trained"] == 1
+
+
+def check_verdicts(service: ServiceProcess) -> None:
+    """What was dropped comes to a verdict in the client, from the very tensor that the trainer makes of the file."""
+    version = (service.models.parent / service.get("/models/latest")["download_url"]).parent
+    detector, card = Detector(version), read_card(version / "model.json")
+    preprocessing = Preprocessing.from_card(json.loads((version / "model.json").read_text())["preprocessing"])
+    files = sorted(service.data.glob("AI Generated/*"))
+    assert {file.suffix for file in files} == {kind.extension for kind in KINDS.values()}
+    predictions = detector.predict(files)
+    for file, prediction in zip(files, predictions, strict=True):
+        ours = to_array(client_image(file), card.view)
+        assert np.array_equal(ours, preprocessing.to_tensor(trainer_image(file)).numpy()), file.name
+        assert prediction.version == "v1" and 0 <= prediction.probability <= 1
