@@ -8,6 +8,7 @@ from typing import Any
 
 from daemon.application import Application
 from daemon.exposition import UNSEEN, metrics_snapshot
+from daemon.field.observations import ObservationDesk
 from daemon.field.reports import ReportDesk
 from daemon.monitoring.metrics import render
 from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
@@ -36,6 +37,10 @@ class TrainerService:
     def feedback(self) -> ReportDesk:
         return self._application.reports
 
+    @property
+    def observations(self) -> ObservationDesk:
+        return self._application.observations
+
     def status(self) -> Mapping[str, Any]:
         application = self._application
         return {
@@ -46,6 +51,7 @@ class TrainerService:
             "dataset_compared_at": application.dataset.compared_at(),
             "running": {run.kind: _in_short(run) for run in application.open_runs()},
             "plan": application.plan,
+            "drift": application.drift.as_public(),
             "sources": [asdict(state) for state in application.sources],
             "mix": application.mix,
             "last_rejection": self._last_rejection(),

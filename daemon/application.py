@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from daemon.field.observations import ObservationDesk
 from daemon.field.reports import ReportDesk
 from daemon.field.store import FIELD_FILE, FieldStore
 from daemon.monitoring.disk import DiskFloor
@@ -20,7 +21,16 @@ from daemon.notify.reporter import Reporter
 from daemon.runs.launcher import SNAPSHOT_LABELLED, JobLauncher
 from daemon.runs.process import JobEnd
 from daemon.runs.run_queue import Runner
-from daemon.scheduling.planner import SCRAPE_ATTEMPT, SCRAPE_END, TRAIN_ATTEMPT, Amounts, Planner, training_rules
+from daemon.scheduling.planner import (
+    DRIFT,
+    DRIFT_SCRAPE,
+    SCRAPE_ATTEMPT,
+    SCRAPE_END,
+    TRAIN_ATTEMPT,
+    Amounts,
+    Planner,
+    training_rules,
+)
 from daemon.scheduling.policy import Verdict, lacks_data
 from daemon.serving.published_models import PublishedModels
 from daemon.state.deadlines import Timekeeper
@@ -57,6 +67,8 @@ class Application:
         self.disk = _disk_floor(config)
         self.field = FieldStore(config.storage.state_path / FIELD_FILE)
         self.reports = ReportDesk(lambda: self.config, self.field, self.dataset, self.disk, clock)
+        self.observations = ObservationDesk(lambda: self.config, self.field, self.models, clock)
+        self.drift = self.observations.drift()
         self.reporter = Reporter(lambda: self.config, self.store, clock)
         self.gpus: list[GpuMemory] = []
         self.training_failures = self._failures_in_a_row()
@@ -119,7 +131,9 @@ class Application:
         """Decide about both kinds of run, start what is due, and keep the verdicts for /status."""
         self.look_at_sources()
         is_scraping = self.runner.current("scrape") is not None
-        scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping)
+        self.drift = self.observations.drift()
+        asked_for = self.drift.reason if self.drift.is_risen else ""
+        scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping, drift=asked_for)
         training = self.planner.training_verdict(
             self.config,
             self._amounts(self.dataset.counts()),
@@ -132,6 +146,7 @@ class Application:
             training = self._start_due("train", training, self.training_refusal())
         self.reporter.look_at_sources(self.sources)
         self.reporter.look_at_disk(self.disk.state())
+        self.reporter.look_at_drift(self.drift.is_risen, self.drift.reason, self.drift.as_public())
         self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
 
     def look_at_sources(self) -> None:
@@ -154,6 +169,8 @@ class Application:
         if refusal is not None:
             return Verdict(False, *refusal)
         self.runner.queue(kind, verdict.code, verdict.reason)
+        if verdict.code == DRIFT:
+            self.planner.mark_now(DRIFT_SCRAPE)
         return verdict
 
     def _say(self, what: str, verdict: Verdict) -> dict[str, Any]:

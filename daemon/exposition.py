@@ -28,7 +28,7 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
     good = {kind: [run for run in runs if run.state in ("succeeded", "rejected")] for kind, runs in ended.items()}
     open_kinds = {run.kind for run in application.open_runs()}
     champion = application.models.champion()
-    disk = application.disk.state()
+    disk, drift = application.disk.state(), application.drift
     dataset = application.dataset.health()
     return MetricsSnapshot(
         version=VERSION,
@@ -51,6 +51,13 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
         empty_runs={state.name: state.empty_runs for state in application.sources if state.enabled},
         candidates=candidate_totals(application.config),
         collected={(label, name): n for label, names in application.mix.items() for name, n in names.items()},
+        drift_risen=drift.is_risen,
+        observed_pictures=drift.pictures,
+        observed_shares={
+            "seen": drift.share,
+            "sure": drift.low,
+            "validation": drift.baseline.high if drift.baseline else None,
+        },
         models_published=len(application.models.entries()),
         model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,
         model_timestamp=_timestamp(champion["timestamp"]) if champion else None,

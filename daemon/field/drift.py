@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 DriftState = Literal["off", "no_version", "no_baseline", "too_few", "steady", "risen"]
 
 WINDOW_DAYS = 7
 LEAST_PICTURES = 200  # in the window
+ADVICE = (
+    "label what waits in the console, reported pictures first; where a source can be used, collecting starts once a "
+    "day while this lasts, and a training follows when the data has grown"
+)
 Z = 2.576  # 99 %, one decision a day
 
 
@@ -41,6 +45,9 @@ class Drift:
     @property
     def is_risen(self) -> bool:
         return self.state == "risen"
+
+    def as_public(self) -> dict[str, Any]:
+        return {**asdict(self), "window_days": WINDOW_DAYS, "advice": ADVICE if self.is_risen else ""}
 
 
 def decide_drift(pictures: int, uncertain: int, baseline: Baseline | None) -> Drift:

@@ -110,9 +110,11 @@ class FieldStore:
             )
             self._db.execute("DELETE FROM histograms WHERE day < ?", (forget_before,))
 
-    def reporters(self, day: str) -> int:
-        """How many reporters have handed over something of this day."""
-        ((number,),) = self._query("SELECT count(DISTINCT reporter) FROM histograms WHERE day = ?", (day,))
+    def reporters(self, day: str, but: str) -> int:
+        """How many others than `but` have handed over something of this day."""
+        ((number,),) = self._query(
+            "SELECT count(DISTINCT reporter) FROM histograms WHERE day = ? AND reporter != ?", (day, but)
+        )
         return int(number)
 
     def histograms(self, since: str) -> Sequence[Mapping[str, Any]]:

@@ -37,6 +37,9 @@ class MetricsSnapshot:
     empty_runs: Mapping[str, int] = field(default_factory=dict)  # source -> runs in a row that came to nothing
     candidates: Mapping[tuple[str, str, str], int] = field(default_factory=dict)  # (source, outcome, reason) -> so far
     collected: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (label, generator or source) -> images
+    drift_risen: bool = False
+    observed_pictures: int = 0  # by the version in service, in the window of the decision
+    observed_shares: Mapping[str, float | None] = field(default_factory=dict)  # uncertain: seen, sure, validation
     models_published: int = 0
     model: Mapping[str, str] | None = None  # labels of the current version: model, version
     model_timestamp: float | None = None
@@ -139,6 +142,10 @@ def _runs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _model(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+    yield _gauge("drift_risen", "1 while Core surely sees more undecidable pictures.", [], [((), snapshot.drift_risen)])
+    yield _gauge("observed_pictures", "Judged by Core in 7 days.", [], [((), snapshot.observed_pictures)])
+    shares = "Share that could not be judged: seen, surely at least, in validation at most."
+    yield _gauge("observed_uncertain_share", shares, ["which"], _by(snapshot.observed_shares))
     yield _gauge("models_published", "Published versions.", [], [((), snapshot.models_published)])
     if snapshot.model is None:
         return

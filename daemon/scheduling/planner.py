@@ -11,6 +11,7 @@ from utils.config_loader import Config
 
 HOUR_SECONDS = 3600.0
 START_GRACE_SECONDS = 60.0  # an operator who has just started the service gets to act first
+DRIFT_SCRAPE_SECONDS = 24 * HOUR_SECONDS  # between two scrapes that drift asks for
 SCRAPE_RETRY_SECONDS = 15 * 60.0  # between two attempts when none finishes
 QUIET_SECONDS = 30.0  # the folder counts as quiet after this long without a change
 
@@ -19,7 +20,9 @@ SCRAPE_END = "scrape_end"
 SCRAPE_ATTEMPT = "scrape_attempt"
 TRAIN_END = "train_end"
 TRAIN_ATTEMPT = "train_attempt"
-MARKS = (FIRST_START, SCRAPE_END, SCRAPE_ATTEMPT, TRAIN_END, TRAIN_ATTEMPT)
+DRIFT_SCRAPE = "drift_scrape"
+MARKS = (FIRST_START, SCRAPE_END, SCRAPE_ATTEMPT, TRAIN_END, TRAIN_ATTEMPT, DRIFT_SCRAPE)
+DRIFT = "drift"  # code of the verdict
 BASELINE = "train_baseline"
 STREAK = "unpublished_streak"
 
@@ -66,10 +69,12 @@ class Planner:
     def mark_now(self, name: str) -> None:
         self._set(name, self._time.mark())
 
-    def scrape_verdict(self, config: Config, *, is_running: bool) -> Verdict:
-        """Whether the scheduler starts a scrape now."""
+    def scrape_verdict(self, config: Config, *, is_running: bool, drift: str = "") -> Verdict:
+        """Whether the scheduler starts a scrape now. `drift` says in words why new data is needed, else it is empty."""
         if is_running:
             return Verdict(False, "running", "a scrape is running")
+        if drift and self._may_answer_drift():
+            return Verdict(True, DRIFT, drift)
         interval = config.scheduler.scrape_interval_hours * HOUR_SECONDS
         since = self._since(SCRAPE_END)
         if since is not None and since < interval:
@@ -84,6 +89,13 @@ class Planner:
         if since is None:
             return Verdict(True, "first", "nothing was collected yet")
         return Verdict(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
+
+    def _may_answer_drift(self) -> bool:
+        """Once a day, and not right after another scrape."""
+        answered, attempt = self._since(DRIFT_SCRAPE), self._since(SCRAPE_ATTEMPT)
+        is_new = answered is None or answered >= DRIFT_SCRAPE_SECONDS
+        has_rested = attempt is None or attempt >= HOUR_SECONDS
+        return is_new and has_rested and self._time.seconds_since(self._started) >= START_GRACE_SECONDS
 
     def training_verdict(self, config: Config, amounts: Amounts, *, is_running: bool, is_scraping: bool) -> Verdict:
         return decide_training(self.training_facts(amounts, is_running, is_scraping), training_rules(config))

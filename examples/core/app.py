@@ -149,7 +149,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.detector = detector
     app.state.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
     app.state.inference = CapacityLimiter(INFERENCE_THREADS)
-    with ModelFollower() as follower:
+    with ModelFollower(observations=detector.observations) as follower:
         following = threading.Thread(target=follower.follow, args=(detector.load,), name="follow", daemon=True)
         following.start()
         app.state.follower = follower

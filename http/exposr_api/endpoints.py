@@ -17,6 +17,7 @@ from exposr_api.answers.responses import encode_json, header_list, json_response
 from exposr_api.description.openapi import openapi_document
 from exposr_api.feedback import get_feedback, post_feedback
 from exposr_api.files import PATH_PART, serve_published_file
+from exposr_api.observations import get_observations, post_observations
 from exposr_api.protocols import NOT_FOUND, RUNNING, Decision, Service
 from exposr_api.signin.pages import get_login, post_login, post_logout
 from exposr_api.streams import EVENT_STREAM, ServerSentEvents
@@ -179,6 +180,8 @@ ENDPOINTS = (
     Endpoint("POST", "/train", post_train),
     Endpoint("GET", "/feedback", get_feedback),
     Endpoint("POST", "/feedback", post_feedback, body="upload"),
+    Endpoint("GET", "/observations", get_observations),
+    Endpoint("POST", "/observations", post_observations, body="form"),
     Endpoint("GET", "/runs", get_runs),
     Endpoint("GET", "/runs/{id}", get_run),
     Endpoint("GET", "/events", get_events),

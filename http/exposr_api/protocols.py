@@ -120,6 +120,16 @@ class Feedback(Protocol):
         """Newest first, each with `state`: waiting, real, ai_generated, skipped or gone."""
 
 
+class Observations(Protocol):
+    """What detectors have seen, as histograms."""
+
+    def take(self, reporter: str, histograms: Sequence[Json]) -> Decision:
+        """Each has day, model, version, scores and verdicts. `STORED` with `taken` and `ignored`; else 409."""
+
+    def summary(self) -> Json:
+        """`days` with sums by day and version, `validation`, `drift`."""
+
+
 class EventStream(Protocol):
     """One listener's events, as (name, data). Ends when closed by either side."""
 
@@ -135,6 +145,9 @@ class Service(Protocol):
 
     @property
     def feedback(self) -> Feedback: ...
+
+    @property
+    def observations(self) -> Observations: ...
 
     def status(self) -> Json:
         """The guide's `GET /status` and more. In memory."""

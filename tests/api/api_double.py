@@ -108,12 +108,29 @@ class SmallFeedback:
         return [{**report, "sha256": "0" * 64, "sample": "s1", "state": "waiting"} for report in found][:limit]
 
 
+class SmallObservations:
+    """`Observations` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.answer = Decision(True, STORED, "observations stored", {"taken": 1, "ignored": 0})
+        self.taken: list[tuple[str, list[Mapping[str, Any]]]] = []
+
+    def take(self, reporter: str, histograms: Sequence[Mapping[str, Any]]) -> Decision:
+        self.taken.append((reporter, list(histograms)))
+        return self.answer
+
+    def summary(self) -> Mapping[str, Any]:
+        drift = {"state": "too_few", "reason": "", "pictures": 0, "share": None, "low": None, "advice": ""}
+        return {"days": [], "validation": None, "drift": drift}
+
+
 @dataclass
 class SmallService:
     """`Service` whose answers a test sets."""
 
     models: SmallModels
     feedback: SmallFeedback = field(default_factory=SmallFeedback)
+    observations: SmallObservations = field(default_factory=SmallObservations)
     hub: EventHub = field(default_factory=lambda: EventHub(max_clients=3))
     scrape: Decision = STARTED_SCRAPE
     training: Decision = STARTED_TRAINING

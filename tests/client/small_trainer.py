@@ -57,6 +57,8 @@ class SmallTrainer:
             201,
             {"status": "report stored", "sample": "s1", "reports": 1},
         )
+        self.observed: list[dict[str, Any]] = []
+        self.observations_status = 200
         self._published = asyncio.Event()
         self._port = port
 
@@ -112,6 +114,7 @@ class SmallTrainer:
             Route("/models/{model}/{version}/{name}", self._file),
             Route("/events", self._events),
             Route("/feedback", self._feedback, methods=["POST"]),
+            Route("/observations", self._observations, methods=["POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", timeout_graceful_shutdown=0)
         self._server = uvicorn.Server(config)
@@ -182,6 +185,14 @@ class SmallTrainer:
             self.reports.append({**{name: form[name] for name in form if name != "file"}, "file": data})
         status, body = self.report_answer
         return JSONResponse(body, status)
+
+    async def _observations(self, request: Request) -> Response:
+        if refused := self._refuses(request):
+            return refused
+        self.observed.append(await request.json())
+        if self.observations_status != 200:
+            return error(self.observations_status, "refused")
+        return JSONResponse({"status": "observations stored", "taken": 1, "ignored": 0})
 
     async def _events(self, request: Request) -> Response:
         if refused := self._refuses(request):

@@ -24,6 +24,7 @@ from trainer.stats.predictions import CachedScorer, Scored, score
 from utils.config.training import Evaluation as Settings
 
 SLICE_REPLICATES = 300
+SCORE_BINS = 20  # of the histogram of probabilities, as exposr_client counts what it sees
 CURVE_POINTS = 200  # kept of a ROC curve, for the plot
 
 
@@ -98,6 +99,7 @@ def _part_card(scored: Scored, measured: dict[str, Measured], points: OperatingP
         "ai_generated": int((targets == 1).sum()),
         **to_card(measured),
         "verdicts": _verdict_rates(scored, points),
+        "scores": np.histogram(scored.probabilities, bins=SCORE_BINS, range=(0, 1))[0].tolist(),
     }
 
 

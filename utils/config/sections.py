@@ -68,6 +68,10 @@ class Triggers(Section):
     )
     min_per_class: int = Field(25, ge=2, description="No training with fewer usable images of either label.")
     cooldown_minutes: float = Field(60.0, ge=0, description="Minutes between two training attempts, at least.")
+    drift: bool = Field(
+        True,
+        description="Collect once a day while Exposr-Core surely sees more undecidable pictures than validation did.",
+    )
     max_backoff_days: float = Field(
         28.0, gt=0, description="Failed and rejected trainings double the wait before the next one, up to this (days)."
     )

@@ -116,6 +116,13 @@ def _paths() -> Document:
                 "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _ref("ReportForm")}}},
             },
         },
+        "/observations": {
+            "get": _get("What detectors have seen, beside validation, and whether it drifts", _json("Observations")),
+            "post": {
+                **_post("Hand over a detector's histograms", _json("Taken"), _errors("bad_request")),
+                "requestBody": {"required": True, "content": _json("Batch")},
+            },
+        },
         "/runs": {
             "get": _get(
                 "Scrapes and trainings, newest first",

@@ -72,6 +72,50 @@ SCHEMAS: dict[str, Schema] = {
         {"total_images": COUNT, "models_trained": COUNT, "last_training": TIME, "validation_accuracy": SHARE},
         {"unseen_auc": UNSEEN, "unseen_false_alarms": UNSEEN, "unseen_found": UNSEEN},
     ),
+    "Batch": _object(
+        "Totals of one detector, by day and version; those with the most pictures stay, so sending twice counts once.",
+        {
+            "reporter": {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "Random, new with each start."},
+            "histograms": {
+                "type": "array",
+                "maxItems": 64,
+                "items": _object(
+                    "`scores` are counts in 20 equal bins over 0..1 of the probability of ai_generated.",
+                    {
+                        "day": {"type": "string", "format": "date"},
+                        "model": TEXT,
+                        "version": TEXT,
+                        "scores": {"type": "array", "items": COUNT, "minItems": 20, "maxItems": 20},
+                        "verdicts": _object(
+                            "They add up to the scores.", {"ai_generated": COUNT, "real": COUNT, "uncertain": COUNT}
+                        ),
+                    },
+                ),
+            },
+        },
+    ),
+    "Taken": _object(
+        "How many histograms were kept, and how many are of days or versions that do not count.",
+        {"status": TEXT, "taken": COUNT, "ignored": COUNT},
+    ),
+    "Observations": _object(
+        "Sums by day and version; the scores of the validation part; the decision.",
+        {
+            "days": {"type": "array", "items": {"type": "object"}},
+            "validation": {"type": ["object", "null"]},
+            "drift": _object(
+                "Whether the share of pictures that could not be judged has surely risen.",
+                {
+                    "state": {"enum": ["off", "no_version", "no_baseline", "too_few", "steady", "risen"]},
+                    "reason": TEXT,
+                    "pictures": COUNT,
+                    "share": SHARE,
+                    "low": SHARE,
+                    "advice": TEXT,
+                },
+            ),
+        },
+    ),
     "ReportForm": _object(
         "The picture, and what is said of it. Texts are kept as they are, without control characters.",
         {

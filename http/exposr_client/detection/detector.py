@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from exposr_client.detection.card import Verdict
 from exposr_client.downloads.cache import WEIGHTS_FILE
 from exposr_client.errors import MissingLibraryError, NoModelError
+from exposr_client.field.observations import Observations
 
 if TYPE_CHECKING:
     from exposr_client.detection.loading import LoadedModel
@@ -37,7 +38,10 @@ class Prediction:
 
 
 class Detector:
-    """Thread-safe. Holds one checked model; `load` swaps it, and what is being predicted ends on the old one."""
+    """Thread-safe. Holds one checked model; `load` swaps it, and what is being predicted ends on the old one.
+
+    `observations` counts what it says, by day and version; give it to a follower to have it handed to the trainer.
+    """
 
     def __init__(self, path: str | Path | None = None, *, device: str = "cpu", batch_size: int = DEFAULT_BATCH_SIZE):
         """`path`: a version to begin with, see `load`. Raises MissingLibraryError with the pip command."""
@@ -48,6 +52,7 @@ class Detector:
         self._batch_size = batch_size
         self._loading = threading.Lock()
         self._model: LoadedModel | None = None
+        self.observations = Observations()
         if path is not None:
             self.load(path)
 
@@ -91,6 +96,7 @@ class Detector:
                 Prediction(probability, card.verdict(probability), card.version)
                 for probability in map(card.probability, logits)
             ]
+        self.observations.add(card.model, card.version, [(found.probability, found.verdict) for found in predictions])
         return predictions
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 
 import httpx
 
+from exposr_client.field.observations import Observations
 from exposr_client.field.reports import Judged, Receipt
 from exposr_client.following.follower import ModelFollower
 from exposr_client.trust.pointer import ModelInfo
@@ -29,6 +30,7 @@ class FollowerSettings(TypedDict, total=False):
     poll_seconds: float
     events: bool
     keep: int
+    observations: Observations | None
     transport: httpx.BaseTransport | None
 
 

@@ -26,7 +26,9 @@ from exposr_client.errors import (
     UnexpectedAnswerError,
     VersionGoneError,
 )
-from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply
+from exposr_client.field.observations import OBSERVATIONS_PATH, Observations
+from exposr_client.field.reports import MAX_ANSWER_BYTES, REFUSALS
+from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Post, Reply
 from exposr_client.trust.keys import MAX_KEY_FILE_BYTES, PublicKey, parse_key
 from exposr_client.trust.pointer import MAX_POINTER_BYTES, ModelInfo, read_pointer
 
@@ -55,6 +57,7 @@ class Plan:
     cache: Cache
     pinned: PublicKey | None
     poll_seconds: float
+    observations: Observations | None = None
     now: Callable[[], datetime] = utc_now
     random: random.Random = field(default_factory=random.Random)
 
@@ -127,6 +130,7 @@ def follow(plan: Plan) -> Flow[None]:
         asked = None
         try:
             info = yield from check(plan)
+            yield from hand_over_observations(plan)
             if info is not None:
                 yield from download(plan, info)
             handed = yield from _hand_over_newest(plan, handed)
@@ -142,6 +146,26 @@ def follow(plan: Plan) -> Flow[None]:
             log.log(logging.DEBUG if text == complaint else logging.WARNING, "going on with the old model: %s", text)
             complaint = text
         yield Pause(plan.poll_pause(failures, asked), until_event=failures == 0)
+
+
+def hand_over_observations(plan: Plan) -> Flow[None]:
+    """Give the trainer what the detector has counted since. What is not taken now goes with the next poll."""
+    batch = plan.observations.pending() if plan.observations is not None else None
+    if batch is None or plan.observations is None:
+        return
+    try:
+        reply: Reply = yield Post(OBSERVATIONS_PATH, batch.body, MAX_ANSWER_BYTES)
+    except TrainerUnavailable as error:
+        log.debug("observations wait: %s", error)
+        return
+    if reply.status in REFUSALS:  # it will not take them later either
+        log.warning(
+            "the trainer refused observations with %d: %s", reply.status, (error_of(reply.body) or {}).get("message")
+        )
+    elif not 200 <= reply.status < 300:
+        log.debug("observations wait: the trainer answered %d", reply.status)
+        return
+    plan.observations.handed_over(batch)
 
 
 def _hand_over_cached(plan: Plan) -> Flow[int]:

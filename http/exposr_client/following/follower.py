@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 
 from exposr_client.errors import FollowerStopped, TrainerUnavailable
+from exposr_client.field.observations import Observations
 from exposr_client.field.reports import (
     MAX_ANSWER_BYTES,
     REPORTS_PATH,
@@ -35,7 +36,19 @@ from exposr_client.following.settings import (
     make_connection,
     make_plan,
 )
-from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Reply, Step, disk_errors, unavailable
+from exposr_client.following.steps import (
+    Do,
+    Fetch,
+    Flow,
+    Get,
+    HandOver,
+    Pause,
+    Post,
+    Reply,
+    Step,
+    disk_errors,
+    unavailable,
+)
 from exposr_client.trust.pointer import ModelInfo
 
 Result = TypeVar("Result")
@@ -49,7 +62,8 @@ class ModelFollower:
 
     `public_key` pins the trainer's key (PEM, hex, or a file's path); without one the first key seen is pinned in
     `cache_dir`. `poll_seconds` is the longest time between two polls; `events` also listens for the trainer's own
-    announcement; `keep` is how many versions stay in the cache.
+    announcement; `keep` is how many versions stay in the cache. `observations`, of a `Detector`, are handed to the
+    trainer with the polls of `follow`: counts by day and version, no pictures.
     """
 
     def __init__(
@@ -62,10 +76,11 @@ class ModelFollower:
         poll_seconds: float = DEFAULT_POLL_SECONDS,
         events: bool = True,
         keep: int = DEFAULT_KEEP,
+        observations: Observations | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         connection = make_connection(url, api_key)
-        self._plan = make_plan(cache_dir, public_key, poll_seconds, keep)
+        self._plan = make_plan(cache_dir, public_key, poll_seconds, keep, observations)
         self._events = events
         self._http = httpx.Client(
             base_url=connection.url, headers=connection.headers, timeout=connection.timeout, transport=transport
@@ -169,6 +184,8 @@ class ModelFollower:
                     return work()
             case Get():
                 return self._get(step)
+            case Post():
+                return self._post(step)
             case Fetch():
                 return self._fetch(step)
             case Pause(seconds, until_event):
@@ -177,13 +194,20 @@ class ModelFollower:
                 return self._hand_over(weights, on_new_model)
 
     def _get(self, step: Get) -> Reply:
+        return self._ask(self._http.build_request("GET", step.path, headers=step.headers), step.limit_bytes)
+
+    def _post(self, step: Post) -> Reply:
+        json = {"Content-Type": "application/json"}
+        return self._ask(self._http.build_request("POST", step.path, headers=json, content=step.body), step.limit_bytes)
+
+    def _ask(self, request: httpx.Request, limit_bytes: int) -> Reply:
         self._require_running()
         body = bytearray()
-        with unavailable(), self._http.stream("GET", step.path, headers=step.headers) as response:
+        with unavailable(), contextlib.closing(self._http.send(request, stream=True)) as response:
             for chunk in response.iter_raw():
                 body += chunk
-                if len(body) > step.limit_bytes:
-                    raise TrainerUnavailable(f"{step.path}: the answer is longer than {step.limit_bytes} bytes")
+                if len(body) > limit_bytes:
+                    raise TrainerUnavailable(f"{request.url.path}: the answer is longer than {limit_bytes} bytes")
             return Reply(response.status_code, response.headers, bytes(body))
 
     def _fetch(self, step: Fetch) -> None:

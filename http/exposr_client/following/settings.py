@@ -10,6 +10,7 @@ import httpx
 
 from exposr_client.downloads.cache import Cache
 from exposr_client.errors import AuthError
+from exposr_client.field.observations import Observations
 from exposr_client.following.flows import Plan
 from exposr_client.trust.keys import parse_key
 
@@ -50,7 +51,11 @@ def make_connection(url: str | None, api_key: str | None) -> Connection:
 
 
 def make_plan(
-    cache_dir: str | Path | None, public_key: str | bytes | Path | None, poll_seconds: float, keep: int
+    cache_dir: str | Path | None,
+    public_key: str | bytes | Path | None,
+    poll_seconds: float,
+    keep: int,
+    observations: Observations | None = None,
 ) -> Plan:
     """Raises SignatureError when the named public key is none, ValueError for numbers that make no sense."""
     if not poll_seconds > 0:
@@ -60,6 +65,7 @@ def make_plan(
         cache=Cache(_cache_folder(cache_dir), keep),
         pinned=parse_key(named_key) if named_key else None,
         poll_seconds=poll_seconds,
+        observations=observations,
     )
 
 

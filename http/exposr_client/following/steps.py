@@ -42,6 +42,15 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """The same for a JSON body that is sent."""
+
+    path: str
+    body: bytes
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """The answer's body goes into `sink`. Raises TrainerUnavailable when it is cut, and what the sink raises."""
 
@@ -72,7 +81,7 @@ class HandOver:
     weights: Path
 
 
-Step = Get | Fetch | Do | Pause | HandOver
+Step = Get | Post | Fetch | Do | Pause | HandOver
 Flow = Generator[Step, Any, Result]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,19 @@ def test_a_batch_keeps_order_and_equals_single_predictions(tmp_path: Path, v1: d
     alone = [detector.predict([data])[0].probability for data in pictures]
     assert [prediction.probability for prediction in detector.predict(pictures)] == pytest.approx(alone, abs=1e-5)
     assert detector.predict([]) == []
+
+
+def test_what_it_says_is_counted_and_nothing_else(tmp_path: Path, v1: dict[str, bytes]) -> None:
+    detector = Detector(write_version(tmp_path / "v1", v1))
+    assert detector.observations.pending() is None
+    found = detector.predict([picture(seed) for seed in range(5)])
+    batch = detector.observations.pending()
+    assert batch is not None
+    [row] = json.loads(batch.body)["histograms"]
+    assert set(row) == {"day", "model", "version", "scores", "verdicts"}
+    assert sum(row["scores"]) == 5
+    assert row["scores"][min(int(found[0].probability * 20), 19)] > 0
+    assert row["verdicts"][found[0].verdict] > 0
 
 
 def test_a_path_instead_of_a_list_is_a_type_error(tmp_path: Path, v1: dict[str, bytes]) -> None:

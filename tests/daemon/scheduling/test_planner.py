@@ -8,7 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.scheduling.planner import SCRAPE_ATTEMPT, SCRAPE_END, START_GRACE_SECONDS, TRAIN_ATTEMPT, Amounts, Planner
+from daemon.scheduling.planner import (
+    DRIFT_SCRAPE,
+    SCRAPE_ATTEMPT,
+    SCRAPE_END,
+    START_GRACE_SECONDS,
+    TRAIN_ATTEMPT,
+    Amounts,
+    Planner,
+)
 from daemon.state.deadlines import Timekeeper
 from daemon.state.store import Store
 from fake_clock import FakeClock
@@ -47,6 +55,30 @@ def test_a_restart_moves_no_deadline(store: Store, fake_clock: FakeClock, config
         assert not planner.scrape_verdict(config, is_running=False).is_due
     fake_clock.pass_time(3600)
     assert planner.scrape_verdict(config, is_running=False).code == "elapsed"
+
+
+def test_drift_asks_for_a_scrape_once_a_day_and_leaves_the_schedule_alone(
+    store: Store, fake_clock: FakeClock, config: Config
+) -> None:
+    planner = restart(store, fake_clock)
+    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "starting"
+    fake_clock.pass_time(START_GRACE_SECONDS)
+    planner.mark_now(SCRAPE_END)
+    assert planner.scrape_verdict(config, is_running=True, drift="risen").code == "running"
+    verdict = planner.scrape_verdict(config, is_running=False, drift="risen")
+    assert (verdict.is_due, verdict.code, verdict.reason) == (True, "drift", "risen")
+    for mark in (DRIFT_SCRAPE, SCRAPE_ATTEMPT, SCRAPE_END):
+        planner.mark_now(mark)
+    planner = restart(store, fake_clock)
+    fake_clock.pass_time(6 * 3600)
+    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "not_due"
+    fake_clock.pass_time(6 * 3600)
+    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "elapsed"
+    fake_clock.pass_time(12 * 3600)
+    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "drift"
+    planner.mark_now(SCRAPE_ATTEMPT)
+    assert planner.scrape_verdict(config, is_running=False, drift="risen").code != "drift"
+    assert planner.scrape_verdict(config, is_running=False).code != "drift"
 
 
 def test_a_scrape_that_never_finishes_is_not_started_in_a_hot_loop(

@@ -1,0 +1,88 @@
+"""What a detector has said, as small histograms by day (UTC) and version: counts only, nothing leads back to a picture.
+
+    detector.observations.pending()        # the totals that have changed since they were handed over
+
+Totals, not differences: the trainer keeps the newest of each, so a hand-over that is repeated counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+OBSERVATIONS_PATH = "/observations"
+SCORE_BINS = 20  # of equal width over 0..1, the last one closed
+VERDICTS = ("ai_generated", "real", "uncertain")
+KEEP_DAYS = 2  # of days that were handed over; a trainer that is away for longer loses the days before
+MAX_HISTOGRAMS = 64
+
+Key = tuple[str, str, str]  # day, model, version
+
+
+@dataclass(slots=True)
+class _Histogram:
+    scores: list[int] = field(default_factory=lambda: [0] * SCORE_BINS)
+    verdicts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
+    changes: int = 0
+    handed_over: int = 0
+
+    def as_json(self, key: Key) -> dict[str, Any]:
+        day, model, version = key
+        verdicts = dict(self.verdicts)
+        return {"day": day, "model": model, "version": version, "scores": list(self.scores), "verdicts": verdicts}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`body` is what POST /observations takes; `state` tells what to tick off when it was accepted."""
+
+    body: bytes
+    state: Mapping[Key, int]
+
+
+class Observations:
+    """Thread-safe. `reporter` is a random name of this collection, new with every start of the process."""
+
+    def __init__(self, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
+        self.reporter = uuid.uuid4().hex
+        self._today = today
+        self._lock = threading.Lock()
+        self._histograms: dict[Key, _Histogram] = {}
+
+    def add(self, model: str, version: str, seen: Iterable[tuple[float, str]]) -> None:
+        """Count (probability of ai_generated in 0..1, verdict) of pictures that this version has judged."""
+        with self._lock:
+            key = (self._today().isoformat(), model, version)
+            histogram = self._histograms.setdefault(key, _Histogram())
+            for probability, verdict in seen:
+                histogram.scores[min(int(probability * SCORE_BINS), SCORE_BINS - 1)] += 1
+                histogram.verdicts[verdict] += 1
+                histogram.changes += 1
+            while len(self._histograms) > MAX_HISTOGRAMS:
+                del self._histograms[min(self._histograms)]
+
+    def pending(self) -> Batch | None:
+        """The totals that have changed since they were handed over; None when there are none."""
+        with self._lock:
+            changed = {key: found for key, found in self._histograms.items() if found.changes != found.handed_over}
+            if not changed:
+                return None
+            rows = [found.as_json(key) for key, found in sorted(changed.items())]
+            body = json.dumps({"reporter": self.reporter, "histograms": rows}).encode()
+            return Batch(body, {key: found.changes for key, found in changed.items()})
+
+    def handed_over(self, batch: Batch) -> None:
+        """The trainer has this batch; days that are over and complete there are forgotten here."""
+        with self._lock:
+            for key, changes in batch.state.items():
+                if key in self._histograms:
+                    self._histograms[key].handed_over = changes
+            oldest = (self._today() - timedelta(days=KEEP_DAYS)).isoformat()
+            for key, found in list(self._histograms.items()):
+                if key[0] < oldest and found.changes == found.handed_over:
+                    del self._histograms[key]
