@@ -73,7 +73,8 @@ class TrainerService:
 
     def health(self) -> Health:
         application = self._application
-        parts = [application.dataset.health(), self._disk(), self._sources(), self._training(), *self.further_health()]
+        parts = [application.dataset.health(), self._disk(), self._state(), self._sources(), self._training()]
+        parts += self.further_health()
         if not application.dataset.ready() and application.dataset.compared_at() is None:
             return Health("starting", parts)
         if application.dataset.is_lost():
@@ -122,6 +123,11 @@ class TrainerService:
                 facts = {"reasons": details.get("reasons", []), "collect": details.get("collect", "")}
                 return {"run": run.id, "at": run.ended, "summary": run.outcome.get("summary", ""), **facts}
         return None
+
+    def _state(self) -> PartHealth:
+        store, models = self._application.store, self._application.models
+        reasons = [reason for reason in (store.problem, store.notice, models.problem) if reason]
+        return PartHealth("state", not store.problem and not models.problem, "; ".join(reasons))
 
     def _disk(self) -> PartHealth:
         state = self._application.disk.state()

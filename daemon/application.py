@@ -120,6 +120,7 @@ class Application:
 
     def tick(self) -> None:
         """Start what is queued, reap what has ended, see what was published."""
+        self.store.flush()
         for run in self.open_runs():
             if run.state == "queued":
                 self.planner.mark_now(SCRAPE_ATTEMPT if run.kind == "scrape" else TRAIN_ATTEMPT)

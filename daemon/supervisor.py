@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from daemon.api_service import TrainerService
 from daemon.application import Application
 from daemon.console_service import ConsoleService
+from daemon.monitoring.job_guard import JobGuard
 from daemon.monitoring.sd_notify import Notifier
 from daemon.monitoring.watchdog import Heartbeats, Watchdog
 from daemon.serving.keys import load_keys, load_session_secret, reload_keys
@@ -63,6 +64,7 @@ class Supervisor:
         self._watchdog = Watchdog(self._notifier, self._heartbeats)
         self._scheduler = schedule.Scheduler()
         self._stale: list[str] = []
+        self._jobs = JobGuard(self._clock.monotonic)
         self._keys = Keys([])
 
     def run(self) -> None:
@@ -75,7 +77,10 @@ class Supervisor:
         try:
             application = Application(config, self._clock)
             service = TrainerService(application)
-            service.further_health = lambda: [PartHealth("process", not self._stale, "; ".join(self._stale))]
+            service.further_health = lambda: [
+                PartHealth("process", not self._stale, "; ".join(self._stale)),
+                *self._jobs.health(),
+            ]
             self._keys = load_keys(config)
             console = ConsoleService(application)
             api = ApiServer(self._make_app(service, console, config), config.api.host, config.api.port)
@@ -116,13 +121,13 @@ class Supervisor:
         self._every(PLAN_SECONDS, "plan", application.plan_runs)
         self._every(GPU_SECONDS, "gpu", application.look_at_gpus)
         self._every(STATUS_SECONDS, "status", lambda: self._notifier.status(describe(application)))
-        self._guard("plan", application.plan_runs)
+        self._jobs.run("plan", application.plan_runs)
         while not self._stop.is_set():
-            self._guard("tick", application.tick)
+            self._jobs.run("tick", application.tick)
             self._scheduler.run_pending()
             if self._reload.is_set():
                 self._reload.clear()
-                self._guard("reload", lambda: self._reload_config(application))
+                self._jobs.run("reload", lambda: self._reload_config(application))
             self._feed_watchdog()
             if not api.is_alive():
                 raise OperatorError(f"the API ended by itself: {api.failure}; the log has the trace")
@@ -131,13 +136,7 @@ class Supervisor:
 
     def _every(self, seconds: int, name: str, job: Callable[[], None]) -> None:
         # a job that raises would skip the others of its turn and fire again at once
-        self._scheduler.every(seconds).seconds.do(lambda: self._guard(name, job))
-
-    def _guard(self, name: str, job: Callable[[], None]) -> None:
-        try:
-            job()
-        except Exception:
-            log.exception("supervisor_job_failed", job=name)
+        self._scheduler.every(seconds).seconds.do(lambda: self._jobs.run(name, job))
 
     def _watch_parts(self, application: Application, api: ApiServer) -> None:
         self._heartbeats.add("dataset", application.dataset.heartbeat, SILENCE_LIMIT_SECONDS)
@@ -187,7 +186,7 @@ class Supervisor:
                 keys_removed=keys_removed,
                 needs_restart=",".join(_differing(fresh, application.config)),
             )
-            self._guard("plan", application.plan_runs)
+            self._jobs.run("plan", application.plan_runs)
         self._notifier.ready(describe(application))
 
     def _shut_down(self, application: Application, api: ApiServer) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from handlers.index import queries
 from handlers.index.rows import Counts, KnownSample, Problem
-from handlers.index.schema import INDEX_FILE, connect_reader, is_broken
+from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.reconcile import Reconciler
 from handlers.watch.dirty_paths import DirtyPaths
 from handlers.watch.liveness import WatchLiveness
@@ -24,6 +24,7 @@ from utils.errors import OperatorError, StopRunError
 from utils.health import PartHealth
 from utils.logs import get_logger
 from utils.sample import Sample
+from utils.sqlite_files import is_broken
 
 __all__ = ["Counts", "Dataset", "Problem"]
 

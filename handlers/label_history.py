@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from handlers.index.schema import is_broken, set_aside
 from utils.logs import get_logger
 from utils.metadata import Label, LabelSource
+from utils.sqlite_files import is_broken, set_aside
 
 log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ from handlers.catalog import Catalog
 from handlers.file_signature import Found
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
-from handlers.index.schema import INDEX_FILE, remove_side_files, set_aside
+from handlers.index.schema import INDEX_FILE
 from handlers.index.store import Index
 from handlers.intake import Intake
 from handlers.label_history import open_history
@@ -27,6 +27,7 @@ from utils.data_folder import ACCEPT_COMMAND, DataFolder
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, CheckLimits, ImageFacts, readers
 from utils.logs import get_logger
+from utils.sqlite_files import remove_side_files, set_aside
 
 log = get_logger(__name__)
 

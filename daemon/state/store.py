@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from daemon.state.deadlines import Mark
+from utils.logs import get_logger
+from utils.sqlite_files import is_broken, set_aside
+
+log = get_logger(__name__)
 
 RunKind = Literal["scrape", "train"]
 RunState = Literal["queued", "running", "succeeded", "rejected", "failed", "interrupted", "stopped"]
 OPEN_STATES: tuple[RunState, ...] = ("queued", "running")
 STORE_FILE = "daemon.sqlite"  # in the state folder
+LONGEST_RETRY_SECONDS = 60.0
 KEEP_RUNS = 1000  # of each kind; older ones are forgotten
 
 SCHEMA = """
@@ -60,55 +67,71 @@ class Run:
 
 
 class Store:
-    """Runs and named facts (JSON values), durable at each call."""
+    """Runs and named facts (JSON values), durable at each call.
+
+    While the file cannot be written (a full disk) what is new stays in memory, counts, and is written later; `problem`
+    says why. A damaged file is set aside and a new one begun: `notice` says so until the next start.
+    """
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA busy_timeout=5000")
-        self._db.executescript(SCHEMA)
+        self._file = file
+        self._lock = threading.RLock()
+        self._runs: dict[str, Run] = {}  # not written yet
+        self._facts: dict[str, Any] = {}
+        self._failures = 0
+        self._retry_after = 0.0
+        self.problem = ""
+        self.notice = ""
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            self._begin_anew(error)
 
     def close(self) -> None:
+        self.flush()
         with self._lock:
             self._db.close()
 
     def save(self, run: Run) -> None:
         with self._lock:
-            self._db.execute(
-                "INSERT OR REPLACE INTO runs (id, kind, state, started, body) VALUES (?, ?, ?, ?, ?)",
-                (run.id, run.kind, run.state, run.started, json.dumps(asdict(run))),
-            )
-            if not run.is_open:
-                self._db.execute(
-                    "DELETE FROM runs WHERE kind = ?1 AND id NOT IN"
-                    " (SELECT id FROM runs WHERE kind = ?1 ORDER BY started DESC, id DESC LIMIT ?2)",
-                    (run.kind, KEEP_RUNS),
-                )
+            self._runs[run.id] = run
+            self._write()
 
     def run(self, run_id: str) -> Run | None:
-        rows = self._query("SELECT body FROM runs WHERE id = ?", (run_id,))
-        return _run(rows[0][0]) if rows else None
+        with self._lock:
+            rows = self._query("SELECT body FROM runs WHERE id = ?", (run_id,))
+            return self._runs.get(run_id) or (_run(rows[0][0]) if rows else None)
 
     def runs(self, kind: str | None = None, limit: int = 50) -> list[Run]:
         """Newest first."""
-        rows = self._query(
-            "SELECT body FROM runs WHERE ?1 IS NULL OR kind = ?1 ORDER BY started DESC, id DESC LIMIT ?2", (kind, limit)
-        )
-        return [_run(body) for (body,) in rows]
+        with self._lock:
+            rows = self._query(
+                "SELECT body FROM runs WHERE ?1 IS NULL OR kind = ?1 ORDER BY started DESC, id DESC LIMIT ?2",
+                (kind, limit),
+            )
+            found = {run.id: run for run in map(_run, (body for (body,) in rows))}
+            found |= {run.id: run for run in self._runs.values() if kind in (None, run.kind)}
+        return sorted(found.values(), key=lambda run: (run.started, run.id), reverse=True)[:limit]
 
     def open_runs(self) -> list[Run]:
-        rows = self._query("SELECT body FROM runs WHERE state IN (?, ?) ORDER BY started", OPEN_STATES)
-        return [_run(body) for (body,) in rows]
+        with self._lock:
+            rows = self._query("SELECT body FROM runs WHERE state IN (?, ?) ORDER BY started", OPEN_STATES)
+            found = {run.id: run for run in map(_run, (body for (body,) in rows))} | self._runs
+        return sorted((run for run in found.values() if run.is_open), key=lambda run: run.started)
 
     def set_fact(self, name: str, value: Any) -> None:
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value)))
+            self._facts[name] = value
+            self._write()
 
     def fact(self, name: str) -> Any:
-        rows = self._query("SELECT value FROM facts WHERE name = ?", (name,))
+        with self._lock:
+            if name in self._facts:
+                return self._facts[name]
+            rows = self._query("SELECT value FROM facts WHERE name = ?", (name,))
         return json.loads(rows[0][0]) if rows else None
 
     def set_mark(self, name: str, mark: Mark) -> None:
@@ -118,9 +141,77 @@ class Store:
         value = self.fact(f"mark.{name}")
         return Mark(**value) if value else None
 
-    def _query(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+    def flush(self) -> None:
+        """Write what could not be written before, less and less often while that fails."""
         with self._lock:
+            if (self._runs or self._facts) and time.monotonic() >= self._retry_after:
+                self._write()
+
+    def _write(self) -> None:
+        try:
+            for run in list(self._runs.values()):
+                self._write_run(run)
+                del self._runs[run.id]
+            for name, value in list(self._facts.items()):
+                self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value)))
+                del self._facts[name]
+        except sqlite3.DatabaseError as error:
+            if is_broken(error):
+                self._begin_anew(error)
+                self._write()
+                return
+            self._failures += 1
+            self._retry_after = time.monotonic() + min(LONGEST_RETRY_SECONDS, 2.0**self._failures)
+            if not self.problem:
+                log.error("state_not_written", file=str(self._file), reason=str(error))
+            self.problem = f"{self._file} cannot be written ({error}); what is new is kept in memory until it can"
+        else:
+            if self.problem:
+                log.info("state_written_again", file=str(self._file))
+            self.problem, self._failures, self._retry_after = "", 0, 0.0
+
+    def _write_run(self, run: Run) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO runs (id, kind, state, started, body) VALUES (?, ?, ?, ?, ?)",
+            (run.id, run.kind, run.state, run.started, json.dumps(asdict(run))),
+        )
+        if not run.is_open:
+            self._db.execute(
+                "DELETE FROM runs WHERE kind = ?1 AND id NOT IN"
+                " (SELECT id FROM runs WHERE kind = ?1 ORDER BY started DESC, id DESC LIMIT ?2)",
+                (run.kind, KEEP_RUNS),
+            )
+
+    def _query(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
             return self._db.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            self._begin_anew(error)
+            return []
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.execute("PRAGMA busy_timeout=5000")
+            db.executescript(SCHEMA)
+            db.execute("SELECT count(*), max(body) FROM runs").fetchone()  # reads every page: damage shows now
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        with contextlib.suppress(AttributeError, sqlite3.Error):
+            self._db.close()
+        kept_as = set_aside(self._file)
+        what = f"{self._file.name} was damaged ({error})"
+        self.notice = f"{what}: kept as {kept_as.name}, history and deadlines begin anew"
+        log.error("state_set_aside", file=str(self._file), reason=str(error), kept_as=str(kept_as))
+        self._db = self._open()
 
 
 def _run(body: str) -> Run:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.errors import SkipItemError
 from utils.logs import get_logger
+from utils.sqlite_files import is_broken, remove_side_files, set_aside
 
 log = get_logger(__name__)
 
@@ -16,7 +17,6 @@ APPLICATION_ID = 0x45585053  # "EXPS": tells our file from somebody else's
 SCHEMA_VERSION = 4
 BUSY_SECONDS = 5.0
 CACHE_KB = 32_000  # pages that stay in memory: with fewer, a large index is read and written over and over
-SIDE_FILES = ("-wal", "-shm")
 
 # what a row is counted as; null: as nothing. `held` is rows.HELD.
 CLASS_OF_FILE = """CASE WHEN {row}.gone >= 9e18 THEN 'held' WHEN {row}.gone IS NOT NULL THEN
@@ -100,21 +100,6 @@ class ForeignIndexError(SkipItemError):
     """A database, but not one that this version made."""
 
 
-# what passes, or what an operator has to end; any other error means that the file is not what we made
-PASSING = frozenset(
-    {
-        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM),
-        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT),
-    }
-)
-
-
-def is_broken(error: Exception) -> bool:
-    """Whether the index has to be made anew. Full disks, locks and permissions are no reason."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.DatabaseError) and code is not None and code & 0xFF not in PASSING
-
-
 def open_index(file: Path) -> sqlite3.Connection:
     """A usable index at `file`: the one that is there, or a new one after setting aside what cannot be used."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -131,20 +116,6 @@ def open_index(file: Path) -> sqlite3.Connection:
     log.warning("index_set_aside", file=str(file), reason=reason, kept_as=str(set_aside(file)))
     _create(file)
     return _connect(file)
-
-
-def set_aside(file: Path) -> Path:
-    """Move a broken or foreign index out of the way; the one set aside before it is replaced."""
-    aside = file.with_name(f"{file.name}.set-aside")
-    with contextlib.suppress(FileNotFoundError):
-        file.replace(aside)
-    remove_side_files(file)
-    return aside
-
-
-def remove_side_files(file: Path) -> None:
-    for suffix in SIDE_FILES:
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 def connect_reader(file: Path) -> sqlite3.Connection:

@@ -54,3 +54,53 @@ def test_the_history_is_bounded_and_open_runs_are_never_forgotten(file: Path, mo
     store.save(make_run(30, state="running"))
     assert [run.id for run in store.open_runs()] == ["train-0030"]
     store.close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_damaged_file_is_set_aside_and_said(file: Path, content: bytes) -> None:
+    file.parent.mkdir()
+    file.write_bytes(content)
+    store = Store(file)
+    assert "set-aside" in store.notice and file.with_name("daemon.sqlite.set-aside").read_bytes() == content
+    store.save(make_run(1))
+    assert store.runs() == [make_run(1)]
+    store.close()
+    assert Store(file).notice == ""
+
+
+def test_damage_in_the_middle_is_found_at_the_start(file: Path) -> None:
+    store = Store(file)
+    for number in range(200):
+        store.save(make_run(number, outcome={"summary": "x" * 500}))
+    store.close()
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 20_000] = b"\xff" * 20_000
+    file.write_bytes(data)
+    store = Store(file)
+    assert store.notice
+    store.set_fact("a", 1)
+    assert store.fact("a") == 1
+    store.close()
+
+
+def test_what_a_full_disk_does_not_take_is_kept_and_written_later(file: Path) -> None:
+    store = Store(file)
+    store.save(make_run(1, state="running"))
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    large = make_run(2, outcome={"summary": "x" * 20_000})
+    ended = make_run(1, outcome={"summary": "y" * 20_000})
+    store.save(large)
+    store.save(ended)
+    store.set_fact("streak", 3)
+    assert "full" in store.problem
+    assert store.runs() == [large, ended] and store.run(ended.id) == ended
+    assert store.open_runs() == [] and store.fact("streak") == 3
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    store._retry_after = 0.0
+    store.flush()
+    assert store.problem == ""
+    store.close()
+    again = Store(file)
+    assert again.runs() == [large, ended] and again.fact("streak") == 3
+    again.close()

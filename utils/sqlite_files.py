@@ -1,0 +1,37 @@
+"""What two or more owners of a SQLite file do alike: tell damage from what passes, and set a damaged file aside."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+# what passes, or what an operator has to end; any other error means that the file is not what we made
+PASSING = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT),
+    }
+)
+
+
+def is_broken(error: Exception) -> bool:
+    """Whether the file is damaged or foreign. Full disks, locks and permissions are no damage."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.DatabaseError) and code is not None and code & 0xFF not in PASSING
+
+
+def set_aside(file: Path) -> Path:
+    """Move a damaged or foreign file out of the way; the one set aside before it is replaced."""
+    aside = file.with_name(f"{file.name}.set-aside")
+    with contextlib.suppress(FileNotFoundError):
+        file.replace(aside)
+    remove_side_files(file)
+    return aside
+
+
+def remove_side_files(file: Path) -> None:
+    for suffix in SIDE_FILES:
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
