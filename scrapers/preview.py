@@ -59,7 +59,8 @@ class Preview:
 async def preview(harvest: Harvest) -> Preview:
     """Raises StopRunError when a collection is running. `harvest` says which sources, and with which limits."""
     config = harvest.config
-    config.storage.local_path.mkdir(parents=True, exist_ok=True)
+    folder = config.storage.local_path
+    disk = next(path for path in (folder, *folder.parents) if path.exists())  # nothing is made here
     with collecting(config.storage.state_path):
         async with AsyncExitStack() as stack:
             item_store = ItemStore(config.storage.state_path, harvest.run_id)
@@ -73,7 +74,7 @@ async def preview(harvest: Harvest) -> Preview:
                     continue
                 client = harvest.make_client(name, stack, item_store, find_proxy())
                 found.append(await _look_at(name, harvest, client, item_store))
-    return Preview(tuple(found), shutil.disk_usage(config.storage.local_path).free)
+    return Preview(tuple(found), shutil.disk_usage(disk).free)
 
 
 async def _look_at(name: str, harvest: Harvest, client: Client, item_store: ItemStore) -> SourcePreview:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.3
 CHECKPOINT_SECONDS = 20.0
+OPTION_NAMES = {"sources": "--source", "min_size": "--min-size"}  # where they differ from the job's
 Show = Callable[[Mapping[str, Any]], None]
 
 
@@ -37,7 +38,7 @@ def run_now(config: Config, kind: RunKind, options: dict[str, Any], show: Show) 
     if options:
         raise OperatorError(
             f"the service is running at {daemon.url} and works with its own settings; leave out "
-            f"{', '.join(f'--{name}' for name in options)}, or stop it first"
+            f"{', '.join(OPTION_NAMES.get(name, f'--{name}') for name in options)}, or stop it first"
         )
     return _run_there(daemon, kind, show)
 
