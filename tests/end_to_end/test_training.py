@@ -10,15 +10,15 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from drawn_pictures import draw
 from PIL import Image
-from service_process import ServiceProcess, wait_until
 
+from drawn_pictures import draw
 from encoded_pictures import encode
 from exposr_client import Detector
 from exposr_client.detection.card import read_card
 from exposr_client.detection.preprocessing import open_image as client_image
 from exposr_client.detection.preprocessing import to_array
+from service_process import ServiceProcess, wait_until
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.preprocessing import open_image as trainer_image
 from utils.images.decoding.kinds import KINDS
