@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
 

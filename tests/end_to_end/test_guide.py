@@ -6,9 +6,8 @@ import os
 import subprocess
 import sys
 
-from service_process import KEY, ServiceProcess
-
 from guide_snippets import EXAMPLE, MODEL_INFO, USAGE
+from service_process import KEY, ServiceProcess
 
 
 def run_python(service: ServiceProcess, code: str) -> str:

@@ -8,6 +8,7 @@ import time
 import httpx
 import psutil
 import pytest
+
 from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
 
