@@ -32,7 +32,7 @@ class Folder:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.root = base / "datasets"
-        self.root.mkdir()
+        self.root.mkdir(parents=True, exist_ok=True)
         self.config = Config(
             storage=Storage(local_path=self.root, models_path=base / "models", state_path=base / "state"),
             intake=Intake(settle_seconds=0.3, workers=1),

@@ -1,0 +1,9 @@
+"""Makes the helper modules of other folders' tests importable here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS / folder) for folder in ("handlers", "scrapers") if str(TESTS / folder) not in sys.path]
