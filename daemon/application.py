@@ -31,7 +31,7 @@ from daemon.scheduling.planner import (
     Planner,
     training_rules,
 )
-from daemon.scheduling.policy import Verdict, lacks_data
+from daemon.scheduling.policy import DueDecision, lacks_data
 from daemon.serving.published_models import PublishedModels
 from daemon.state.deadlines import Timekeeper
 from daemon.state.store import STORE_FILE, Run, Store
@@ -134,8 +134,8 @@ class Application:
         is_scraping = self.runner.current("scrape") is not None
         self.drift = self.observations.drift()
         asked_for = self.drift.reason if self.drift.is_risen else ""
-        scrape = self.planner.scrape_verdict(self.config, is_running=is_scraping, drift=asked_for)
-        training = self.planner.training_verdict(
+        scrape = self.planner.scrape_decision(self.config, is_running=is_scraping, drift=asked_for)
+        training = self.planner.training_decision(
             self.config,
             self._amounts(self.dataset.counts()),
             is_running=self.runner.current("train") is not None,
@@ -166,20 +166,25 @@ class Application:
         self.field.close()
         self.store.close()
 
-    def _start_due(self, kind: Any, verdict: Verdict, refusal: tuple[str, str] | None) -> Verdict:
+    def _start_due(self, kind: Any, decision: DueDecision, refusal: tuple[str, str] | None) -> DueDecision:
         if refusal is not None:
-            return Verdict(False, *refusal)
-        self.runner.queue(kind, verdict.code, verdict.reason)
-        if verdict.code == DRIFT:
+            return DueDecision(False, *refusal)
+        self.runner.queue(kind, decision.code, decision.reason)
+        if decision.code == DRIFT:
             self.planner.mark_now(DRIFT_SCRAPE)
-        return verdict
+        return decision
 
-    def _say(self, what: str, verdict: Verdict) -> dict[str, Any]:
+    def _say(self, what: str, decision: DueDecision) -> dict[str, Any]:
         """Log a decision when its kind changes; every verdict is in /status."""
-        if self._said.get(what, ("", ""))[0] != verdict.code:
-            log.info("plan", what=what, due=verdict.is_due, code=verdict.code, reason=verdict.reason)
-        self._said[what] = (verdict.code, verdict.reason)
-        return {"due": verdict.is_due, "code": verdict.code, "reason": verdict.reason, "at": self.planner.at(verdict)}
+        if self._said.get(what, ("", ""))[0] != decision.code:
+            log.info("plan", what=what, due=decision.is_due, code=decision.code, reason=decision.reason)
+        self._said[what] = (decision.code, decision.reason)
+        return {
+            "due": decision.is_due,
+            "code": decision.code,
+            "reason": decision.reason,
+            "at": self.planner.at(decision),
+        }
 
     def _run_ended(self, run: Run, end: JobEnd) -> None:
         if end.result == "interrupted":

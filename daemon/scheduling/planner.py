@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.scheduling.policy import TrainingFacts, TrainingRules, Verdict, decide_training
+from daemon.scheduling.policy import DueDecision, TrainingFacts, TrainingRules, decide_training
 from daemon.state.deadlines import Mark, Timekeeper
 from daemon.state.store import Store
 from utils.config_loader import Config
@@ -69,26 +69,28 @@ class Planner:
     def mark_now(self, name: str) -> None:
         self._set(name, self._time.mark())
 
-    def scrape_verdict(self, config: Config, *, is_running: bool, drift: str = "") -> Verdict:
+    def scrape_decision(self, config: Config, *, is_running: bool, drift: str = "") -> DueDecision:
         """Whether the scheduler starts a scrape now. `drift` says in words why new data is needed, else it is empty."""
         if is_running:
-            return Verdict(False, "running", "a scrape is running")
+            return DueDecision(False, "running", "a scrape is running")
         if drift and self._may_answer_drift():
-            return Verdict(True, DRIFT, drift)
+            return DueDecision(True, DRIFT, drift)
         interval = config.scheduler.scrape_interval_hours * HOUR_SECONDS
         since = self._since(SCRAPE_END)
         if since is not None and since < interval:
             reason = f"{since / HOUR_SECONDS:.1f} h of {interval / HOUR_SECONDS:g} h"
-            return Verdict(False, "not_due", reason, interval - since)
+            return DueDecision(False, "not_due", reason, interval - since)
         uptime = self._time.seconds_since(self._started)
         if uptime < START_GRACE_SECONDS:
-            return Verdict(False, "starting", "the service has just started", START_GRACE_SECONDS - uptime)
+            return DueDecision(False, "starting", "the service has just started", START_GRACE_SECONDS - uptime)
         attempt = self._since(SCRAPE_ATTEMPT)
         if attempt is not None and attempt < SCRAPE_RETRY_SECONDS:
-            return Verdict(False, "cooldown", "a scrape was started a short time ago", SCRAPE_RETRY_SECONDS - attempt)
+            return DueDecision(
+                False, "cooldown", "a scrape was started a short time ago", SCRAPE_RETRY_SECONDS - attempt
+            )
         if since is None:
-            return Verdict(True, "first", "nothing was collected yet")
-        return Verdict(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
+            return DueDecision(True, "first", "nothing was collected yet")
+        return DueDecision(True, "elapsed", f"{since / HOUR_SECONDS:.1f} h since the last scrape")
 
     def _may_answer_drift(self) -> bool:
         """Once a day, and not right after another scrape."""
@@ -97,7 +99,9 @@ class Planner:
         has_rested = attempt is None or attempt >= HOUR_SECONDS
         return is_new and has_rested and self._time.seconds_since(self._started) >= START_GRACE_SECONDS
 
-    def training_verdict(self, config: Config, amounts: Amounts, *, is_running: bool, is_scraping: bool) -> Verdict:
+    def training_decision(
+        self, config: Config, amounts: Amounts, *, is_running: bool, is_scraping: bool
+    ) -> DueDecision:
         return decide_training(self.training_facts(amounts, is_running, is_scraping), training_rules(config))
 
     def training_facts(self, amounts: Amounts, is_running: bool, is_scraping: bool) -> TrainingFacts:
@@ -129,9 +133,9 @@ class Planner:
         mark = self._marks.get(name)
         return mark.at if mark else None
 
-    def at(self, verdict: Verdict) -> str | None:
+    def at(self, decision: DueDecision) -> str | None:
         """ISO time at which time alone changes the verdict; None when it is due, or when time alone does not."""
-        return None if verdict.wait_seconds is None else self._time.after(verdict.wait_seconds)
+        return None if decision.wait_seconds is None else self._time.after(decision.wait_seconds)
 
     def _since(self, name: str) -> float | None:
         mark = self._marks.get(name)

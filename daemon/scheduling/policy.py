@@ -49,7 +49,7 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DueDecision:
     """`is_due` with a stable `code` and the `reason` in words; `wait_seconds`: when time alone would change it."""
 
     is_due: bool
@@ -74,19 +74,19 @@ def backoff_seconds(rules: TrainingRules, unpublished_streak: int) -> float:
     return max(cooldown, min(cooldown * 2.0 ** min(unpublished_streak, 32), rules.max_backoff_days * DAY_SECONDS))
 
 
-def decide_training(facts: TrainingFacts, rules: TrainingRules) -> Verdict:
+def decide_training(facts: TrainingFacts, rules: TrainingRules) -> DueDecision:
     """Whether the scheduler starts a training now. Pure: the same facts give the same verdict."""
     if facts.is_training:
-        return Verdict(False, "running", "a training is running")
+        return DueDecision(False, "running", "a training is running")
     if facts.missing:
-        return Verdict(False, "data_away", facts.missing)
+        return DueDecision(False, "data_away", facts.missing)
     shortage = lacks_data(facts, rules)
     if shortage:
-        return Verdict(False, "too_little_data", shortage)
+        return DueDecision(False, "too_little_data", shortage)
     rest = backoff_seconds(rules, facts.unpublished_streak)
     if facts.since_attempt is not None and facts.since_attempt < rest:
         after = f" after {facts.unpublished_streak} without a new version" if facts.unpublished_streak else ""
-        return Verdict(
+        return DueDecision(
             False,
             "cooldown",
             f"{_span(facts.since_attempt)} since the last attempt{after}; the next may start after {_span(rest)}",
@@ -95,22 +95,22 @@ def decide_training(facts: TrainingFacts, rules: TrainingRules) -> Verdict:
     return _triggered(facts, rules)
 
 
-def _triggered(facts: TrainingFacts, rules: TrainingRules) -> Verdict:
+def _triggered(facts: TrainingFacts, rules: TrainingRules) -> DueDecision:
     interval = rules.train_interval_days * DAY_SECONDS
     elapsed = facts.since_first_start if facts.since_success is None else facts.since_success
     if elapsed >= interval:
         what = "the first start" if facts.since_success is None else "the last training"
-        return Verdict(True, "elapsed", f"{_span(elapsed)} since {what} (every {_span(interval)})")
+        return DueDecision(True, "elapsed", f"{_span(elapsed)} since {what} (every {_span(interval)})")
     baseline = facts.baseline_labelled or 0
     growth = facts.labelled - baseline
     needed = growth_needed(baseline, rules)
     if growth >= needed:
         if facts.is_settling:
-            return Verdict(False, "settling", f"{growth} new images; waiting until the folder is quiet")
-        return Verdict(
+            return DueDecision(False, "settling", f"{growth} new images; waiting until the folder is quiet")
+        return DueDecision(
             True, "growth", f"{growth} new labelled images ({needed} needed, {baseline} at the last training)"
         )
-    return Verdict(
+    return DueDecision(
         False,
         "not_due",
         f"{max(growth, 0)} of {needed} new labelled images, {_span(elapsed)} of {_span(interval)}",

@@ -40,9 +40,9 @@ def test_the_first_scrape_starts_a_minute_after_the_first_start(
     store: Store, fake_clock: FakeClock, config: Config
 ) -> None:
     planner = restart(store, fake_clock)
-    assert planner.scrape_verdict(config, is_running=False).code == "starting"
+    assert planner.scrape_decision(config, is_running=False).code == "starting"
     fake_clock.pass_time(START_GRACE_SECONDS)
-    assert planner.scrape_verdict(config, is_running=False).is_due
+    assert planner.scrape_decision(config, is_running=False).is_due
 
 
 def test_a_restart_moves_no_deadline(store: Store, fake_clock: FakeClock, config: Config) -> None:
@@ -52,33 +52,33 @@ def test_a_restart_moves_no_deadline(store: Store, fake_clock: FakeClock, config
         fake_clock.pass_time(3600)
         planner = restart(store, fake_clock)
         fake_clock.pass_time(START_GRACE_SECONDS)
-        assert not planner.scrape_verdict(config, is_running=False).is_due
+        assert not planner.scrape_decision(config, is_running=False).is_due
     fake_clock.pass_time(3600)
-    assert planner.scrape_verdict(config, is_running=False).code == "elapsed"
+    assert planner.scrape_decision(config, is_running=False).code == "elapsed"
 
 
 def test_drift_asks_for_a_scrape_once_a_day_and_leaves_the_schedule_alone(
     store: Store, fake_clock: FakeClock, config: Config
 ) -> None:
     planner = restart(store, fake_clock)
-    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "starting"
+    assert planner.scrape_decision(config, is_running=False, drift="risen").code == "starting"
     fake_clock.pass_time(START_GRACE_SECONDS)
     planner.mark_now(SCRAPE_END)
-    assert planner.scrape_verdict(config, is_running=True, drift="risen").code == "running"
-    verdict = planner.scrape_verdict(config, is_running=False, drift="risen")
-    assert (verdict.is_due, verdict.code, verdict.reason) == (True, "drift", "risen")
+    assert planner.scrape_decision(config, is_running=True, drift="risen").code == "running"
+    decision = planner.scrape_decision(config, is_running=False, drift="risen")
+    assert (decision.is_due, decision.code, decision.reason) == (True, "drift", "risen")
     for mark in (DRIFT_SCRAPE, SCRAPE_ATTEMPT, SCRAPE_END):
         planner.mark_now(mark)
     planner = restart(store, fake_clock)
     fake_clock.pass_time(6 * 3600)
-    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "not_due"
+    assert planner.scrape_decision(config, is_running=False, drift="risen").code == "not_due"
     fake_clock.pass_time(6 * 3600)
-    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "elapsed"
+    assert planner.scrape_decision(config, is_running=False, drift="risen").code == "elapsed"
     fake_clock.pass_time(12 * 3600)
-    assert planner.scrape_verdict(config, is_running=False, drift="risen").code == "drift"
+    assert planner.scrape_decision(config, is_running=False, drift="risen").code == "drift"
     planner.mark_now(SCRAPE_ATTEMPT)
-    assert planner.scrape_verdict(config, is_running=False, drift="risen").code != "drift"
-    assert planner.scrape_verdict(config, is_running=False).code != "drift"
+    assert planner.scrape_decision(config, is_running=False, drift="risen").code != "drift"
+    assert planner.scrape_decision(config, is_running=False).code != "drift"
 
 
 def test_a_scrape_that_never_finishes_is_not_started_in_a_hot_loop(
@@ -87,7 +87,7 @@ def test_a_scrape_that_never_finishes_is_not_started_in_a_hot_loop(
     planner = restart(store, fake_clock)
     fake_clock.pass_time(START_GRACE_SECONDS)
     planner.mark_now(SCRAPE_ATTEMPT)
-    assert planner.scrape_verdict(config, is_running=False).code == "cooldown"
+    assert planner.scrape_decision(config, is_running=False).code == "cooldown"
 
 
 def test_a_finished_training_becomes_the_baseline_and_a_failed_one_does_not(
@@ -97,8 +97,8 @@ def test_a_finished_training_becomes_the_baseline_and_a_failed_one_does_not(
     planner.training_ended("succeeded", 600)
     planner.mark_now(TRAIN_ATTEMPT)
     fake_clock.pass_time(7200)
-    verdict = planner.training_verdict(config, PLENTY, is_running=False, is_scraping=False)
-    assert verdict.reason.startswith("0 of 60")
+    decision = planner.training_decision(config, PLENTY, is_running=False, is_scraping=False)
+    assert decision.reason.startswith("0 of 60")
     planner.training_ended("failed", 9999)
     assert restart(store, fake_clock).training_facts(PLENTY, False, False).baseline_labelled == 600
     assert restart(store, fake_clock).training_facts(PLENTY, False, False).unpublished_streak == 1
@@ -130,10 +130,10 @@ def test_trainings_never_come_twice_within_the_cooldown_nor_fail_to_come(
         if event in ("back", "forward"):
             clock.wall += timedelta(days=-3 if event == "back" else 3)
             was_disturbed = True
-        verdict = planner.training_verdict(config, PLENTY, is_running=False, is_scraping=False)
+        decision = planner.training_decision(config, PLENTY, is_running=False, is_scraping=False)
         if not was_disturbed and last_start is not None and true_time - last_start > 7 * 86_400:
-            assert verdict.is_due
-        if verdict.is_due:
+            assert decision.is_due
+        if decision.is_due:
             assert was_disturbed or last_start is None or true_time - last_start >= 3600
             planner.mark_now(TRAIN_ATTEMPT)
             planner.training_ended("succeeded", PLENTY.real + PLENTY.ai_generated)

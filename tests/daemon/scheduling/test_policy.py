@@ -54,10 +54,10 @@ facts = st.builds(
 
 @given(facts, rules)
 def test_every_verdict_has_a_reason_and_a_wait_that_is_not_negative(facts: TrainingFacts, rules: TrainingRules) -> None:
-    verdict = decide_training(facts, rules)
-    assert verdict.reason
-    assert verdict.code
-    assert verdict.wait_seconds is None or verdict.wait_seconds >= 0
+    decision = decide_training(facts, rules)
+    assert decision.reason
+    assert decision.code
+    assert decision.wait_seconds is None or decision.wait_seconds >= 0
 
 
 @given(facts, rules)
@@ -73,8 +73,8 @@ def test_a_training_is_never_due_below_the_floor_during_another_or_within_the_co
 
 @given(facts, rules)
 def test_a_training_is_due_only_for_time_or_growth(facts: TrainingFacts, rules: TrainingRules) -> None:
-    verdict = decide_training(facts, rules)
-    if verdict.is_due:
+    decision = decide_training(facts, rules)
+    if decision.is_due:
         elapsed = facts.since_first_start if facts.since_success is None else facts.since_success
         grown = facts.labelled - (facts.baseline_labelled or 0) >= growth_needed(facts.baseline_labelled or 0, rules)
         assert elapsed >= rules.train_interval_days * DAY_SECONDS or grown
@@ -82,10 +82,10 @@ def test_a_training_is_due_only_for_time_or_growth(facts: TrainingFacts, rules: 
 
 @given(facts, rules)
 def test_waiting_as_long_as_the_verdict_says_changes_it(facts: TrainingFacts, rules: TrainingRules) -> None:
-    verdict = decide_training(facts, rules)
-    if verdict.wait_seconds is None:
+    decision = decide_training(facts, rules)
+    if decision.wait_seconds is None:
         return
-    later = verdict.wait_seconds * 1.001 + 1
+    later = decision.wait_seconds * 1.001 + 1
 
     def after(span: float | None) -> float | None:
         return None if span is None else span + later
@@ -96,7 +96,7 @@ def test_waiting_as_long_as_the_verdict_says_changes_it(facts: TrainingFacts, ru
         since_attempt=after(facts.since_attempt),
         since_first_start=facts.since_first_start + later,
     )
-    assert decide_training(moved, rules).code != verdict.code
+    assert decide_training(moved, rules).code != decision.code
 
 
 @given(rules, st.integers(0, 60))
@@ -127,9 +127,9 @@ def test_growth_waits_until_the_folder_is_quiet() -> None:
 
 
 def test_deleted_images_are_no_growth() -> None:
-    verdict = decide_training(replace(FACTS, real=100), RULES)
-    assert not verdict.is_due
-    assert verdict.reason.startswith("0 of 80")
+    decision = decide_training(replace(FACTS, real=100), RULES)
+    assert not decision.is_due
+    assert decision.reason.startswith("0 of 80")
 
 
 def test_each_rejected_training_doubles_the_wait() -> None:
