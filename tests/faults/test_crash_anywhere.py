@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from crash_points import count_steps, run_killed_at
 from PIL import Image
 
 from scrapers.sandbox.server import SandboxServer
+from scrapers.sandbox.settings import SandboxSettings
 
 ALL = os.environ.get("EXPOSR_CRASH_POINTS") == "all"
 POINTS = 5  # of each action, where not all are asked for
@@ -38,6 +40,7 @@ def kill_at_points(action: Action, folder: Path) -> int:
             error.add_note(f"killed before step {step} of {steps}: {what}")
             raise
         shutil.rmtree(place)
+    sys.stdout.write(f"{len(points)} points of {steps} steps\n")  # -rP shows it
     return len(points)
 
 
@@ -51,5 +54,6 @@ def test_a_kill_while_collecting_loses_and_repeats_nothing(tmp_path: Path) -> No
         file = tmp_path / "offered" / ("real", "ai_generated")[index % 2] / "Model A" / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((100 + index, 80), 40 + index).convert("RGB").save(file)
-    with SandboxServer(tmp_path / "offered") as server:
+    roomy = SandboxSettings.model_validate({"unsplash": {"hourly_limit": 100_000}, "pexels": {"hourly_limit": 10_000}})
+    with SandboxServer(tmp_path / "offered", roomy) as server:
         assert kill_at_points(collecting(server, tmp_path / "undisturbed"), tmp_path) >= POINTS
