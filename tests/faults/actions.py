@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from dataset_kit import Folder, Runner
+from dataset_kit import Folder, Runner, draw
 from invariants import data_violations, model_violations
 from lifted import lifted_config
 
 from daemon.backup.backup import back_up, restore
 from daemon.backup.files import damage, read_manifest
 from handlers.label_commands import set_label
+from scrapers.exchange.hub import Hub
+from scrapers.exchange.mapping import Terms
+from scrapers.exchange.readers.reader import ReaderOptions
+from scrapers.exchange.run import Request, run_import
 from scrapers.harvest import Harvest
 from scrapers.sandbox.server import SandboxServer
 from trainer.publishing.registry import Registry
@@ -154,6 +158,29 @@ def collecting(server: SandboxServer, undisturbed: Path) -> Action:
     return Action(lambda base: base.mkdir(exist_ok=True), lambda base: run(base, "first"), check_collected)
 
 
+# importing
+
+
+def offer_dataset(base: Path) -> None:
+    (base / "datasets").mkdir(parents=True)
+    for number in range(8):
+        file = base / "set" / ("real/phone", "ai_generated/flux")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draw(number).save(file)
+
+
+def import_dataset(base: Path) -> None:
+    request = Request(str(base / "set"), Terms(name="set"), ReaderOptions())
+    asyncio.run(run_import(Folder(base).config, request, "run", Hub(None), checks=checks()))
+
+
+def check_imported(base: Path) -> None:
+    import_dataset(base)
+    offered = [file for file in (base / "set").rglob("*") if file.is_file()]
+    assert sorted(stored(base)) == sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in offered)
+    check_data(base, total=8, real=4, ai_generated=4)
+
+
 # the registry
 
 
@@ -250,6 +277,7 @@ def check_restore(base: Path) -> None:
 
 ACTIONS: dict[str, Action] = {
     "intake": Action(drop_pictures, reconcile, lambda base: check_data(base, total=5, real=4, ai_generated=1)),
+    "import": Action(offer_dataset, import_dataset, check_imported),
     "label": Action(settled, say_label, check_label),
     "move_and_delete": Action(settled, move_and_delete, check_moved),
     "versions": Action(publish_three, change_versions, check_versions),

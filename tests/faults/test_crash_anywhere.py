@@ -50,7 +50,7 @@ def test_a_kill_at_any_step_loses_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_a_kill_while_collecting_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    for index in range(16):
+    for index in range(24):
         file = tmp_path / "offered" / ("real", "ai_generated")[index % 2] / "Model A" / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((100 + index, 80), 40 + index).convert("RGB").save(file)
