@@ -26,6 +26,7 @@ import torch
 from real_signal import pairs_of
 from scipy.stats import binom
 
+from exposr_client.detection import residuals
 from trainer.audit.audit import Audit
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
@@ -35,7 +36,7 @@ from trainer.data.types import Floats, GroupedSample, PartsOfSplit, Transform
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation
 from trainer.evaluation.operating_points import MIDDLE
-from trainer.fitting.linear_head import embed_views, fit_head
+from trainer.fitting.linear_head import HeadFitter, embed_views
 from trainer.fitting.strategy import FROZEN_VIEWS
 from trainer.gate.gate import Champion, GateDecision, decide
 from trainer.models.backbones import load_backbone
@@ -73,7 +74,7 @@ class HeadScorer:
 
 
 def fitted(views: Views, train: Sequence[GroupedSample], seed: int) -> HeadScorer:
-    head = fit_head([views[member.sample.sha256] for member in train], train, seed, silent)
+    head = HeadFitter([views[member.sample.sha256] for member in train], train, residuals.WIDTH, seed).choose(silent)
     return HeadScorer(views, head.weight, head.bias)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +15,7 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot, read_snapshot
 from trainer.data.split import Split, split_samples
+from trainer.data.storage import StorageHistories
 from trainer.data.types import Candidate, Outcome
 from trainer.distributed.ranks import Ranks
 from trainer.fitting.fit import train_candidate
@@ -29,6 +30,7 @@ from utils.metadata import LABELS
 
 log = get_logger(__name__)
 
+HISTORIES_FILE = "embeddings/storage.json"
 CACHE_FILE = "embeddings/cache.sqlite"
 
 
@@ -56,8 +58,19 @@ class StartedJob:
             if ranks.is_main
             else None
         )
-        augmentation = Augmentation(config.training.augmentation, backbone.preprocessing)
+        histories = ranks.share(self._histories() if ranks.is_main else None)
+        augmentation = Augmentation(config.training.augmentation, backbone.preprocessing, histories)
         return train_candidate(self.context, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
+
+    def _histories(self) -> StorageHistories | None:
+        config, train = self.context.config, self.prepared.split.parts["train"]
+        if not config.training.augmentation.histories:
+            return None
+        found = StorageHistories.of(
+            [self.context.images.storage(member.sample) for member in train],
+            [member.sample.target for member in train],
+        )
+        return found.settled(config.storage.state_path / HISTORIES_FILE)
 
 
 def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
@@ -70,9 +83,9 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
         context.ranks.leave()
         if not context.ranks.is_main:
             return None
-        outcome = judge_and_publish(
-            context, prepared.snapshot, prepared.split, backbone.family, candidate, augmentation
-        )
+        # the audit asks what the augmentation alone leaves of the files' properties
+        alone = replace(augmentation, histories=None)
+        outcome = judge_and_publish(context, prepared.snapshot, prepared.split, backbone.family, candidate, alone)
         context.cache.shrink()
         return outcome
 

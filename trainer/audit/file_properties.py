@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from trainer.data.augmentation import Augmentation
 from trainer.data.preprocessing import Preprocessing, open_image
 from trainer.data.snapshot import Sample
+from trainer.data.storage import jpeg_facts
 from trainer.data.types import Floats
 from trainer.models.embedding_cache import Embedding, EmbeddingCache, space_name
 from utils.images.decoding.kinds import KINDS
@@ -25,8 +26,6 @@ RESAVE_QUALITY = 90
 THUMBNAIL_VALUES = 32 * 32 * 3
 VIEW_RECIPE = "audit 1: size, bits per pixel, blocks, thumbnail of one augmented view"
 JPEG_BLOCK = 8
-# the mean of the standard luminance table (ITU T.81, table K.1) that libjpeg scales by quality
-STANDARD_LUMINANCE_MEAN = 57.625
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +110,8 @@ def _described(view: Image.Image) -> Embedding:
 
 def jpeg_quality(path: Path) -> float:
     """The quality that scales the standard luminance table to the file's mean; -1 for anything but a JPEG."""
-    try:
-        with Image.open(path) as image:
-            tables = getattr(image, "quantization", None)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
-        return UNKNOWN
-    if not tables:
-        return UNKNOWN
-    scale = 100 * float(np.mean(tables[min(tables)])) / STANDARD_LUMINANCE_MEAN
-    return float(np.clip(5000 / scale if scale > 100 else (200 - scale) / 2, 1, 100))
+    found = jpeg_facts(path)
+    return found[0] if found else UNKNOWN
 
 
 def thumbnail(view: Image.Image, side: int = 32) -> Floats:

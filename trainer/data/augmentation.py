@@ -3,7 +3,8 @@
 Generated pictures come as PNG or WebP of a few sizes, photographs as JPEG of other sizes; a network learns that first
 (research: Grommelt et al. 2024, DIRE issue 11). After the augmentation, codec, quality tables, size and aspect say
 little. A share stays untouched, in both labels alike, so that clean pictures remain familiar. The ranges follow
-OpenFake and Sieve (`docs/training.md`).
+OpenFake and Sieve (`docs/training.md`). With storage histories, each view has first been saved once as some picture
+of the data is.
 
 Everything after the shrink is done on a crop: as cheap as the network's input is small.
 """
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.storage import Storage, StorageHistories
 from utils.config.training import Augmentation as AugmentationSettings
 
 KERNELS = (
@@ -35,20 +37,41 @@ class Augmentation:
 
     settings: AugmentationSettings
     preprocessing: Preprocessing
+    histories: StorageHistories | None = None
 
     def key(self) -> str:
         """Changes when a view would: part of the embedding cache's key."""
-        text = self.settings.model_dump_json() + self.preprocessing.key()
+        text = (
+            self.settings.model_dump_json()
+            + self.preprocessing.key()
+            + (self.histories.key() if self.histories else "")
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def view(self, resized: Image.Image, rng: np.random.Generator, size: int | None = None) -> Image.Image:
-        """A random RGB view of `size` (none: the serving size) of a picture that `Preprocessing.resized` made."""
+    def may_stay(self, storage: Storage) -> bool:
+        """True where a picture stored like this may be looked at as it is: both labels are stored like that."""
+        return self.histories is None or not self.settings.enabled or self.histories.is_common(storage)
+
+    def view(
+        self, resized: Image.Image, rng: np.random.Generator, size: int | None = None, storage: Storage | None = None
+    ) -> Image.Image:
+        """A random RGB view of `size` (none: the serving size) of a picture that `Preprocessing.resized` made.
+
+        `storage`, when known, is how the picture's file is stored.
+        """
         size = size or self.preprocessing.size
-        if not self.settings.enabled or rng.random() < self.settings.untouched_share:
+        untouched = not self.settings.enabled or rng.random() < self.settings.untouched_share
+        history = self.histories.draw(rng) if self.histories else None
+        if untouched and history and storage and not self.may_stay(storage):
+            region = _random_crop(_at_least(resized, self.preprocessing.size), self.preprocessing.size, rng)
+            return self._flipped(_random_crop(history.saved(region), size, rng), rng)
+        if untouched:
             return self._flipped(_random_crop(_at_least(resized, self.preprocessing.size), size, rng), rng)
         factor = self._factor(min(resized.size), rng)
         # the part of the picture that fills the view, with a margin for the codec's grid
         region = _random_crop(resized, min(round((size + GRID) / factor), *resized.size), rng)
+        if history:
+            region = history.saved(region)
         scaled = max(1, round(region.width * factor))
         if scaled != region.width:
             region = region.resize((scaled, scaled), KERNELS[rng.integers(len(KERNELS))])

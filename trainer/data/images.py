@@ -10,6 +10,7 @@ from PIL import Image
 
 from trainer.data.preprocessing import open_image
 from trainer.data.snapshot import Sample
+from trainer.data.storage import Storage
 from utils.errors import StopRunError
 
 Image.MAX_IMAGE_PIXELS = None  # every picture has passed the intake's own limits
@@ -29,6 +30,10 @@ class ImageFolder:
             return (self.folder / sample.path).stat().st_size == sample.size_bytes
         except OSError:
             return False
+
+    def storage(self, sample: Sample) -> Storage:
+        """How the picture's file is stored."""
+        return Storage.of(self.folder / sample.path, sample)
 
     def open(self, sample: Sample) -> Image.Image:
         """The decoded picture. Raises StopRunError when the file went away or changed while the training ran."""

@@ -82,5 +82,6 @@ class AugmentedViews(Dataset[tuple[Tensor, float]]):
     def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
         sample = self.samples[draw.index].sample
         generator = sample_generator(sample, self.seed, draw.epoch, draw.number)
-        view = self.augmentation.view(self.images.open(sample), generator, self.size)
+        storage = self.images.images.storage(sample)
+        view = self.augmentation.view(self.images.open(sample), generator, self.size, storage)
         return torch.from_numpy(np.array(view)).permute(2, 0, 1), float(sample.target)

@@ -30,7 +30,7 @@ from trainer.data.sampling import BatchOrder, sampling_weights
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit
 from trainer.fitting.checkpoints import load_checkpoint, save_checkpoint
 from trainer.fitting.strategy import Strategy
-from trainer.models.backbones import Backbone, classifier_of
+from trainer.models.backbones import Backbone, classifier_of, is_transformer
 from trainer.models.lora import add_adapters, fold_adapters
 from utils.errors import StopRunError
 from utils.job_protocol import SCRATCH_FOLDER
@@ -65,16 +65,16 @@ class Recipe:
     @classmethod
     def of(cls, context: RunContext, backbone: Backbone, strategy: Strategy, train: int) -> Recipe:
         settings = context.config.training
-        is_transformer = hasattr(backbone.model, "patch_embed")
+        transformer = is_transformer(backbone.model)
         size = backbone.preprocessing.size
-        kind = "full transformer" if strategy.mode == "full" and is_transformer else strategy.mode
+        kind = "full transformer" if strategy.mode == "full" and transformer else strategy.mode
         cores = max(1, torch.get_num_threads() if not context.on_gpu else WORKERS_MAX)
         return cls(
             strategy=strategy,
             seed=settings.seed,
             batch=min(settings.batch_size or BATCH[context.on_gpu], max(2, train // context.ranks.count)),
             # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
-            crop=size if is_transformer or context.on_gpu else size // 2,
+            crop=size if transformer or context.on_gpu else size // 2,
             learning_rate=settings.learning_rate
             or LEARNING_RATE[kind] * (1.0 if backbone.is_pretrained else FROM_RANDOM_FACTOR),
             workers=settings.workers if settings.workers is not None else min(cores, WORKERS_MAX),
@@ -95,8 +95,9 @@ def fine_tune(
         log.info("adapters_added", count=add_adapters(model))
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]  # of batch norms
-    counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
+    kept_buffers = [buffer for name, buffer in model.named_buffers() if name in model.state_dict()]
+    statistics = [buffer for buffer in kept_buffers if buffer.is_floating_point()]  # of batch norms
+    counters = [buffer for buffer in kept_buffers if not buffer.is_floating_point()]
     learnt = [*weights, *statistics]
     average = [tensor.detach().clone() for tensor in learnt]
     optimizer = _optimizer(model, recipe.learning_rate)

@@ -7,11 +7,11 @@ from typing import Any
 
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
-from trainer.data.types import Candidate, GroupedSample, PartsOfSplit
+from trainer.data.types import Candidate, GroupedSample, PartsOfSplit, Refit
 from trainer.fitting.finetune import fine_tune
-from trainer.fitting.linear_head import Head, embed_views, fit_head
+from trainer.fitting.linear_head import Head, HeadFitter, embed_views
 from trainer.fitting.strategy import Strategy, first_strategy, next_strategy
-from trainer.models.backbones import Backbone
+from trainer.models.backbones import Backbone, branch_width, is_transformer
 from trainer.models.embeddings import Embedder
 from utils.logs import get_logger
 
@@ -41,33 +41,40 @@ def train_candidate(
         if strategy.mode != "frozen":
             history += fine_tune(context, parts, backbone, augmentation, strategy)
             return _candidate(backbone, strategy, history, notes)
-        head = context.ranks.share(
-            _fit_head(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
-        )
+        fitter = _head_fitter(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
+        head: Head = context.ranks.share(fitter.choose(context.report("train")) if fitter else None)
         history += head.history
-        higher = next_strategy(settings, head.cv_auc, **facts)
+        notes.append(head.choice)
+        higher = next_strategy(settings, head.auc, by_sources=head.by_sources, **facts)
         if higher is None:
             head.put_into(backbone.model)
-            return _candidate(backbone, strategy, history, notes)
+            return _candidate(backbone, strategy, history, notes, fitter.refit if fitter else None)
         strategy = higher
 
 
-def _fit_head(
+def _head_fitter(
     context: RunContext,
     train: Sequence[GroupedSample],
     backbone: Backbone,
     augmentation: Augmentation,
     strategy: Strategy,
-) -> Head:
+) -> HeadFitter:
     seed = context.config.training.seed
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
     )
     embeddings = embed_views(embedder, augmentation, train, strategy.epochs, seed, context.report("embed"))
-    return fit_head(embeddings, train, seed, context.report("train"))
+    may_stay = [augmentation.may_stay(context.images.storage(grouped.sample)) for grouped in train]
+    return HeadFitter(embeddings, train, branch_width(backbone.model), seed, may_stay)
 
 
-def _candidate(backbone: Backbone, strategy: Strategy, history: list[dict[str, float]], notes: list[str]) -> Candidate:
+def _candidate(
+    backbone: Backbone,
+    strategy: Strategy,
+    history: list[dict[str, float]],
+    notes: list[str],
+    refit: Refit | None = None,
+) -> Candidate:
     return Candidate(
         model=backbone.model.cpu().eval(),
         architecture={**backbone.architecture, "mode": strategy.mode, "pretrained": backbone.pretrained},
@@ -77,9 +84,10 @@ def _candidate(backbone: Backbone, strategy: Strategy, history: list[dict[str, f
         history=history,
         pretrained=backbone.pretrained,
         notes=notes,
+        refit=refit,
     )
 
 
 def _is_small_convolutional(backbone: Backbone) -> bool:
     size = sum(parameter.numel() for parameter in backbone.model.parameters())
-    return size < SMALL_PARAMETERS and not hasattr(backbone.model, "patch_embed")
+    return size < SMALL_PARAMETERS and not is_transformer(backbone.model)

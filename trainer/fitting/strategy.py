@@ -62,18 +62,26 @@ def next_strategy(
     settings: Settings,
     frozen_auc: float | None,
     *,
+    by_sources: bool,
     minority: int,
     train: int,
     pretrained: bool,
     on_gpu: bool,
     small: bool,
 ) -> Strategy | None:
-    """Where to climb when the head's cross-validated AUC does not satisfy; None: stay."""
+    """Where to climb when the head's AUC on what was left out does not satisfy; None: stay.
+
+    `by_sources`: whole sources were left out, else groups. A CPU then stays: it can fine-tune a small network on the
+    sources that it has, and gains nothing on the next one (docs/training.md, The strategy).
+    """
     if settings.mode != "auto" or not pretrained or minority < PROBE_ONLY_BELOW:
         return None
     if frozen_auc is None or frozen_auc >= PROBE_SATISFIES:
         return None
-    reason = f"a head on frozen features reached AUC {frozen_auc:.2f} over held-out groups, below {PROBE_SATISFIES:g}"
+    if by_sources and not on_gpu:
+        return None
+    left_out = "left-out sources" if by_sources else "left-out groups"
+    reason = f"a head on frozen features reached AUC {frozen_auc:.2f} on {left_out}, below {PROBE_SATISFIES:g}"
     return _strategy(settings, _middle(small), reason, train, on_gpu)
 
 

@@ -1,9 +1,11 @@
 """The network of a training: a timm model by name with one logit, its weights checked key by key, and its serving view.
 
-architecture given            weights from the checkpoint, else the hub, else (mobilenetv2_100) the offline package
+architecture given            weights from the checkpoint, else the hub, else the offline package that has it
 none, checkpoint is a folder  the folder's own architecture
-none                          the default ViT where weights can be had, else the offline package's network
+none                          the default ViT where weights can be had, else the best of the offline packages
 no weights anywhere           random weights, and it is said so
+
+Beside it, unless `model.branch` says otherwise, the low-level branch of `exposr_client.detection.residuals`.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from exposr_client.detection import residuals
+from exposr_client.detection.network import TwoBranchNetwork
 from trainer.data.preprocessing import Preprocessing
 from trainer.models.pretrained import (
-    OFFLINE_ARCHITECTURE,
+    OFFLINE_PACKAGES,
     StateDict,
     Weights,
     digest_of,
@@ -59,34 +63,39 @@ class Backbone:
 def load_backbone(settings: ModelSettings, *, on_gpu: bool, seed: int) -> Backbone:
     """Raises OperatorError when the configured architecture or checkpoint cannot be used."""
     name, arguments, view, weights = _choose(settings, on_gpu)
-    size = settings.image_size or _default_size(name, view)
-    if _is_fixed_size(name) and size != int(view.get("input_size", (3, size, size))[-1]):
+    size = settings.image_size or _default_size(view)
+    if _has_fixed_size(view) and size != int(view["input_size"][-1]):
         arguments = {**arguments, "img_size": size}
     arguments = {**arguments, "num_classes": 1}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _create(name, arguments)
-    pretrained = _fill(model, name, weights) if weights else _random_note(settings)
-    pretrained["sha256"] = digest_of(backbone_state(model))
+        model = _create(name, arguments, size)
+        pretrained = _fill(model, name, weights) if weights else _random_note(settings)
+        pretrained["sha256"] = digest_of(backbone_state(model))
+        preprocessing = Preprocessing(
+            size=size,
+            short_side_max=max(size, settings.short_side_max or round(SHRINK_TO * size)),
+            mean=_three(view.get("mean", (0.5,) * 3)),
+            std=_three(view.get("std", (0.5,) * 3)),
+        )
+        architecture: dict[str, Any] = {"library": "timm", "name": name.split(".")[0], "kwargs": arguments}
+        if settings.branch and size >= residuals.LEAST_SIZE:
+            model.reset_classifier(0)  # type: ignore[operator]
+            model = TwoBranchNetwork(model, preprocessing.mean, preprocessing.std)
+            architecture["branch"] = residuals.NAME
     log.info("backbone_loaded", architecture=name, source=pretrained["source"], keys=pretrained["matched_keys"])
-    mean, std = view.get("mean", (0.5,) * 3), view.get("std", (0.5,) * 3)
     return Backbone(
         family=settings.name or family_of(name),
         model=model.eval(),
-        architecture={"library": "timm", "name": name.split(".")[0], "kwargs": arguments},
+        architecture=architecture,
         pretrained=pretrained,
-        preprocessing=Preprocessing(
-            size=size,
-            short_side_max=max(size, settings.short_side_max or round(SHRINK_TO * size)),
-            mean=(float(mean[0]), float(mean[1]), float(mean[2])),
-            std=(float(std[0]), float(std[1]), float(std[2])),
-        ),
+        preprocessing=preprocessing,
     )
 
 
 def family_of(architecture: str) -> str:
     """The name under which versions are published: vit, mobilenetv2, convnext, …"""
-    base = architecture.split(".")[0].removeprefix("test_")
+    base = architecture.split(".")[0].removeprefix("test_").removeprefix("tf_")
     return re.sub(r"[^a-z0-9]", "", base.split("_")[0].lower()) or "model"
 
 
@@ -104,8 +113,19 @@ def features_of(model: nn.Module, batch: Tensor) -> Tensor:
     return features
 
 
+def branch_width(model: nn.Module) -> int:
+    """How many of the features, the last ones, are the low-level branch's."""
+    return residuals.WIDTH if isinstance(model, TwoBranchNetwork) else 0
+
+
+def is_transformer(model: nn.Module) -> bool:
+    return hasattr(model.backbone if isinstance(model, TwoBranchNetwork) else model, "patch_embed")
+
+
 def backbone_state(model: nn.Module) -> StateDict:
-    """The state dict without the final layer."""
+    """The state dict without the final layer, under timm's own names."""
+    if isinstance(model, TwoBranchNetwork):
+        return dict(model.backbone.state_dict())
     head = {f"{name}." for name in _head_names(model)}
     return {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(head))}
 
@@ -132,18 +152,34 @@ def _choose(settings: ModelSettings, on_gpu: bool) -> tuple[str, dict[str, Any],
     if not settings.pretrained:
         return name, {}, _view_of(name), None
     weights = weights_of_hub(name)
-    if weights is None and (settings.architecture is None or name.split(".")[0] == OFFLINE_ARCHITECTURE):
-        weights = weights_of_package()
-        name = OFFLINE_ARCHITECTURE if weights else name
+    if weights is None:
+        for package in OFFLINE_PACKAGES:
+            if settings.architecture is None or name.split(".")[0] == package.architecture:
+                weights = weights_of_package(package)
+            if weights is not None:
+                return package.architecture, {}, package.view(_view_of(package.architecture)), weights
     return name, {}, _view_of(name), weights
 
 
-def _create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+@torch.inference_mode()
+def _create(name: str, arguments: Mapping[str, Any], size: int) -> nn.Module:
+    """The network, having answered once: what timm can make, it cannot always run at every size."""
+    with torch.inference_mode(False):
+        try:
+            model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+        except Exception as error:  # timm's models raise many kinds for arguments that they do not take
+            raise OperatorError(
+                f"model.architecture = {name!r} cannot be made with {dict(arguments)}: {error}"
+            ) from error
+        classifier_of(model)
     try:
-        model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise OperatorError(f"model.architecture = {name!r} cannot be made with {dict(arguments)}: {error}") from error
-    classifier_of(model)
+        answer = model.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:
+        raise OperatorError(
+            f"model.architecture = {name!r} cannot be run on {size} x {size} pixels: {error}"
+        ) from error
+    if answer.shape != (1, 1):
+        raise OperatorError(f"model.architecture = {name!r}: it answers {tuple(answer.shape)} instead of one logit")
     return model
 
 
@@ -198,13 +234,16 @@ def _head_names(model: nn.Module) -> set[str]:
     return {name for name, module in model.named_modules() if module is head}
 
 
-def _default_size(name: str, view: Mapping[str, Any]) -> int:
+def _default_size(view: Mapping[str, Any]) -> int:
     size = int(view.get("input_size", (3, 224, 224))[-1])
-    return size if _is_fixed_size(name) else max(size, ANY_SIZE)
+    return size if _has_fixed_size(view) else max(size, ANY_SIZE)
 
 
-def _is_fixed_size(name: str) -> bool:
-    """Transformers with learnt positions have one input size; convolutional networks take any."""
-    return any(
-        word in name for word in ("vit", "deit", "beit", "eva", "swin", "mixer", "maxvit", "coat", "cait", "xcit")
-    )
+def _has_fixed_size(view: Mapping[str, Any]) -> bool:
+    """timm says of each architecture whether it takes one input size; another one is then an argument, `img_size`."""
+    return bool(view.get("fixed_input_size"))
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third

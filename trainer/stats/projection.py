@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 
 from trainer.data.types import Floats
 
+LEAST_DEVIATION = 0.05  # of a column, as a share of the median column's
 COMPONENTS_MAX = 256  # more do not help with small data, and a fit costs their square
 
 
@@ -20,13 +21,15 @@ class Projection:
     centre: Floats
 
     @classmethod
-    def of(cls, rows: Floats) -> Projection:
-        """Fitted on rows [n, d], the same bits each time; k is the least of n, d and COMPONENTS_MAX."""
+    def of(cls, rows: Floats, components: int = COMPONENTS_MAX) -> Projection:
+        """Fitted on rows [n, d], the same bits each time; k is the least of n, d and `components`."""
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
+        # a column that hardly moves here may jump elsewhere: it is not blown up as far as one that always moves
+        floored = np.maximum(deviation, LEAST_DEVIATION * np.median(deviation))
+        scale = np.where(deviation > 0, 1 / np.where(deviation > 0, floored, 1), 0)
         solver = "covariance_eigh" if rows.shape[0] > rows.shape[1] else "full"
-        pca = PCA(min(COMPONENTS_MAX, *rows.shape), svd_solver=solver).fit((rows - mean) * scale)
-        # standardised columns have mean zero, so pca.mean_ vanishes and `mean` is the whole centre
+        pca = PCA(min(components, *rows.shape), svd_solver=solver).fit((rows - mean) * scale)
+        # centred columns have mean zero, so pca.mean_ vanishes and `mean` is the whole centre
         return cls(scale[:, None] * pca.components_.T, mean)
 
     def __call__(self, rows: Floats) -> Floats:

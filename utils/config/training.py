@@ -17,6 +17,9 @@ class Augmentation(Section):
     enabled: bool = Field(
         True, description="Augment training views; false trains on crops of the pictures as they are."
     )
+    histories: bool = Field(
+        True, description="First save each view as some picture of the data is stored, without regard to its label."
+    )
     untouched_share: float = Field(0.15, ge=0, le=1, description="Share of views that are only cropped and mirrored.")
     rescale_share: float = Field(0.7, ge=0, le=1, description="Share of the other views that are rescaled.")
     short_side_min_share: float = Field(
@@ -48,6 +51,9 @@ class Model(Section):
     )
     pretrained: bool = Field(True, description="Start from pretrained weights where they can be had.")
     checkpoint: Path | None = Field(None, description="File or folder of backbone weights, instead of timm's hub.")
+    branch: bool = Field(
+        True, description="Low-level branch beside the backbone: statistics of high-pass residuals and spectrum."
+    )
     image_size: int | None = Field(
         None, ge=32, le=1024, description="Side of the model's square input (pixels); none: by architecture."
     )

@@ -66,6 +66,7 @@ class Card:
     version: str
     architecture: str
     arguments: dict[str, Any]
+    branch: str | None  # the low-level branch beside the timm model, by name
     view: View
     golden: tuple[Golden, ...]
     temperature: float
@@ -109,6 +110,7 @@ def _parse(raw: dict[str, Any]) -> Card:
         version=version,
         architecture=name,
         arguments=arguments,
+        branch=architecture.get("branch"),
         view=_view(raw["preprocessing"]),
         golden=tuple(_golden(record) for record in raw["preprocessing"]["golden"]),
         temperature=float(calibration["temperature"]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exposr_client.detection.card import Card, Golden, read_card
+from exposr_client.detection.network import build_network
 from exposr_client.detection.preprocessing import EXIF_ORIENTATION, to_array
 from exposr_client.downloads.cache import CARD_FILE
 from exposr_client.errors import LoadError
@@ -51,7 +52,7 @@ def load_version(weights: Path, device: str) -> LoadedModel:
     if not timm.is_model(card.architecture):
         raise LoadError(f"timm {timm.__version__} does not know {card.architecture!r}; install a newer timm")
     try:
-        network = timm.create_model(card.architecture, pretrained=False, **card.arguments)
+        network = build_network(card.architecture, card.arguments, card.branch, card.view.mean, card.view.std)
         network.load_state_dict(state, strict=True)
         model = LoadedModel(card, network.eval().requires_grad_(False).to(device), torch.device(device))
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:

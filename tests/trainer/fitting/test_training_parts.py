@@ -73,12 +73,14 @@ def test_the_strategy_begins_low_and_climbs_only_when_the_head_does_not_satisfy(
     assert first_strategy(auto, minority=5_000, **{**facts, "pretrained": False}).mode == "frozen"
     assert first_strategy(Training(mode="lora"), minority=1, **facts).mode == "lora"
     assert first_strategy(Training(epochs=7), minority=30, **facts).epochs == 7
-    assert next_strategy(auto, 0.95, minority=100, **facts) is None
-    assert next_strategy(auto, 0.7, minority=30, **facts) is None
-    assert next_strategy(Training(mode="frozen"), 0.7, minority=100, **facts) is None
-    higher = next_strategy(auto, 0.7, minority=100, **facts)
+    assert next_strategy(auto, 0.95, by_sources=False, minority=100, **facts) is None
+    assert next_strategy(auto, 0.7, by_sources=False, minority=30, **facts) is None
+    assert next_strategy(Training(mode="frozen"), 0.7, by_sources=False, minority=100, **facts) is None
+    higher = next_strategy(auto, 0.7, by_sources=False, minority=100, **facts)
     assert higher is not None
     assert (higher.mode, "0.70" in higher.reason) == ("full", True)
+    assert next_strategy(auto, 0.7, by_sources=True, minority=100, **facts) is None
+    assert next_strategy(auto, 0.7, by_sources=True, minority=100, **{**facts, "on_gpu": True}) is not None
 
 
 def test_the_cache_gives_back_what_was_put_in_and_forgets_the_oldest(tmp_path: Path) -> None:

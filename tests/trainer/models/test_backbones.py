@@ -12,9 +12,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from trainer.models.backbones import backbone_state, classifier_of, family_of, features_of, load_backbone
+from exposr_client.detection import residuals
+from trainer.models.backbones import backbone_state, branch_width, classifier_of, family_of, features_of, load_backbone
 from trainer.models.lora import add_adapters, fold_adapters
-from trainer.models.pretrained import digest_of, hub_answers, weights_of_package
+from trainer.models.pretrained import OFFLINE_PACKAGES, OfflinePackage, digest_of, hub_answers, weights_of_package
 from utils.config.training import Model
 from utils.errors import OperatorError
 
@@ -101,12 +102,21 @@ def test_random_weights_are_said_to_be_random_and_follow_the_seed() -> None:
     assert first.pretrained["sha256"] == again.pretrained["sha256"] != other.pretrained["sha256"]
 
 
-@pytest.mark.skipif(weights_of_package() is None, reason="needs the offline weights package")
-def test_offline_the_package_stands_in_under_its_own_family() -> None:
-    backbone = load_backbone(Model(), on_gpu=False, seed=0)
-    assert backbone.family == "mobilenetv2"
-    assert backbone.architecture["name"] == "mobilenetv2_100"
+@pytest.mark.parametrize("package", OFFLINE_PACKAGES, ids=lambda package: package.architecture)
+def test_offline_a_package_fills_every_key_of_its_architecture(package: OfflinePackage) -> None:
+    if weights_of_package(package) is None:
+        pytest.skip("needs the offline weights package")
+    backbone = load_backbone(Model(architecture=package.architecture), on_gpu=False, seed=0)
+    assert backbone.pretrained["source"].startswith(f"package {package.name}")
     assert backbone.pretrained["matched_keys"] == backbone.pretrained["backbone_keys"] > 300
+
+
+@pytest.mark.skipif(all(weights_of_package(p) is None for p in OFFLINE_PACKAGES), reason="needs an offline package")
+def test_offline_the_best_package_stands_in_under_its_own_family() -> None:
+    backbone = load_backbone(Model(), on_gpu=False, seed=0)
+    best = next(package for package in OFFLINE_PACKAGES if weights_of_package(package) is not None)
+    assert backbone.architecture["name"] == best.architecture
+    assert backbone.family == family_of(best.architecture) != "tf"
     assert load_backbone(Model(name="detector"), on_gpu=False, seed=0).family == "detector"
     assert load_backbone(Model(architecture="test_vit"), on_gpu=False, seed=0).pretrained["source"] == "random"
 
@@ -152,3 +162,35 @@ def test_features_times_head_are_the_logit() -> None:
     batch = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         assert torch.allclose(classifier_of(model)(features_of(model, batch)), model(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size"), [("hiera_tiny_224", 320), ("fastvit_t8", 320), ("test_convnext", 96), ("test_vit", 96)]
+)
+def test_any_timm_model_works_at_a_size_or_is_refused_with_a_reason(architecture: str, size: int) -> None:
+    settings = Model(architecture=architecture, pretrained=False, image_size=size)
+    try:
+        backbone = load_backbone(settings, on_gpu=False, seed=0)
+    except OperatorError as refusal:
+        assert "model.architecture" in str(refusal)
+        return
+    with torch.inference_mode():
+        assert backbone.model(torch.zeros(2, 3, size, size)).shape == (2, 1)
+
+
+def test_the_branch_stands_beside_the_backbone_and_leaves_nothing_in_the_weights() -> None:
+    settings = Model(architecture="test_vit", pretrained=False, image_size=64)
+    both = load_backbone(settings, on_gpu=False, seed=0)
+    alone = load_backbone(settings.model_copy(update={"branch": False}), on_gpu=False, seed=0)
+    assert both.architecture["branch"] == residuals.NAME
+    assert "branch" not in alone.architecture
+    assert digest_of(backbone_state(both.model)) == digest_of(backbone_state(alone.model))
+    assert branch_width(both.model) == residuals.WIDTH
+    assert set(both.model.state_dict()) == {f"backbone.{key}" for key in backbone_state(alone.model)} | {
+        "head.weight",
+        "head.bias",
+    }
+    batch = torch.randn(2, 3, 64, 64)
+    features = features_of(both.model.eval(), batch)
+    assert torch.allclose(classifier_of(both.model)(features), both.model(batch), atol=1e-5)
+    assert torch.equal(features[:, : -residuals.WIDTH], features_of(alone.model.eval(), batch))
