@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scrapers.harvest import Harvest
 from scrapers.outcomes.outcome import SourceOutcome
-from scrapers.sources import SOURCES
+from scrapers.sources import ALL_SOURCES
 from utils.clock import from_iso
 from utils.config_loader import config_from_job
 from utils.errors import ExposrError
@@ -78,10 +78,10 @@ def main() -> int:
     config = config_from_job(job["config"])
     configure_logging(config.logging.level)
     names = job.get("sources")
-    unknown = [name for name in names or () if name not in SOURCES]
+    unknown = [name for name in names or () if name not in ALL_SOURCES]
     if unknown:
         emit_outcome(
-            "failed", f"no such source: {', '.join(unknown)}; sources are {', '.join(SOURCES)}", {"sources": {}}
+            "failed", f"no such source: {', '.join(unknown)}; sources are {', '.join(ALL_SOURCES)}", {"sources": {}}
         )
         return EXIT_FINISHED
     harvest = Harvest(

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from scrapers.client import Client
 from scrapers.collector import Collector
+from scrapers.exchange.dataset_run import DatasetRun
 from scrapers.http.address_guard import AllowList, CheckedBackend
 from scrapers.http.fetcher import Fetcher
 from scrapers.http.proxy import LOST, Proxy, find_proxy
@@ -28,7 +29,7 @@ from scrapers.outcomes.outcome import SourceOutcome, SourceResult, Tally
 from scrapers.outcomes.reasons import Bases
 from scrapers.outcomes.records import record_outcome
 from scrapers.source_run import SourceRun
-from scrapers.sources import SOURCES
+from scrapers.sources import ALL_SOURCES, SOURCES
 from scrapers.status import find_obstacle, key_of, read_parked, settings_of
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import ItemStore
@@ -36,6 +37,7 @@ from scrapers.store.lock import collecting
 from scrapers.terms import TERMS
 from scrapers.wishes import Wishes
 from utils.clock import Clock, SystemClock
+from utils.config.sources import DatasetSource
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
 from utils.images.check_pool import CheckPool
@@ -47,6 +49,7 @@ REPORT_SECONDS = 0.5  # between two progress lines of a source
 
 HEARTBEAT_SECONDS = 4.0  # a source that does nothing but wait says so this often
 
+AnyRun = SourceRun | DatasetRun
 ReportProgress = Callable[[str, int, int, Mapping[str, int], str], None]
 
 
@@ -94,9 +97,9 @@ class Harvest:
             log.warning("proxy_in_use", proxy=proxy.url, lost=LOST)
         rested = {row["source"]: read_parked(row) for row in item_store.read("SELECT * FROM sources")}
         tasks: list[asyncio.Task[SourceOutcome]] = []
-        running: list[SourceRun] = []
+        running: list[AnyRun] = []
         outcomes: list[SourceOutcome] = []
-        for name in self.names if self.names is not None else SOURCES:
+        for name in self.names if self.names is not None else ALL_SOURCES:
             obstacle = find_obstacle(self.config, name, rested.get(name), self.clock.now())
             if obstacle is not None:
                 result = SourceResult(obstacle.state, obstacle.reason, obstacle.until)
@@ -104,7 +107,7 @@ class Harvest:
                 continue
             log.info("source_terms", source=name, terms=TERMS[name])
             shared = Shared(item_store, image_store, checks, balance, capacity, mix, proxy)
-            run = self._prepare(name, stack, shared)
+            run = self._prepare(name, stack, shared) if name in SOURCES else self._prepare_dataset(name, shared)
             running.append(run)
             tasks.append(asyncio.create_task(self._run_source(run, item_store), name=f"source-{name}"))
         heart = asyncio.create_task(self._beat(running))
@@ -114,7 +117,7 @@ class Harvest:
             for task in (*tasks, heart):
                 task.cancel()
             await asyncio.gather(*tasks, heart, return_exceptions=True)
-        outcomes.sort(key=lambda outcome: list(SOURCES).index(outcome.name))
+        outcomes.sort(key=lambda outcome: ALL_SOURCES.index(outcome.name))
         for outcome in outcomes:
             _log_outcome(outcome)
         return outcomes
@@ -147,6 +150,24 @@ class Harvest:
             run.note(f"{name} does not say when its pictures were published, so that --since leaves nothing")
         return run
 
+    def _prepare_dataset(self, name: str, shared: Shared) -> DatasetRun:
+        settings: DatasetSource = getattr(self.config.sources, name)
+        run = DatasetRun(
+            name,
+            self.config,
+            settings,
+            shared.item_store,
+            shared.image_store,
+            shared.checks,
+            shared.capacity,
+            self.clock,
+            limit=self.limit,
+            report=self._report,
+        )
+        if self.since is not None:
+            run.note(f"{name} does not say when its pictures were published: --since is not asked")
+        return run
+
     def make_client(self, name: str, stack: AsyncExitStack, item_store: ItemStore, proxy: Proxy | None) -> Client:
         """One source's way out, closed with `stack`."""
         settings, module = settings_of(self.config, name), SOURCES[name]
@@ -165,19 +186,20 @@ class Harvest:
             rng=self.rng,
         )
 
-    async def _run_source(self, run: SourceRun, item_store: ItemStore) -> SourceOutcome:
+    async def _run_source(self, run: AnyRun, item_store: ItemStore) -> SourceOutcome:
         """One source's faults are its own."""
         try:
             result = await run.run()
         except Exception:
             log.exception("source_failed", source=run.name)
             result = SourceResult("blocked", "an error in the scraper itself; the log has it")
+        rules = SOURCES[run.name].rules if run.name in SOURCES else 0
         outcome = SourceOutcome(run.name, result, run.tally, item_store.waiting(run.name))
-        record_outcome(item_store, outcome, SOURCES[run.name].rules, self.clock.now().timestamp())
+        record_outcome(item_store, outcome, rules, self.clock.now().timestamp())
         self._report(run, final=True)
         return outcome
 
-    def _report(self, run: SourceRun, final: bool = False) -> None:
+    def _report(self, run: AnyRun, final: bool = False) -> None:
         """A progress line when something changed, and not too often."""
         now, counts, activity = time.monotonic(), run.tally.flat(), run.activity
         told_at, told, doing = self._reported.get(run.name, (0.0, {}, ""))
@@ -186,7 +208,7 @@ class Harvest:
             self._reported[run.name] = (now, counts, activity)
             self.report(run.name, run.tally.total("stored"), run.planned, counts, "" if final else activity)
 
-    async def _beat(self, running: Sequence[SourceRun]) -> None:
+    async def _beat(self, running: Sequence[AnyRun]) -> None:
         """Report also while nothing comes of anything."""
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS / 2)

@@ -16,7 +16,7 @@ from scrapers.client import Client
 from scrapers.errors import RefusedError
 from scrapers.harvest import Harvest
 from scrapers.http.proxy import find_proxy
-from scrapers.sources import SOURCES
+from scrapers.sources import ALL_SOURCES, SOURCES
 from scrapers.status import find_obstacle, read_parked, settings_of
 from scrapers.store.cursors import CrawlCursors
 from scrapers.store.item_store import ItemStore
@@ -67,10 +67,13 @@ async def preview(harvest: Harvest) -> Preview:
             stack.callback(item_store.close)
             rested = {row["source"]: read_parked(row) for row in item_store.read("SELECT * FROM sources")}
             found = []
-            for name in harvest.names if harvest.names is not None else SOURCES:
+            for name in harvest.names if harvest.names is not None else ALL_SOURCES:
                 obstacle = find_obstacle(config, name, rested.get(name), harvest.clock.now())
                 if obstacle is not None:
                     found.append(SourcePreview(name, obstacle=obstacle.reason))
+                    continue
+                if name not in SOURCES:
+                    found.append(SourcePreview(name, obstacle="try exposr-trainer import … --dry-run for a dataset"))
                     continue
                 client = harvest.make_client(name, stack, item_store, find_proxy())
                 found.append(await _look_at(name, harvest, client, item_store))

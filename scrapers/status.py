@@ -12,7 +12,7 @@ from typing import Any
 from scrapers.outcomes.outcome import SourceStatus
 from scrapers.store.schema import SCHEMA_VERSION, open_read_only
 from utils.clock import to_iso
-from utils.config.sources import Source
+from utils.config.sources import DatasetSource, Source
 from utils.config_loader import Config
 
 EMPTY_RUNS_UNTIL_DEGRADED = 3  # runs in a row in which a source had something to offer and nothing was stored
@@ -26,6 +26,8 @@ KEYS: dict[str, tuple[str, str, str] | None] = {
     "openverse": None,
     "wikimedia": None,
     "wikimedia_ai": None,
+    "hf": None,
+    "folder": None,
 }
 
 
@@ -80,6 +82,10 @@ def find_obstacle(config: Config, name: str, parked: tuple[datetime, str] | None
 
 def _lacks(config: Config, name: str) -> Iterator[tuple[SourceStatus, str]]:
     """What an operator has to set before a source can run."""
+    found = getattr(config.sources, name)
+    if isinstance(found, DatasetSource):
+        yield from _dataset_lacks(found, name)
+        return
     settings, wanted = settings_of(config, name), KEYS[name]
     if not settings.enabled:
         yield "disabled", f"sources.{name}.enabled is false"
@@ -87,6 +93,13 @@ def _lacks(config: Config, name: str) -> Iterator[tuple[SourceStatus, str]]:
         yield "no_key", f"needs {wanted[1]} in the environment; keys are made at {wanted[2]}"
     if not settings.contact and not settings.on_loopback:
         yield "blocked", f"needs sources.{name}.contact: a mail address or URL, sent in the User-Agent"
+
+
+def _dataset_lacks(settings: DatasetSource, name: str) -> Iterator[tuple[SourceStatus, str]]:
+    if not settings.enabled:
+        yield "disabled", f"sources.{name}.enabled is false"
+    if not settings.places:
+        yield "blocked", f"needs sources.{name}.{'datasets' if name == 'hf' else 'paths'}: what to take in"
 
 
 def how_to_start(config: Config) -> str:
@@ -115,7 +128,7 @@ def source_states(config: Config, now: Callable[[], datetime] = lambda: datetime
         parked = read_parked(row) if row is not None else None
         obstacle = find_obstacle(config, name, parked, now())
         last = row["last_run"] if row is not None else None
-        enabled = settings_of(config, name).enabled
+        enabled = bool(getattr(config.sources, name).enabled)
         states.append(
             SourceState(
                 name=name,

@@ -27,4 +27,9 @@ TERMS: dict[str, str] = {
         "Wikimedia Commons' generated pictures are mostly in the public domain, each with its own licence; its servers"
         " want a contact and one request at a time."
     ),
+    "hf": (
+        "Datasets of the Hugging Face hub have each their own licence, and some must not be used for training or in a"
+        " product: read the dataset's card before you name it."
+    ),
+    "folder": "What lies in your own folders: that you may use it is for you to know.",
 }

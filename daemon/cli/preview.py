@@ -8,7 +8,7 @@ from typing import Any
 from scrapers.harvest import Harvest
 from scrapers.outcomes.reasons import explain
 from scrapers.preview import Preview, SourcePreview, preview
-from scrapers.sources import SOURCES
+from scrapers.sources import ALL_SOURCES
 from utils.clock import from_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError
@@ -19,8 +19,8 @@ MB, GB = 1_000_000, 1_000_000_000
 def preview_scrape(config: Config, options: dict[str, Any]) -> str:
     """Lines for a terminal. Raises OperatorError for a source that does not exist."""
     names = options.get("sources")
-    if unknown := [name for name in names or () if name not in SOURCES]:
-        raise OperatorError(f"no such source: {', '.join(unknown)}; sources are {', '.join(SOURCES)}")
+    if unknown := [name for name in names or () if name not in ALL_SOURCES]:
+        raise OperatorError(f"no such source: {', '.join(unknown)}; sources are {', '.join(ALL_SOURCES)}")
     since = from_iso(options["since"]) if options.get("since") else None
     harvest = Harvest(config, "preview", names, options.get("limit"), since, int(options.get("min_size") or 0))
     return render_preview(asyncio.run(preview(harvest)))

@@ -114,23 +114,18 @@ def _as_file(sibling: Any) -> HubFile | None:
 @contextmanager
 def _explain(name: str, revision: str) -> Iterator[None]:
     """The hub's errors as ours, by what has to happen next."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
+    client_errors: type[Exception] = vars(errors)["HTTPError"]  # of the HTTP client, whichever the library uses
     try:
         yield
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise OperatorError(
             f"hf:{name}: accept its terms at {HUB_URL}/datasets/{name}, and set HF_TOKEN to a token of that account"
         ) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise OperatorError(f"hf:{name}: there is no such dataset, or it is private and HF_TOKEN is not set") from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise OperatorError(f"hf:{name}: there is no revision {revision!r}") from error
-    except (HfHubHTTPError, EntryNotFoundError, OSError) as error:
+    except (client_errors, errors.EntryNotFoundError, OSError) as error:
         raise RetryLaterError(f"hf:{name}@{revision}: the hub cannot be reached: {error}") from error

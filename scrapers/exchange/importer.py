@@ -105,6 +105,7 @@ class Importer:
     limit: int | None = None
     is_dry: bool = False
     key_prefix: str = ""
+    may_go_on: Callable[[], bool] = lambda: True  # False: no further picture is begun
     report: Callable[[ImportTally], None] = lambda tally: None
     tally: ImportTally = field(default_factory=ImportTally)
     _under_way: int = field(init=False, default=0)
@@ -156,6 +157,8 @@ class Importer:
 
     def is_full(self) -> bool:
         """Whether the limit is reached, counting what is under way as stored."""
+        if not self.may_go_on():
+            return True
         return self.limit is not None and self.tally.total("stored") + self._under_way >= self.limit
 
     def _receive(self, reading: ReadProcess, keys: Sequence[str], wanted: Sequence[Wanted]) -> Iterator[_Received]:
@@ -211,7 +214,7 @@ class Importer:
             self.tally.leave_out(received.path, facts.reason)
             if facts.retryable:
                 return Decision(row, "failed", "check", again=True), told
-            return Decision(row, "refused", "unusable"), told
+            return Decision(row, "refused", "check_timeout" if facts.code == "timeout" else facts.code), told
         return self._describe(received, told, facts), told
 
     def _describe(self, received: _Received, told: Told, facts: ImageFacts) -> Placement:

@@ -123,14 +123,15 @@ async def take_hub(config: Config, request: Request, importer: Importer, hub: Hu
     if not request.terms.license and dataset.license:
         importer.terms = replace(request.terms, license=dataset.license)
     folder = config.storage.state_path / DOWNLOADS / hashlib.sha256(request.path.encode()).hexdigest()[:16]
+    prefix = importer.key_prefix
     for file in dataset.files:
-        shard = f"{file.path}@{file.version}"
+        shard = f"{prefix}{file.path}@{file.version}"
         if not importer.is_dry and importer.items.is_done(shard):
             importer.tally.whole_files += 1
             continue
         local = await asyncio.to_thread(hub.download, dataset, file, folder, config.storage.min_free_gb)
         before = importer.tally.total("failed")
-        importer.key_prefix = file.path.removesuffix(local.name)
+        importer.key_prefix = prefix + file.path.removesuffix(local.name)
         reading = ReadProcess(local, replace(request.options, only="", version=file.version))
         await importer.run(reading)
         local.unlink(missing_ok=True)

@@ -76,6 +76,10 @@ REASONS: dict[str, Reason] = {
     "no_camera": Reason("has no sign of a camera"),
     "generated": Reason("is generated, by its categories"),
     "modified": Reason("is a changed photograph, by its categories"),
+    "label": Reason(
+        "has a label that nobody has explained", remedy="explain it in sources.{source}.map, for example 1=ai_generated"
+    ),
+    "mapping": Reason("contradicts itself about its label", remedy="say what counts in sources.{source}.map"),
     "file_type": Reason("is of a file type that is not used"),
     "watermarked": Reason("is watermarked"),
     "sponsored": Reason("is an advertisement"),

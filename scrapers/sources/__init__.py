@@ -16,3 +16,5 @@ SOURCES: dict[str, SourceModule] = {
         wikimedia.GENERATED,
     )
 }
+DATASET_SOURCES = ("hf", "folder")  # no APIs but datasets that grow: scrapers/exchange/dataset_run.py takes them in
+ALL_SOURCES = (*SOURCES, *DATASET_SOURCES)

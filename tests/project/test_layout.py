@@ -29,7 +29,7 @@ MAY_IMPORT = {
 # From the lowest to the highest: a room imports from itself and from those before it. What is not named stands above.
 ROOMS = {
     "utils": ("errors", "files", "logs", "process", "config", "config_loader", "images"),
-    "scrapers": ("errors", "candidate", "store", "http", "limits", "sources", "exchange"),
+    "scrapers": ("errors", "candidate", "store", "http", "limits", "sources", "outcomes", "exchange"),
     "handlers": ("paths", "file_signature", "label_rules", "index", "watch"),
     "trainer": (
         *("interrupts", "quick_import", "distributed", "data", "stats", "models"),

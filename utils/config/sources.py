@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from utils.config.sections import Section
 
@@ -14,6 +15,10 @@ LEAST_HEAD_INTERVAL_SECONDS = 300.0
 LEAST_INTERVAL_SECONDS = 0.5  # between API calls to a real host, whatever its quota would allow
 MOST_IMAGE_CONNECTIONS = 4  # to a real image host
 LEAST_IMAGE_INTERVAL_SECONDS = 0.05
+DATASET_COLUMNS = (
+    *("label", "generator", "source", "creator", "license", "license_url", "url"),
+    *("image", "path"),
+)
 PHOTO_QUERIES = ("street", "nature", "people", "interior", "animals", "food")
 
 
@@ -183,6 +188,68 @@ class WikimediaAi(Wikimedia):
     )
 
 
+class DatasetSource(Section):
+    """Settings of a source that is no API but a dataset that grows: what `exposr-trainer import` takes, on schedule."""
+
+    enabled: bool = Field(False, description="Take in what is new at each collection.")
+    limit_per_run: int = Field(1_000, ge=1, le=10_000_000, description="New images in one run, at most.")
+    label: str = Field("", description="Label of all pictures (real, ai_generated, none); empty: columns and folders.")
+    map: tuple[str, ...] = Field(
+        (), description="What labels and folders mean: `VALUE=LABEL` or `VALUE=LABEL/NAME` (NAME: its generator)."
+    )
+    rename: tuple[str, ...] = Field((), description="Other names for generators and sources: `OLD=NEW`.")
+    generator: str = Field("", description="What made all generated pictures.")
+    source: str = Field("", description="Where all pictures are from; empty: columns, folders, the dataset's name.")
+    license: str = Field("", description="Licence of pictures that name none.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Columns by what they hold (label, generator, source, creator, license, license_url, url, image,"
+        " path); those that are not named are found by their usual names.",
+    )
+    only: str = Field("", description="Only files that fit this pattern, such as `data/train-*`.")
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        wrong = sorted(columns.keys() - set(DATASET_COLUMNS))
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: what a column can hold is {', '.join(DATASET_COLUMNS)}")
+        return columns
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What is taken in, as `exposr-trainer import` names it."""
+        raise NotImplementedError
+
+
+class Hf(DatasetSource):
+    datasets: tuple[str, ...] = Field(
+        (), description="`OWNER/NAME` or `OWNER/NAME@REVISION`; without a revision what is new on main comes in."
+    )
+    base_url: str = Field("https://huggingface.co", description="Where the hub is; another value is for tests.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_https(cls, url: str) -> str:
+        if urlsplit(url).scheme != "https" and not is_loopback_url(url):
+            raise ValueError(f"{url!r} must be https, or http on 127.0.0.1 for tests")
+        return url
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(f"hf:{name}" for name in self.datasets)
+
+
+class Folder(DatasetSource):
+    paths: tuple[Path, ...] = Field(
+        (), description="Folders (mounted, rsynced), tables, tar or parquet files. They are only read."
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(str(path.expanduser().absolute()) for path in self.paths)
+
+
 class Sources(Section):
     unsplash: Unsplash = Field(default_factory=Unsplash, description="Photographs: label real. Needs a key.")
     pexels: Pexels = Field(default_factory=Pexels, description="Photographs: label real. Needs a key.")
@@ -199,6 +266,8 @@ class Sources(Section):
         default_factory=WikimediaAi,
         description="Generated pictures of Wikimedia Commons: label ai_generated. Needs no key.",
     )
+    hf: Hf = Field(default_factory=Hf, description="Datasets of the Hugging Face hub. HF_TOKEN for gated ones.")
+    folder: Folder = Field(default_factory=Folder, description="Folders and dataset files of this machine.")
 
 
 class Harvest(Section):
