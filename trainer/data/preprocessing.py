@@ -20,6 +20,9 @@ from torch import Tensor
 
 from utils.images.decoding.decode import decode
 from utils.images.decoding.orientation import upright
+from utils.logs import get_logger
+
+log = get_logger(__name__)
 
 STEPS = (
     "exif_transpose: turn the picture as its EXIF orientation says",
@@ -117,7 +120,10 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255
 
 def open_image(path: Path) -> Image.Image:
     """The upright picture, decoded as `utils/images/decoding` says. Raises OSError, PictureError (a ValueError)."""
-    return decode(path.read_bytes()).upright()
+    picture = decode(path.read_bytes())
+    if picture.note:
+        log.debug("side_data_left_out", path=str(path), reason=picture.note)
+    return picture.upright()
 
 
 def _resized(image: Image.Image, factor: float) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from daemon.serving.thumbnails import Thumbnails
+from encoded_pictures import WORKFLOW, encode, noise_picture, png_chunk, with_chunks
 from utils.images.check_pool import CheckLimits, CheckPool
 from utils.images.facts import CheckFailure, Thumbnail
 
@@ -82,3 +84,26 @@ def test_the_least_lately_seen_go_when_the_limit_is_reached(tmp_path: Path, pool
     left = list(kept.rglob("*.webp"))
     assert sum(file.stat().st_size for file in left) <= limit
     assert any(first in file.name for file in left)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(noise_picture(), "heif"),
+        encode(noise_picture(), "tiff"),
+        encode(noise_picture().quantize(16), "gif"),
+        with_chunks(encode(noise_picture(), "png"), png_chunk(b"zTXt", WORKFLOW)),
+        encode(noise_picture(), "webp", icc_profile=bytes(500_000)),
+    ],
+    ids=["HEIC", "TIFF", "GIF", "PNG with a large text", "WebP with a large profile"],
+)
+def test_a_picture_of_any_format_is_drawn_without_its_side_data(
+    tmp_path: Path, pool: CountingPool, content: bytes
+) -> None:
+    file = tmp_path / "picture"
+    file.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    drawn = asyncio.run(Thumbnails(tmp_path / "kept", 1_000_000, pool, {sha256: file}.get).get(sha256, "small"))
+    assert drawn is not None and len(drawn) < 30_000
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.format == "WEBP" and image.width > image.height
