@@ -126,7 +126,7 @@ class TrainerService:
 
     def _state(self) -> PartHealth:
         store, models = self._application.store, self._application.models
-        reasons = [reason for reason in (store.problem, store.notice, models.problem) if reason]
+        reasons = [reason for reason in (store.problem, store.notice, models.problem, models.notice) if reason]
         return PartHealth("state", not store.problem and not models.problem, "; ".join(reasons))
 
     def _disk(self) -> PartHealth:

@@ -126,6 +126,7 @@ def _prepare(context: RunContext, file: Path) -> Prepared:
         context.config.storage.state_path / SPLIT_LEDGER_FILE,
         key=training.split_key,
         near_duplicate_distance=training.group_distance,
+        published=context.config.storage.models_path,
     )
     numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
     report(1, 1, f"split by creator, post and near-duplicates: {numbers}")

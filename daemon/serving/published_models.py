@@ -14,6 +14,7 @@ from exposr_api.protocols import NOT_FOUND, STARTED, Decision
 from trainer.model_sync import describe_model
 from trainer.publishing.registry import PublishedFile, Registry
 from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE, Entry, named_files
+from trainer.publishing.registry_repair import repair_registry
 from utils.clock import Clock
 from utils.config_loader import Config
 from utils.errors import OperatorError
@@ -54,7 +55,13 @@ class PublishedModels:
         self._moving = threading.Lock()  # may be held for long: the registry has other writers
         self._lock = threading.Lock()
         self._broken = ""
-        self._current = self._read()
+        self.notice = ""  # what was repaired, in words
+        self._current = _Current(0, (), None, None, None, clock.now())
+        try:
+            self._current = self._read_or_repair()
+        except OperatorError as error:  # the rest of the service does its work without
+            self._broken = str(error)
+            log.error("registry_unreadable", reason=self._broken)
 
     def refresh(self) -> None:
         """Take over what was published or moved since: the one place where what is in service changes for everybody who
@@ -67,12 +74,34 @@ class PublishedModels:
                     self._current = self._read()
                 self._broken = ""
             except OperatorError as error:
-                if str(error) != self._broken:
-                    self._broken = str(error)
-                    log.error("registry_unreadable", reason=self._broken)
+                self._repair_after(error)
             latest = self._current.latest
             if latest is not None and latest != before.latest:
                 self._on_change(latest)
+
+    def _repair_after(self, error: OperatorError) -> None:
+        """What cannot be read was perhaps damaged; where it cannot be repaired, what was read before is served on."""
+        try:
+            self._current = self._read_or_repair()
+            self._broken = ""
+        except OperatorError:
+            if str(error) != self._broken:
+                self._broken = str(error)
+                log.error("registry_unreadable", reason=self._broken)
+
+    def _read_or_repair(self) -> _Current:
+        try:
+            return self._read()
+        except OperatorError:
+            try:
+                done = repair_registry(self._registry.models_path)
+            except OSError as error:
+                log.error("registry_not_repaired", reason=str(error))
+                done = ""
+            if not done:
+                raise
+            self.notice = done
+            return self._read()
 
     @property
     def problem(self) -> str:
@@ -81,7 +110,11 @@ class PublishedModels:
 
     def sweep(self) -> list[str]:
         """Finish or remove what crashed trainings left behind."""
-        done = self._registry.sweep()
+        try:
+            done = self._registry.sweep()
+        except OperatorError as error:
+            log.error("registry_not_swept", reason=str(error))
+            done = []
         self.refresh()
         return done
 

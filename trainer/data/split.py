@@ -16,6 +16,7 @@ from typing import Any, cast
 from trainer.data.near_duplicates import close_pairs
 from trainer.data.snapshot import Sample
 from trainer.data.split_hash import facts_of, group_name, is_fact, place_fresh
+from trainer.data.split_recovery import recover
 from trainer.data.split_report import describe_split
 from trainer.data.split_store import LEFT_OUT, Assignments, Place, add_assignments, open_ledger, read_assignments
 from trainer.data.types import PARTS, GroupedSample, Part, PartsOfSplit
@@ -34,14 +35,17 @@ class Split:
         return [sample for part, members in self.parts.items() if not parts or part in parts for sample in members]
 
 
-def split_samples(samples: Sequence[Sample], ledger: Path, *, key: str, near_duplicate_distance: int) -> Split:
+def split_samples(
+    samples: Sequence[Sample], ledger: Path, *, key: str, near_duplicate_distance: int, published: Path | None = None
+) -> Split:
     """Assign each sample to a part; `ledger` (split.sqlite) remembers every assignment ever made.
 
-    `key` becomes the ledger's when that is new. Samples that were deleted keep their rows, so that they, and their
-    near-duplicates, come back to the part they were in.
+    `key` becomes the ledger's when that is new; a lost or damaged one is made again from the versions in `published`.
+    Samples that were deleted keep their rows, so that they, and their near-duplicates, come back to the part they were
+    in.
     """
     ordered = sorted(samples, key=lambda sample: sample.sha256)
-    with open_ledger(ledger, key) as connection:
+    with open_ledger(ledger, key, lambda new: recover(new, published) if published else 0) as connection:
         known = read_assignments(connection)
         links = _Links.of(ordered, known, near_duplicate_distance)
         places = _place_all(ordered, links, known)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from trainer.data.types import Part
+from utils.errors import StopRunError
+from utils.logs import get_logger
+from utils.sqlite_files import is_broken, set_aside
+
+log = get_logger(__name__)
 
 Place = Literal["train", "validation", "calibration", "test", "left_out"]
 LEFT_OUT: Literal["left_out"] = "left_out"
@@ -32,21 +37,43 @@ class Assignments:
 
 
 @contextmanager
-def open_ledger(file: Path, key: str) -> Iterator[sqlite3.Connection]:
-    """The ledger under an exclusive lock; `key` is stored when the ledger is new and ignored afterwards."""
+def open_ledger(file: Path, key: str, fill: Callable[[sqlite3.Connection], object]) -> Iterator[sqlite3.Connection]:
+    """The ledger under an exclusive lock; a damaged one is set aside.
+
+    `key` is stored when the ledger is new and ignored afterwards; `fill` is called with a new one.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = _begin(file)
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise StopRunError(f"{file}: cannot be opened ({error}); nothing was changed") from error
+        log.error("split_ledger_set_aside", file=str(file), reason=str(error), kept_as=str(set_aside(file)))
+        connection = _begin(file)
+    try:
+        if connection.execute("SELECT text FROM key").fetchone() is None:
+            connection.execute("INSERT INTO key VALUES (?)", (key,))
+            fill(connection)
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()  # an open transaction is rolled back
+
+
+def _begin(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=60, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN EXCLUSIVE")
         for statement in SCHEMA.split(";"):
             connection.execute(statement)
-        if connection.execute("SELECT text FROM key").fetchone() is None:
-            connection.execute("INSERT INTO key VALUES (?)", (key,))
-        yield connection
-        connection.execute("COMMIT")
-    finally:
-        connection.close()  # an open transaction is rolled back
+        # reads every page, so that damage shows before anything is decided
+        connection.execute("SELECT max(sha256 || coalesce(phash, '') || place) FROM samples").fetchone()
+        connection.execute("SELECT max(fact || part) FROM facts").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def read_assignments(connection: sqlite3.Connection) -> Assignments:
