@@ -36,7 +36,7 @@ from scrapers.outcomes.figures import SourceFigures, source_figures
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits
-from utils.job_protocol import SPLIT_LEDGER_FILE
+from utils.job_protocol import OPINIONS_FILE, SPLIT_LEDGER_FILE
 from utils.metadata import Label, read_metadata
 
 THUMBNAIL_WORKERS = 2
@@ -115,14 +115,14 @@ class ConsoleService:
                 return None
             facts = read_facts(db, picture)
             near = read_near(db, picture, self._application.config.intake.near_duplicate_distance)
-            part = self._part_of(db, sha256)
+            part, opinion = self._part_of(db, sha256), self._opinion_of(db, sha256)
         return {
             "picture": picture,
             **facts,
             "near": near,
             "metadata": self._metadata(facts["metadata_path"]),
             "part": part,
-            "opinion": None,
+            "opinion": opinion,
             "history": self._history(sha256),
         }
 
@@ -149,7 +149,8 @@ class ConsoleService:
         with self._index() as db:
             if db is None:
                 return QueueView(None, "", {}, [], [], desk.decided, desk.can_undo)
-            found = label_queue.read_next(db, desk.left_out, grouping, distance, has_opinions=False)
+            with attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions:
+                found = label_queue.read_next(db, desk.left_out, grouping, distance, has_opinions=has_opinions)
             if desk.taken_back:
                 first, *others = desk.taken_back
                 found = label_queue.Next(first, "Taken back: decide again.", others, found.ahead)
@@ -262,6 +263,20 @@ class ConsoleService:
                 else None
             )
         return None if row is None else str(row[0])
+
+    def _opinion_of(self, db: sqlite3.Connection, sha256: str) -> Json | None:
+        """What the last training says of the picture; `version` is empty where its model was not published."""
+        with attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions:
+            row = (
+                db.execute(
+                    "SELECT o.probability, o.how, a.version FROM opinions.predictions o, opinions.about a"
+                    " WHERE o.sha256 = ?",
+                    (sha256,),
+                ).fetchone()
+                if has_opinions
+                else None
+            )
+        return None if row is None else dict(zip(("probability", "how", "version"), row, strict=True))
 
     def _metadata(self, path: str | None) -> dict[str, Any]:
         """What the metadata file itself says now."""

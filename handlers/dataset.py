@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
-from handlers.index import queries
+from handlers.index import label_queue, queries
 from handlers.index.rows import Counts, KnownSample, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.reconcile import Reconciler
@@ -138,6 +138,11 @@ class Dataset:
         """How many pictures of a source no one has judged yet, and their bytes."""
         with contextlib.closing(connect_reader(self._index_file)) as db:
             return queries.undecided(db, source)
+
+    def unlabelled(self, limit: int) -> list[tuple[str, str]]:
+        """(sha256, path) of pictures that nobody has labelled, the newest first."""
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            return label_queue.unlabelled(db, limit)
 
     def problems(self, limit: int = 100) -> list[Problem]:
         reconciler = self._reconciler

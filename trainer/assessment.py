@@ -15,6 +15,7 @@ from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, leave_sources_out
+from trainer.evaluation.opinions import Opinion, form_opinions, read_unlabelled, write_opinions
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
 from trainer.publishing.card import Assessment
@@ -25,6 +26,7 @@ from trainer.publishing.registry_files import CARD_FILE
 from trainer.stats.predictions import CachedScorer
 from utils.clock import SystemClock
 from utils.errors import StopRunError
+from utils.job_protocol import OPINIONS_FILE, UNLABELLED_FILE
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -38,12 +40,13 @@ def judge_and_publish(
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        assessment = _judge(context, registry, split, candidate, augmentation)
+        assessment, opinions = _judge(context, registry, split, candidate, augmentation)
         decision = assessment.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if assessment.evaluation.core is not None:
             details["core"] = assessment.evaluation.core
         if not decision.publish:
+            write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, "")
             said = f"{'; '.join(decision.reasons)}. What helps: {decision.collect}"
             return Outcome("rejected", said, {"reasons": decision.reasons, "collect": decision.collect, **details})
         context.interrupts.defer_signals()  # once begun, publishing ends with an outcome
@@ -61,6 +64,7 @@ def judge_and_publish(
             context.report("publish"),
         )
     name = f"{entry['model']}/{entry['version']}"
+    write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, name)
     auc = assessment.evaluation.test["auc"].value
     worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
     details |= {"model": entry["model"], "version": entry["version"]}
@@ -69,7 +73,7 @@ def judge_and_publish(
 
 def _judge(
     context: RunContext, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
-) -> Assessment:
+) -> tuple[Assessment, list[Opinion]]:
     config = context.config
     scorer = CachedScorer(
         ModelScorer(
@@ -86,6 +90,8 @@ def _judge(
         context.report("evaluate")(0, 1, "each source and each generator left out in turn")
         left_out = leave_sources_out(scorer, split.parts, candidate.refit, config.evaluation)
     calibration = calibrate(scorer, split.parts, config.evaluation, left_out)
+    unlabelled = read_unlabelled(context.folder / UNLABELLED_FILE, context.images.folder)
+    opinions = form_opinions(scorer, split.parts, calibration.temperature, left_out, unlabelled)
     evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, context.report("evaluate"), left_out)
     if config.core.enabled:
         test = evaluation.scored_test
@@ -108,7 +114,7 @@ def _judge(
     report(0, 1, "champion and candidate on the same test part")
     decision = decide(evaluation, audit, _champion(context, registry), config.gate)
     report(1, 1, "; ".join(decision.reasons))
-    return Assessment(calibration, evaluation, audit, decision)
+    return Assessment(calibration, evaluation, audit, decision), opinions
 
 
 def _champion(context: RunContext, registry: Registry) -> Champion | None:

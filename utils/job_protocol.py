@@ -22,6 +22,8 @@ EXIT_FINISHED = 0  # an outcome line was written: succeeded, rejected or failed
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: state saved, start the same folder again to go on
 JOB_FILE = "job.json"
 SPLIT_LEDGER_FILE = "split.sqlite"  # in the state folder: the trainer writes it, the daemon may look
+OPINIONS_FILE = "opinions.sqlite"  # in the state folder, likewise: what the last training says of each picture
+UNLABELLED_FILE = "unlabelled.jsonl"  # in FOLDER: pictures for which a training says what it thinks
 SCRATCH_FOLDER = "scratch"  # in FOLDER: what a job needs only to go on; the daemon deletes it when the run is over
 
 Result = Literal["succeeded", "rejected", "failed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from daemon.state.store import Run, Store
 from handlers.dataset import Dataset
 from trainer.data.snapshot import write_snapshot
 from utils.config_loader import Config
-from utils.job_protocol import write_job
+from utils.job_protocol import UNLABELLED_FILE, write_job
 
 SNAPSHOT_FILE = "snapshot.jsonl"
 SNAPSHOT_LABELLED = "snapshot_labelled"  # fact: labelled images in the newest snapshot
 
 
 SCRAPE_NICE = 5
+MOST_UNLABELLED = 2000  # pictures, the newest, for which a training says what it thinks: some 100 s on two cores
 
 
 class JobLauncher:
@@ -45,6 +47,11 @@ class JobLauncher:
             snapshot = write_snapshot(folder / SNAPSHOT_FILE, self._dataset.labelled_samples())
             self._store.set_fact(SNAPSHOT_LABELLED, len(snapshot.samples))
             job["snapshot"] = SNAPSHOT_FILE
+            lines = (
+                json.dumps({"sha256": sha256, "path": path})
+                for sha256, path in self._dataset.unlabelled(MOST_UNLABELLED)
+            )
+            (folder / UNLABELLED_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         write_job(folder, job)
 
     def launch(self, run: Run, folder: Path, on_progress: Callable[[Event], None]) -> JobProcess:

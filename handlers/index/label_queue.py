@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from handlers.index.gallery import COLUMNS, JOINED, SELECTED, Picture, picture_of, read_near
-from handlers.paths import split
+from handlers.paths import join, split
 
 FEEDBACK = "feedback"  # the source of what Exposr-Core reported
 AHEAD = 4  # pictures that a browser may load beforehand
@@ -41,7 +41,7 @@ def read_next(
     for why, query, values in _sources(has_opinions):
         if len(found) >= number:
             break
-        for row in db.execute(query, (*values, number - len(found) + len(left_out))):
+        for row in db.execute(query, (*values, number + len(found) + len(left_out))):
             picture = picture_of(row[:width])
             fresh = picture.id not in left_out and all(picture.id != other.id for other, _ in found)
             if fresh and len(found) < number:
@@ -51,6 +51,16 @@ def read_next(
     picture, why = found[0]
     others = [other for other in _batch(db, picture, grouping, distance) if other.id not in left_out]
     return Next(picture, why, others, [other for other, _ in found[1:]])
+
+
+def unlabelled(db: sqlite3.Connection, limit: int) -> list[tuple[str, str]]:
+    """(sha256, path) of pictures that nobody has labelled, the newest first."""
+    rows = db.execute(
+        f"SELECT s.sha256, s.folder, s.name FROM samples s WHERE {UNLABELLED} AND s.away = 0"  # noqa: S608
+        " ORDER BY s.added DESC LIMIT ?",
+        (limit,),
+    )
+    return [(sha256, os.fsdecode(join(folder, name))) for sha256, folder, name in rows]
 
 
 def _sources(has_opinions: bool) -> list[tuple[str, str, tuple[object, ...]]]:
@@ -66,7 +76,7 @@ def _sources(has_opinions: bool) -> list[tuple[str, str, tuple[object, ...]]]:
     if has_opinions:
         sources.append(
             (
-                "Has no label, and the version in service is unsure: P(generated) {0:.2f}.",
+                "Has no label; the model says P(generated) {0:.2f}.",
                 f"SELECT {COLUMNS}, o.probability FROM opinions.predictions o CROSS JOIN {JOINED}"  # noqa: S608
                 f" WHERE o.label IS NULL AND s.sha256 = o.sha256 AND {UNLABELLED} ORDER BY o.doubt DESC LIMIT ?",
                 (),

@@ -94,6 +94,7 @@ def test_a_training_is_watched_to_its_end_and_what_core_reports_comes_first(
         page.keyboard.press("r")
         expect(page.locator("#queue")).not_to_contain_text("Reported by Exposr-Core")
         trainer.wait_for_counts(20, unlabeled=3, real=41)
+        expect(page.locator("#queue")).to_contain_text("the model says P(generated)")
 
 
 @pytest.mark.slow

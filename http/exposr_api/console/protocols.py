@@ -66,7 +66,7 @@ class ConsoleData(Protocol):
     """The daemon, as the console sees it besides `exposr_api.protocols.Service`."""
 
     def pictures(self, wanted: Mapping[str, str], cursor: str, limit: int) -> PicturePage:
-        """`wanted` has any of the keys label, source, generator, since, until, part, novelty; other values fit all."""
+        """`wanted` has any of the keys label, source, generator, since, until, part; other values fit all."""
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         """What the filters source, generator and part may be set to."""

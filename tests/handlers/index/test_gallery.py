@@ -8,10 +8,11 @@ import pytest
 from dataset_kit import Folder, Runner
 
 from handlers.index import gallery
-from handlers.index.gallery import count_mix, read_choices, read_facts, read_near, read_page, read_picture
+from handlers.index.gallery import attached, count_mix, read_choices, read_facts, read_near, read_page, read_picture
 from handlers.index.label_queue import read_next
 from handlers.index.problem_pages import read_problems
 from handlers.index.schema import INDEX_FILE, connect_reader
+from trainer.evaluation.opinions import Opinion, write_opinions
 
 
 @pytest.fixture
@@ -124,6 +125,26 @@ def test_the_queue_begins_with_reports_then_what_has_no_label_then_contradiction
     assert set(order[1:3]) == {"inbox/1.png", "inbox/2.png"}
     assert len(order) == 4
     assert order[3].endswith("4.png")
+
+
+def test_the_least_sure_comes_first_and_a_label_that_looks_wrong_last(folder: Folder, runner: Runner) -> None:
+    for seed, place in enumerate(("inbox/0.png", "inbox/1.png", "inbox/2.png", "real/3.png", "real/4.png")):
+        folder.picture(place, seed)
+    runner.settle()
+    db = reader(folder)
+    by_path = {picture.path: picture for picture in read_page(db, {}, "", 9).pictures}
+    said = {"inbox/1.png": (None, 0.55), "inbox/2.png": (None, 0.99), "real/3.png": ("real", 0.97)}
+    said["real/4.png"] = ("real", 0.6)  # not sure enough to ask a person
+    file = folder.base / "opinions.sqlite"
+    write_opinions(file, [Opinion(by_path[path].sha256, *told, "") for path, told in said.items()], "vit/v1")
+    order: list[str] = []
+    with attached(db, "opinions", file) as is_there:
+        assert is_there
+        left_out: set[str] = set()
+        while (found := read_next(db, left_out, "one", 4, has_opinions=True)).picture is not None:
+            order.append(found.picture.path)
+            left_out.add(found.picture.id)
+    assert order == ["inbox/1.png", "inbox/2.png", "inbox/0.png", "real/3.png"]
 
 
 def test_a_batch_is_the_rest_of_the_folder_or_what_looks_the_same(folder: Folder, runner: Runner) -> None:
