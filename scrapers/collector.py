@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sqlite3
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from utils.errors import OperatorError, StopRunError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, ImageFacts
 from utils.logs import get_logger
-from utils.metadata import Metadata, image_path, metadata_path
+from utils.metadata import Metadata, image_path, metadata_path, metadata_text
 
 log = get_logger(__name__)
 
@@ -136,15 +135,9 @@ class Collector:
             label=module.label,
             path=relative,
             meta_path=meta.relative_to(self.data_folder).as_posix(),
-            metadata=_as_text(metadata),
+            metadata=metadata_text(metadata),
             day=f"{now:%Y-%m-%d}",
         )
-
-
-def _as_text(metadata: Metadata) -> str:
-    """As `utils.metadata.write_metadata` writes it."""
-    plain = {field.name: getattr(metadata, field.name) for field in fields(metadata)}
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _present(data: dict[str, Any]) -> dict[str, Any]:

@@ -246,6 +246,8 @@ class Importer:
             meta_path=meta.relative_to(self.data_folder).as_posix(),
             metadata=metadata_text(metadata),
             day=f"{now:%Y-%m-%d}",
+            creator=told.api_data.get("creator"),
+            generator=told.generator,
         )
 
     def _count(self, received: _Received, decision: Decision, told: Told | None) -> None:

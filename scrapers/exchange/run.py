@@ -52,7 +52,7 @@ class Request:
 
     @property
     def item_source(self) -> str:
-        return f"import:{self.path if self.hub_name else Path(self.path).resolve()}"
+        return f"import:{self.terms.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,8 @@ class ItemStore:
             return Decision(item.row, "refused", "tombstone")
         db.execute(
             "UPDATE items SET state = 'placing', run_id = ?, sha256 = ?, size_bytes = ?, label = ?, path = ?,"
-            " meta_path = ?, metadata = ?, day = ? WHERE row = ?",
+            " meta_path = ?, metadata = ?, day = ?, creator = coalesce(?, creator), generator = coalesce(?, generator)"
+            " WHERE row = ?",
             (
                 self.run_id,
                 item.sha256,
@@ -210,6 +211,8 @@ class ItemStore:
                 item.meta_path,
                 item.metadata,
                 item.day,
+                item.creator,
+                item.generator,
                 item.row,
             ),
         )

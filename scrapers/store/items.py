@@ -56,6 +56,8 @@ class Placement:
     meta_path: str
     metadata: str
     day: str
+    creator: str | None = None  # where they were not known before the file was read
+    generator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
