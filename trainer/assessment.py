@@ -16,6 +16,7 @@ from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, leave_sources_out
 from trainer.evaluation.opinions import Opinion, form_opinions, read_unlabelled, write_opinions
+from trainer.evaluation.reported import judge_reported, read_reported
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
 from trainer.publishing.card import Assessment
@@ -45,6 +46,8 @@ def judge_and_publish(
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if assessment.evaluation.core is not None:
             details["core"] = assessment.evaluation.core
+        if assessment.evaluation.reported is not None:
+            details["reported"] = assessment.evaluation.reported
         if not decision.publish:
             write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, "")
             said = f"{'; '.join(decision.reasons)}. What helps: {decision.collect}"
@@ -98,6 +101,11 @@ def _judge(
         files = [context.images.folder / member.sample.path for member in test.samples]
         compared = compare_with_core(config.core, files, test.probabilities.tolist(), test.targets.tolist())
         evaluation = evaluation.with_core(compared)
+    evaluation = evaluation.with_reported(
+        judge_reported(
+            scorer, split.samples(), calibration.temperature, calibration.points, read_reported(context.folder)
+        )
+    )
     audit = run_audit(
         split.samples(),
         scorer,

@@ -20,6 +20,7 @@ from utils.files import write_json_atomically
 
 EXIT_FINISHED = 0  # an outcome line was written: succeeded, rejected or failed
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: state saved, start the same folder again to go on
+REPORTED_FILE = "reported.json"  # of a training: sha256 of a picture -> the verdicts with which it was reported
 JOB_FILE = "job.json"
 SPLIT_LEDGER_FILE = "split.sqlite"  # in the state folder: the trainer writes it, the daemon may look
 OPINIONS_FILE = "opinions.sqlite"  # in the state folder, likewise: what the last training says of each picture

@@ -93,6 +93,13 @@ class FieldStore:
     def _reports(self, where: str, values: tuple[object, ...]) -> list[StoredReport]:
         return [StoredReport(*row) for row in self._query(f"SELECT {COLUMNS} FROM reports {where}", values)]  # noqa: S608
 
+    def verdicts(self) -> dict[str, list[str]]:
+        """sha256 of each reported picture -> the verdicts it was reported with."""
+        found: dict[str, list[str]] = {}
+        for sha256, verdict in self._query("SELECT DISTINCT sha256, verdict FROM reports ORDER BY sha256, verdict", ()):
+            found.setdefault(sha256, []).append(verdict)
+        return found
+
     # histograms
 
     def put_histograms(self, reporter: str, histograms: Iterable[Mapping[str, Any]], forget_before: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from daemon.state.store import Run, Store
 from handlers.dataset import Dataset
 from trainer.data.snapshot import write_snapshot
 from utils.config_loader import Config
-from utils.job_protocol import UNLABELLED_FILE, write_job
+from utils.files import write_json_atomically
+from utils.job_protocol import REPORTED_FILE, UNLABELLED_FILE, write_job
 
 SNAPSHOT_FILE = "snapshot.jsonl"
 SNAPSHOT_LABELLED = "snapshot_labelled"  # fact: labelled images in the newest snapshot
@@ -27,8 +28,16 @@ MOST_UNLABELLED = 2000  # pictures, the newest, for which a training says what i
 class JobLauncher:
     """Implements runner.Launcher over the service's parts; `config` is asked at each start: it can be reloaded."""
 
-    def __init__(self, config: Callable[[], Config], dataset: Dataset, store: Store) -> None:
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        dataset: Dataset,
+        store: Store,
+        reported: Callable[[], Mapping[str, Sequence[str]]] = dict,
+    ) -> None:
+        """`reported`: sha256 of a picture -> the verdicts with which Exposr-Core reported it."""
         self._config = config
+        self._reported = reported
         self._dataset = dataset
         self._store = store
         self.training_limits = TrainingCgroup.for_machine(config().training.memory_percent)
@@ -52,6 +61,7 @@ class JobLauncher:
                 for sha256, path in self._dataset.unlabelled(MOST_UNLABELLED)
             )
             (folder / UNLABELLED_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+            write_json_atomically(folder / REPORTED_FILE, self._reported())
         write_job(folder, job)
 
     def launch(self, run: Run, folder: Path, on_progress: Callable[[Event], None]) -> JobProcess:

@@ -15,6 +15,7 @@ from pictures import make_job, small_set, stored
 
 from exposr_client.detection import residuals
 from exposr_client.detection.loading import load_version
+from utils.job_protocol import REPORTED_FILE
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -34,6 +35,8 @@ def test_a_job_publishes_a_plain_network_with_its_card(tmp_path: Path) -> None:
     samples = small_set(tmp_path / "data")
     (tmp_path / "data" / samples[0].path).unlink()  # someone deletes a picture after the snapshot
     job = make_job(tmp_path / "job", tmp_path, samples, training={"epochs": 2}, gate={"enabled": False})
+    wrong = "real" if samples[1].label == "ai_generated" else "ai_generated"
+    (job / REPORTED_FILE).write_text(json.dumps({samples[1].sha256: [wrong], samples[2].sha256: [samples[2].label]}))
     code, events = run(job)
     assert code == 0
     outcome = events[-1]
@@ -54,6 +57,9 @@ def test_a_job_publishes_a_plain_network_with_its_card(tmp_path: Path) -> None:
     state = torch.load(version / "weights.pt", weights_only=True)
     assert load_version(version / "weights.pt", "cpu").network.state_dict().keys() == state.keys()
     assert card["architecture"]["mode"] == "frozen"
+    reported = card["evaluation"]["reported"]
+    assert (reported["labelled"], reported["mistakes"]) == (2, 1)
+    assert "Of 1 mistakes that Exposr-Core reported" in (version / "report.html").read_text()
     assert "random weights" in card["architecture"]["pretrained"]["note"]
     entry = json.loads((tmp_path / "models" / "registry.json").read_text())[-1]
     assert "random weights" in entry["notes"]

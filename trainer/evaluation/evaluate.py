@@ -30,7 +30,8 @@ CURVE_POINTS = 200  # kept of a ROC curve, for the plot
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it.
+    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it,
+    `reported` what became of the mistakes that Exposr-Core reported.
 
     `untrained` adds the calibration part, on which nothing was fitted that could change a ranking.
     """
@@ -40,14 +41,18 @@ class Evaluation:
     scored_test: Scored
     card: dict[str, Any]
     core: dict[str, Any] | None = None
+    reported: dict[str, Any] | None = None
     unseen: dict[str, Unseen] = field(default_factory=dict)
     untrained: Scored | None = None
 
     def with_core(self, core: dict[str, Any] | None) -> Evaluation:
         return replace(self, core=core)
 
+    def with_reported(self, reported: dict[str, Any] | None) -> Evaluation:
+        return replace(self, reported=reported)
+
     def to_card(self) -> dict[str, Any]:
-        return self.card | {"core": self.core}
+        return self.card | {"core": self.core, "reported": self.reported}
 
 
 def evaluate(

@@ -156,6 +156,9 @@ def notes(candidate: Candidate, assessment: Assessment) -> str:
     elif auc.n < SMALL_TEST and auc.low is not None and auc.high is not None:
         words = "includes chance" if auc.low <= 0.5 else "few pictures, wide interval"
         parts.append(f"test AUC {auc.value:.2f} on {auc.n} pictures, {auc.low:.2f} to {auc.high:.2f} ({words})")
+    reported = assessment.evaluation.reported
+    if reported is not None and reported["mistakes"]:
+        parts.append(f"of {reported['mistakes']} mistakes that Exposr-Core reported {reported['right']} are right now")
     parts.append(f"gate: {'; '.join(decision.reasons)}")
     parts.append(f"val_* and precision, recall, f1_score are at P >= {MIDDLE} on the validation part")
     return ". ".join(parts)

@@ -64,7 +64,7 @@ def render_report(entry: Entry, card: dict[str, Any]) -> str:
         headline=headline + (", on few pictures" if tone == "good" and is_doubtful else ""),
         unseen=unseen_in_words(evaluation),
         unseen_tiles=_unseen_tiles(evaluation),
-        worth=worth_in_words(card),
+        worth=[*worth_in_words(card), *reported_in_words(evaluation.get("reported"))],
         tiles=_tiles(evaluation),
         numbers=[
             {
@@ -124,6 +124,20 @@ def _unseen_note(figure: dict[str, Any]) -> dict[str, str]:
         return {"value": "not known", "note": figure["why"].removeprefix("not known: ")}
     note = f"{figure['low']:.2f} to {figure['high']:.2f}; worst {figure['worst']:.2f} ({figure['worst_name']})"
     return {"value": f"{figure['value']:.2f}", "note": note}
+
+
+def reported_in_words(reported: dict[str, Any] | None) -> list[str]:
+    """What became of the mistakes that Exposr-Core reported."""
+    if reported is None:
+        return []
+    if not reported["mistakes"]:
+        return [f"Exposr-Core reported {reported['labelled']} pictures that are labelled now; no verdict was wrong."]
+    new = reported["untrained"]
+    return [
+        f"Of {reported['mistakes']} mistakes that Exposr-Core reported and a person has labelled since, this version "
+        f"judges {reported['right']} rightly now, {reported['wrong']} wrongly, and cannot tell "
+        f"{reported['uncertain']}. {new['mistakes']} of them it was not trained on: {new['right']} rightly, {new['wrong']} wrongly."
+    ]
 
 
 def worth_in_words(card: dict[str, Any]) -> list[str]:
