@@ -136,7 +136,8 @@ def reported_in_words(reported: dict[str, Any] | None) -> list[str]:
     return [
         f"Of {reported['mistakes']} mistakes that Exposr-Core reported and a person has labelled since, this version "
         f"judges {reported['right']} rightly now, {reported['wrong']} wrongly, and cannot tell "
-        f"{reported['uncertain']}. {new['mistakes']} of them it was not trained on: {new['right']} rightly, {new['wrong']} wrongly."
+        f"{reported['uncertain']}. {new['mistakes']} of them it was not trained on: {new['right']} rightly, "
+        f"{new['wrong']} wrongly."
     ]
 
 
