@@ -181,14 +181,6 @@ class ConsoleService:
     def report(self, model: str, version: str) -> bytes | None:
         return self._published(model, version, "report.html")
 
-    def last_rejection(self) -> Json | None:
-        for run in self._application.runs("train"):
-            if run.state == "succeeded":
-                return None
-            if run.state == "rejected":
-                return run.as_public()
-        return None
-
     # runs and sources
 
     def run_log(self, run_id: str) -> str:

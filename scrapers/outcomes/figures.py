@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scrapers.outcomes.reasons import explain, remedy_for
 from scrapers.store.schema import open_read_only
 from utils.clock import to_iso
 
-NOT_TAKEN = ("filtered", "refused", "failed", "duplicate")
+TAKEN = ("stored", "known")  # what of a candidate is no reason to look at it
 SHOWN_REASONS = 8
 
 
@@ -27,11 +28,12 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why so many pictures were not taken; `state` is filtered, refused, failed or duplicate."""
+class NotTaken:
+    """What came of so many candidates, why in words, and what to do; the last two may be empty."""
 
-    state: str
+    outcome: str
     why: str
+    remedy: str
     number: int
 
 
@@ -39,7 +41,7 @@ class Reason:
 class SourceFigures:
     stored: int = 0
     quotas: list[Quota] = field(default_factory=list)
-    refused: list[Reason] = field(default_factory=list)  # the most frequent first
+    refused: list[NotTaken] = field(default_factory=list)  # the most frequent first
 
 
 def source_figures(state_path: Path) -> dict[str, SourceFigures]:
@@ -56,14 +58,13 @@ def source_figures(state_path: Path) -> dict[str, SourceFigures]:
 
 def _read(db: sqlite3.Connection) -> dict[str, SourceFigures]:
     found: dict[str, SourceFigures] = {}
-    for source, state, why, number in _rows(
-        db, "SELECT source, state, why, count(*) FROM items GROUP BY source, state, why ORDER BY count(*) DESC"
-    ):
+    totals = "SELECT source, outcome, reason, count FROM totals ORDER BY count DESC"
+    for source, outcome, reason, number in _rows(db, totals):
         figures = found.setdefault(str(source), SourceFigures())
-        if state == "stored":
+        if outcome == "stored":
             figures.stored += number
-        elif state in NOT_TAKEN and len(figures.refused) < SHOWN_REASONS:
-            figures.refused.append(Reason(str(state), str(why), number))
+        elif outcome not in TAKEN and len(figures.refused) < SHOWN_REASONS:
+            figures.refused.append(NotTaken(outcome, explain(reason), remedy_for(reason, source), number))
     for source, window, quota, remaining, resets in _rows(
         db, "SELECT source, window, quota, remaining, resets FROM quotas ORDER BY source, window"
     ):

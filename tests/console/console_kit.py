@@ -40,6 +40,7 @@ PAGES = (
     "models/vit/v2",
     "runs",
     "sources",
+    "field",
 )
 
 

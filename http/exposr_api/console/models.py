@@ -23,7 +23,6 @@ REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; f
 @page
 async def models(request: Request, visit: Visit) -> Response:
     entries = list(reversed(visit.service.models.entries()))
-    rejection = await run_in_threadpool(visit.data.last_rejection)
     champion = champion_of(visit)
     return visit.render(
         "models.html",
@@ -32,7 +31,7 @@ async def models(request: Request, visit: Visit) -> Response:
         versions=[{"entry": entry, "figures": _figures(entry), "serves": _is(entry, champion)} for entry in entries],
         figures=FIGURES,
         champion=champion,
-        rejection=rejection,
+        rejection=visit.service.status().get("last_rejection"),
     )
 
 

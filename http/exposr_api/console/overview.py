@@ -35,7 +35,6 @@ FIGURES = (  # of a registry entry: key, words, and words for a narrow column; w
 async def overview(request: Request, visit: Visit) -> Response:
     health = await run_in_threadpool(visit.service.health)
     mix = await run_in_threadpool(visit.data.mix)
-    rejection = await run_in_threadpool(visit.data.last_rejection)
     runs = await run_in_threadpool(open_runs, visit)
     status = visit.service.status()
     return visit.render(
@@ -51,7 +50,7 @@ async def overview(request: Request, visit: Visit) -> Response:
         health=health,
         champion=champion_of(visit),
         figure_names=FIGURES,
-        rejection=rejection,
+        rejection=status.get("last_rejection"),
     )
 
 

@@ -99,9 +99,6 @@ class ConsoleData(Protocol):
     def report(self, model: str, version: str) -> bytes | None:
         """The version's report.html."""
 
-    def last_rejection(self) -> Json | None:
-        """The last training that was not published (a run), unless a version was published after it."""
-
     def run_log(self, run_id: str) -> str:
         """The end of the run's log; empty when it is not kept any more."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exposr_api.console import live, media, models, overview, pictures, queue, runs, sources
+from exposr_api.console import field, live, media, models, overview, pictures, queue, runs, sources
 from exposr_api.endpoints import Endpoint
 from exposr_api.pages.rendering import redirect
 from exposr_api.protocols import Service
@@ -36,6 +36,7 @@ CONSOLE = (
     Endpoint("POST", "/console/runs/{id}/stop", runs.stop, access="session", body="form"),
     Endpoint("GET", "/console/sources", sources.sources, access="session"),
     Endpoint("POST", "/console/sources", sources.start_source, access="session", body="form"),
+    Endpoint("GET", "/console/field", field.field, access="session"),
     Endpoint("GET", "/console/events", live.events, access="session"),
     Endpoint("GET", "/console/thumbnails/{size}/{sha256}", media.thumbnail, access="session"),
     Endpoint("GET", "/console/static/{name}", media.static, access="open"),

@@ -78,6 +78,7 @@ CONSOLE_PAGES: Document = {
         "get": page("The sources", SESSION, [FRAGMENT]),
         "post": form("Collect from one source now", {"source": "Its name."}),
     },
+    "/console/field": {"get": page("What Exposr-Cores see and report")},
     "/console/events": {"get": _file("Names of events, for open pages", ["text/event-stream"], SESSION, [])},
     "/console/thumbnails/{size}/{sha256}": {"get": _file("A small picture", ["image/webp"], SESSION, [SIZE, SHA256])},
     "/console/static/{name}": {

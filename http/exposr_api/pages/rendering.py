@@ -35,6 +35,7 @@ NAVIGATION = (
     ("Models", "models"),
     ("Runs", "runs"),
     ("Sources", "sources"),
+    ("Field", "field"),
 )
 
 
