@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from console_kit import PAGES, enter
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from stripping_proxy import StrippingProxy
 
 from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
@@ -159,6 +160,25 @@ def test_it_works_without_javascript(browser: Browser, service: ServiceProcess) 
     expect(page.get_by_role("heading", name="Put vit/v1 in service?")).to_be_visible()
     page.get_by_role("link", name="Cancel").click()
     context.close()
+
+
+def test_it_works_behind_a_proxy_that_takes_a_prefix_off(browser: Browser, service: ServiceProcess) -> None:
+    with StrippingProxy(service.url) as proxy:
+        context = browser.new_context()
+        page = enter(context, proxy.url)
+        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        page.get_by_role("link", name="Pictures", exact=True).click()
+        first = page.locator("a.shot").first
+        expect(first.locator("img")).to_have_js_property("naturalWidth", 160)
+        first.click()
+        page.get_by_role("button", name=re.compile("^Unlabelled")).click()
+        expect(page.get_by_role("status").filter(has_text="said by a person")).to_be_visible()
+        page.get_by_role("link", name="Models", exact=True).click()
+        page.get_by_role("link", name="vit/v2").click()
+        expect(page.locator("iframe")).to_be_visible()
+        assert page.url.startswith(f"{proxy.url}/console/")
+        context.close()
+        assert [path for path in proxy.strays if path != b"/favicon.ico"] == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
