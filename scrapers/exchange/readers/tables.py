@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from utils.errors import OperatorError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")  # what imagefolder datasets call theirs
+DELIMITERS = (",", ";", "\t")
 PATH_COLUMNS = (
     "file_name",
     "filename",
@@ -32,8 +34,8 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
     read = _json_lines if file.suffix.lower() == ".jsonl" else _csv_lines
     try:
         yield from read(file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise OperatorError(f"{file}: is no UTF-8 table: {error}") from error
+    except (UnicodeError, csv.Error) as error:
+        raise OperatorError(f"{file}: is no table: {error}") from error
 
 
 def find_path_column(row: Mapping[str, Any], named: str, file: Path) -> str:
@@ -52,7 +54,10 @@ def find_path_column(row: Mapping[str, Any], named: str, file: Path) -> str:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
+    """Text lines; single bytes that are no UTF-8 stay with their line, which alone may suffer from them."""
+    with file.open("rb") as head:
+        encoding = "utf-16" if head.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    with file.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
         number = 0
         while line := stream.readline(MAX_TABLE_LINE_BYTES):
             number += 1
@@ -62,9 +67,11 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _csv_lines(file: Path) -> Iterator[dict[str, Any]]:
-    lines = csv.reader(_lines(file), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-    names = [name.strip() for name in next(lines, [])]
-    for values in lines:
+    lines = _lines(file)
+    first = next(lines, "")
+    delimiter = max(DELIMITERS, key=first.count)  # spreadsheets write a semicolon where the comma is a decimal point
+    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    for values in csv.reader(lines, delimiter=delimiter):
         if values:
             yield dict(zip(names, values, strict=False))
 

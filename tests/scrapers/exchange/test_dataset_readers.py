@@ -104,6 +104,26 @@ def test_a_table_names_nothing_outside_its_folder(tmp_path: Path, path: str) -> 
     assert len(problems(items)) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label,author\n1.jpg,real,Ünal\n".encode(),
+        "path,label,author\n1.jpg,real,Ünal\n".encode("utf-8-sig"),
+        "path,label,author\r\n1.jpg,real,Ünal\r\n".encode("utf-16"),
+        "path,label,author\n1.jpg,real,Ünal\n".encode("cp1252"),
+        "path;label;author\n1.jpg;real;Ünal\n".encode(),
+        "path\tlabel\tauthor\n1.jpg\treal\tÜnal\n".encode(),
+        'path,label,author\n"1.jpg",real,"Ünal\nof two lines"\n'.encode(),
+    ],
+)
+def test_tables_come_as_spreadsheets_write_them(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "1.jpg").write_bytes(PICTURES[0])
+    (tmp_path / "labels.csv").write_bytes(text)
+    (item,) = read(tmp_path / "labels.csv")
+    assert (item.data, item.columns["label"]) == (PICTURES[0], "real")
+    assert item.columns["author"].endswith(("nal", "nal\nof two lines"))
+
+
 def test_a_folder_is_read_without_links_hidden_files_and_companions(tmp_path: Path) -> None:
     home = tmp_path / "set"
     write_folder(home, PICTURES[:2])
@@ -203,7 +223,7 @@ def test_columns_are_bounded(tmp_path: Path) -> None:
         ("set.tar.gz", b"\x1f\x8b", "unpack it first"),
         ("set.txt", b"x", "can be a folder"),
         ("a.csv", b"colour,label\nred,real\n", "which column holds the path"),
-        ("a.csv", b"path,label\n\xff\xfe,real\n", "no UTF-8 table"),
+        ("a.csv", b"path,label\n" + b"x" * 200_000 + b",real\n", "is no table"),
         ("a.jsonl", b'{"path": 1\n', "line 1"),
         ("a.jsonl", b"[1]\n", "not a JSON object"),
         ("a.jsonl", b"[" * 100_000, "line 1"),
