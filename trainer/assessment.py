@@ -14,6 +14,7 @@ from trainer.data.types import Candidate, Outcome
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.familiarity import fit_novelty
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, leave_sources_out
 from trainer.evaluation.opinions import Opinion, form_opinions, read_unlabelled, write_opinions
 from trainer.evaluation.reported import judge_reported, read_reported
@@ -95,7 +96,10 @@ def _judge(
     calibration = calibrate(scorer, split.parts, config.evaluation, left_out)
     unlabelled = read_unlabelled(context.folder / UNLABELLED_FILE, context.images.folder)
     opinions = form_opinions(scorer, split.parts, calibration.temperature, left_out, unlabelled)
-    evaluation = evaluate(scorer, split.parts, calibration, config.evaluation, context.report("evaluate"), left_out)
+    novelty = fit_novelty(scorer, split.parts, left_out)
+    evaluation = evaluate(
+        scorer, split.parts, calibration, config.evaluation, context.report("evaluate"), left_out, novelty
+    )
     if config.core.enabled:
         test = evaluation.scored_test
         files = [context.images.folder / member.sample.path for member in test.samples]

@@ -39,13 +39,21 @@ class Probed:
         return self.scorer.logits([GroupedSample(sample, sample.sha256, "test") for sample in samples])
 
 
-def probe(data: Path, samples: Sequence[Sample], ledger: Path, *, augmented: bool = True, size: int = 96) -> Probed:
+def probe(
+    data: Path,
+    samples: Sequence[Sample],
+    ledger: Path,
+    *,
+    augmented: bool = True,
+    size: int = 96,
+    key: str = "planted",
+) -> Probed:
     """Train a head on the train part of `samples`."""
     torch.set_num_threads(1)
     settings = Model(image_size=size, short_side_max=2 * size, architecture="mobilenetv2_100")
     backbone = load_backbone(settings, on_gpu=False, seed=0)
     augmentation = Augmentation(AugmentationSettings(enabled=augmented), backbone.preprocessing)
-    split = split_samples(samples, ledger, key="planted", near_duplicate_distance=6)
+    split = split_samples(samples, ledger, key=key, near_duplicate_distance=6)
     images = ImageFolder(data)
     embedder = Embedder(
         backbone.model, backbone.architecture, backbone.preprocessing, images, None, torch.device("cpu")

@@ -20,7 +20,8 @@ from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep
 from trainer.evaluation.unseen import Unseen, by_name, unseen_card, unseen_figures
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import BINS, measure, to_card
-from trainer.stats.predictions import CachedScorer, Scored, score
+from trainer.stats.novelty import Novelty
+from trainer.stats.predictions import Bools, CachedScorer, Scored, score
 from utils.config.training import Evaluation as Settings
 
 SLICE_REPLICATES = 300
@@ -44,6 +45,7 @@ class Evaluation:
     reported: dict[str, Any] | None = None
     unseen: dict[str, Unseen] = field(default_factory=dict)
     untrained: Scored | None = None
+    novelty: Novelty | None = None
 
     def with_core(self, core: dict[str, Any] | None) -> Evaluation:
         return replace(self, core=core)
@@ -62,6 +64,7 @@ def evaluate(
     settings: Settings,
     report: Report,
     left_out: LeftOutSources = NOTHING_LEFT_OUT,
+    novelty: Novelty | None = None,
 ) -> Evaluation:
     """Measure everything that the settings ask for; costs a few passes over the test part."""
     scorer = scorer if isinstance(scorer, CachedScorer) else CachedScorer(scorer)
@@ -75,42 +78,58 @@ def evaluate(
         "decision_threshold": MIDDLE,
         "decision": "metrics are those of p >= 0.5 after temperature; verdicts those of the shipped thresholds",
         "intervals": f"95 %, cluster bootstrap by group ({settings.bootstrap_samples} draws), widened for few groups",
-        "validation": _part_card(validation, measured[0], calibration.points),
-        "test": _part_card(test, measured[1], calibration.points),
+        "validation": _part_card(validation, measured[0], calibration.points, _familiar(scorer, validation, novelty)),
+        "test": _part_card(test, measured[1], calibration.points, _familiar(scorer, test, novelty)),
         "per_generator": _slices(test, 1),
         "per_real_source": _slices(test, 0),
         "curves": _curves(test),
     }
-    figures = unseen_figures(left_out, calibration.points)
-    card["unseen"] = unseen_card(left_out, calibration.points, figures)
+    cut = novelty.cut if novelty else None
+    figures = unseen_figures(left_out, calibration.points, cut)
+    card["unseen"] = unseen_card(left_out, calibration.points, figures, cut)
     card["leave_one_generator_out"] = by_name(left_out.generated)
     card["leave_one_real_source_out"] = by_name(left_out.real)
     report(1, steps, "robustness")
     if settings.robustness and len(test):
         card["robustness"] = sweep(scorer, parts["test"], calibration.temperature, calibration.points, settings, report)
     report(steps, steps, "evaluated")
-    return Evaluation(measured[0], measured[1], test, card, unseen=figures, untrained=_together(test, calibrated))
+    return Evaluation(
+        measured[0], measured[1], test, card, unseen=figures, untrained=_together(test, calibrated), novelty=novelty
+    )
 
 
 def _together(first: Scored, second: Scored) -> Scored:
     return Scored((*first.samples, *second.samples), np.concatenate([first.probabilities, second.probabilities]))
 
 
-def _part_card(scored: Scored, measured: dict[str, Measured], points: OperatingPoints) -> dict[str, Any]:
+def _familiar(scorer: Scorer, scored: Scored, novelty: Novelty | None) -> Bools:
+    """Which of the scored pictures get a verdict at all."""
+    if novelty is None or novelty.cut is None or not len(scored):
+        return np.ones(len(scored), dtype=bool)
+    return np.asarray(novelty(scorer.embeddings(scored.samples)) <= novelty.cut)
+
+
+def _part_card(
+    scored: Scored, measured: dict[str, Measured], points: OperatingPoints, familiar: Bools
+) -> dict[str, Any]:
     targets = scored.targets
     return {
         "n": len(scored),
         "real": int((targets == 0).sum()),
         "ai_generated": int((targets == 1).sum()),
         **to_card(measured),
-        "verdicts": _verdict_rates(scored, points),
+        "verdicts": _verdict_rates(scored, points, familiar),
         "scores": np.histogram(scored.probabilities, bins=SCORE_BINS, range=(0, 1))[0].tolist(),
     }
 
 
-def _verdict_rates(scored: Scored, points: OperatingPoints) -> dict[str, Any]:
+def _verdict_rates(scored: Scored, points: OperatingPoints, familiar: Bools) -> dict[str, Any]:
     """At the shipped thresholds: how often each label is called what, and how often the answer is uncertain."""
-    given, targets, groups = verdicts(scored.probabilities, points), scored.targets, scored.groups
+    given, targets, groups = (
+        np.where(familiar, verdicts(scored.probabilities, points), -1),
+        scored.targets,
+        scored.groups,
+    )
     rates: dict[str, Any] = {}
     for name, label, verdict in (
         ("false_alarms", 0, 1),

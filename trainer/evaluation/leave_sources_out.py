@@ -9,7 +9,7 @@ fold. Pairs leave out a source and a generator together. The network itself is n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit
@@ -17,6 +17,7 @@ from scipy.special import expit
 from trainer.data.sources import LEAST_IMAGES, SourceFold, source_folds
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit, Refit, Scorer
 from trainer.evaluation.temperature import fit_temperature
+from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import Bools, Ints, Scored, choose
 from trainer.stats.probes import feature_head
 from trainer.stats.projection import Projection
@@ -32,12 +33,22 @@ PLAIN_HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """One fold as seen by a head that never met it: its pictures, and with them the other label's test pictures."""
+    """One fold as seen by a head that never met it: its pictures, and with them the other label's test pictures.
+
+    `novelty` is that of its pictures to a train part without it.
+    """
 
     name: str
     target: int
     own: Scored
     against: Scored
+    novelty: Floats = field(default_factory=lambda: np.empty(0))
+
+    def is_familiar(self, cut: float | None) -> Bools:
+        """Of its own pictures; all of them where there is no cut."""
+        if cut is None or not len(self.novelty):
+            return np.ones(len(self.own), dtype=bool)
+        return np.asarray(self.novelty <= cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +101,22 @@ class _Heads:
 
     def left_out(self, fold: SourceFold) -> LeftOut | None:
         others = (self._parts == "test") & (self._targets != fold.target)
-        found = self._without(fold.rows, (fold.rows & self._askable) | others)
-        if found is None:
+        asked = (fold.rows & self._askable) | others
+        answer = self._without(fold.rows, asked)
+        if answer is None:
             return None
-        rows, scored = found
+        rows, scored = answer
         of_fold = fold.rows[rows]
         if of_fold.sum() < LEAST_IMAGES:
             return None
-        kept = {member.sample.sha256 for member, own in zip(scored.samples, of_fold, strict=True) if own}
-        return LeftOut(fold.name, fold.target, scored.where(lambda member: member.sample.sha256 in kept), scored)
+        own = Scored(
+            tuple(member for member, is_own in zip(scored.samples, of_fold, strict=True) if is_own),
+            scored.probabilities[of_fold],
+        )
+        fit = self._fit_rows(fold.rows, asked)
+        novelty = Novelty.of(self._embeddings[fit], self._targets[fit])
+        found = novelty(self._embeddings[rows[of_fold]]) if novelty else np.empty(0)
+        return LeftOut(fold.name, fold.target, own, scored, found)
 
     def pair(self, first: SourceFold, second: SourceFold) -> Scored | None:
         both = first.rows | second.rows
@@ -107,19 +125,25 @@ class _Heads:
 
     def _without(self, rows: Bools, asked: Bools) -> tuple[Ints, Scored] | None:
         """The asked members as a head sees them that was fitted without `rows`; None where too little is left."""
-        free = ~np.isin(self._groups, self._groups[rows | asked])
-        fit = free & (self._parts == "train")
+        fit = self._fit_rows(rows, asked)
         if min(int((self._targets[fit] == label).sum()) for label in (0, 1)) < LEAST_IMAGES:
             return None
         weight, bias = self._refit([self._members[index] for index in np.flatnonzero(fit).tolist()])
         logits: Floats = self._embeddings @ weight + bias
-        known = free & np.isin(self._parts, ("calibration", "validation"))
+        known = self._free(rows, asked) & np.isin(self._parts, ("calibration", "validation"))
         both = len(set(self._targets[known].tolist())) == 2
         temperature = fit_temperature(logits[known], self._targets[known]) if both else 1.0
         chosen = np.flatnonzero(asked)
         return chosen, Scored(
             tuple(self._members[index] for index in chosen.tolist()), expit(logits[chosen] / temperature)
         )
+
+    def _free(self, rows: Bools, asked: Bools) -> Bools:
+        """Members whose group is neither left out nor asked."""
+        return np.asarray(~np.isin(self._groups, self._groups[rows | asked]))
+
+    def _fit_rows(self, rows: Bools, asked: Bools) -> Bools:
+        return np.asarray(self._free(rows, asked) & (self._parts == "train"))
 
 
 def _pairs(real: Sequence[SourceFold], generated: Sequence[SourceFold]) -> Iterator[tuple[SourceFold, SourceFold]]:

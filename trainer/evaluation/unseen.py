@@ -54,10 +54,15 @@ class Unseen:
         return self.to_entry() | facts
 
 
-def unseen_figures(left_out: LeftOutSources, points: OperatingPoints) -> dict[str, Unseen]:
-    """The three figures of the headline, by name."""
-    real = [(fold, fold.own.probabilities >= points.threshold_without(fold.name)) for fold in left_out.real]
-    generated = [(fold, fold.own.probabilities >= points.threshold_ai) for fold in left_out.generated]
+def unseen_figures(left_out: LeftOutSources, points: OperatingPoints, cut: float | None = None) -> dict[str, Unseen]:
+    """The three figures of the headline, by name. Pictures beyond the novelty `cut` get no verdict."""
+    real = [
+        (fold, (fold.own.probabilities >= points.threshold_without(fold.name)) & fold.is_familiar(cut))
+        for fold in left_out.real
+    ]
+    generated = [
+        (fold, (fold.own.probabilities >= points.threshold_ai) & fold.is_familiar(cut)) for fold in left_out.generated
+    ]
     return {
         "unseen_auc": _auc(left_out),
         "unseen_false_alarms": _rate(real, np.max, "not known: two real sources are needed", "real"),
@@ -65,12 +70,18 @@ def unseen_figures(left_out: LeftOutSources, points: OperatingPoints) -> dict[st
     }
 
 
-def unseen_card(left_out: LeftOutSources, points: OperatingPoints, figures: dict[str, Unseen]) -> dict[str, Any]:
+def unseen_card(
+    left_out: LeftOutSources, points: OperatingPoints, figures: dict[str, Unseen], cut: float | None = None
+) -> dict[str, Any]:
     """The card's `evaluation.unseen`."""
     return {
         **{name: figure.to_card() for name, figure in figures.items()},
         "verdict_share": {
-            label: _verdict_share(folds, points)
+            label: _verdict_share(folds, points, cut)
+            for label, folds in (("real", left_out.real), ("ai_generated", left_out.generated))
+        },
+        "unfamiliar_share": {
+            label: _mean([float((~fold.is_familiar(cut)).mean()) for fold in folds])
             for label, folds in (("real", left_out.real), ("ai_generated", left_out.generated))
         },
         "method": left_out.method,
@@ -154,12 +165,15 @@ def _hierarchical(draws: Floats) -> tuple[float, float] | None:
     return percentile_interval(draws[drawn, generator.integers(count, size=(count, sources))].mean(axis=1))
 
 
-def _verdict_share(folds: Sequence[LeftOut], points: OperatingPoints) -> float | None:
+def _verdict_share(folds: Sequence[LeftOut], points: OperatingPoints, cut: float | None) -> float | None:
     """The mean, over what was left out, of the share of pictures that are not uncertain."""
-    if not folds:
-        return None
-    shares = [float((verdicts(fold.own.probabilities, points) >= 0).mean()) for fold in folds]
-    return round(float(np.mean(shares)), 6)
+    return _mean(
+        [float(((verdicts(fold.own.probabilities, points) >= 0) & fold.is_familiar(cut)).mean()) for fold in folds]
+    )
+
+
+def _mean(shares: Sequence[float]) -> float | None:
+    return round(float(np.mean(shares)), 6) if shares else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -15,6 +15,8 @@ from PIL import Image
 from torch import nn
 
 from trainer.data.preprocessing import Preprocessing
+from trainer.models.backbones import features_of
+from trainer.stats.novelty import Novelty
 
 PROBED_VALUES = 16  # tensor values written out, evenly spaced over the flattened tensor
 FORMULA = (
@@ -42,7 +44,9 @@ def golden_image(case: dict[str, Any]) -> Image.Image:
 
 
 @torch.inference_mode()
-def record_golden(preprocessing: Preprocessing, model: nn.Module) -> list[dict[str, Any]]:
+def record_golden(
+    preprocessing: Preprocessing, model: nn.Module, novelty: Novelty | None = None
+) -> list[dict[str, Any]]:
     """The card's `preprocessing.golden`: per case the input, the tensor's sha256 and values, and the logit (CPU)."""
     records = []
     for case in CASES:
@@ -57,21 +61,32 @@ def record_golden(preprocessing: Preprocessing, model: nn.Module) -> list[dict[s
                 "tensor_sha256": hashlib.sha256(tensor.numpy().astype("<f4").tobytes()).hexdigest(),
                 "tensor_values": {str(index): float(flat[index]) for index in probed},
                 "logit": logit,
+                **({"novelty": _novelty_of(novelty, model, tensor)} if novelty else {}),
             }
         )
     return records
 
 
+def _novelty_of(novelty: Novelty, model: nn.Module, tensor: torch.Tensor) -> float:
+    return float(novelty(features_of(model, tensor.unsqueeze(0)).double().numpy())[0])
+
+
 def golden_differences(
-    records: list[dict[str, Any]], preprocessing: Preprocessing, model: nn.Module, tolerance: float = 1e-3
+    records: list[dict[str, Any]],
+    preprocessing: Preprocessing,
+    model: nn.Module,
+    novelty: Novelty | None = None,
+    tolerance: float = 1e-3,
 ) -> list[str]:
     """What differs from the recorded vectors by more than `tolerance`, in words; empty when all agree."""
     problems = []
-    for old, new in zip(records, record_golden(preprocessing, model), strict=True):
+    for old, new in zip(records, record_golden(preprocessing, model, novelty), strict=True):
         name = f"golden {old['input']['width']}x{old['input']['height']} {old['input']['mode']}"
         worst = max(abs(value - new["tensor_values"][index]) for index, value in old["tensor_values"].items())
         if worst > tolerance:
             problems.append(f"{name}: the tensor differs by {worst:.2g}")
         if abs(old["logit"] - new["logit"]) > tolerance * max(1.0, abs(old["logit"])):
             problems.append(f"{name}: logit {new['logit']:.6f}, recorded {old['logit']:.6f}")
+        if "novelty" in old and abs(old["novelty"] - new.get("novelty", np.inf)) > tolerance * max(1.0, old["novelty"]):
+            problems.append(f"{name}: novelty {new.get('novelty')}, recorded {old['novelty']:.6f}")
     return problems

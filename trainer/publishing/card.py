@@ -30,6 +30,7 @@ CARD_KEYS = (
     "labels",
     "operating_points",
     "calibration",
+    "novelty",
     "evaluation",
     "audit",
     "gate",
@@ -42,6 +43,10 @@ LABELS_CARD = {
     "1": "ai_generated",
     "output": "one logit; P(ai_generated) = sigmoid(logit / calibration.temperature)",
     "verdicts": ["ai_generated", "real", "uncertain"],
+    "reasons": {
+        "unfamiliar": "novelty above novelty.cut: uncertain, whatever the probability",
+        "near_threshold": "probability between the thresholds: uncertain",
+    },
 }
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 SMALL_TEST = 100  # pictures of the test part below which the notes warn
@@ -75,13 +80,15 @@ def make_card(
     files: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The card, with exactly CARD_KEYS on top. `files` are the sha256 and size_bytes of what lies beside it."""
-    golden = record_golden(candidate.preprocessing, candidate.model)
+    novelty = assessment.evaluation.novelty
+    golden = record_golden(candidate.preprocessing, candidate.model, novelty)
     card = {
         "architecture": {**candidate.architecture, "mode": candidate.mode, "pretrained": candidate.pretrained},
         "preprocessing": {**candidate.preprocessing.as_card(), "golden": golden},
         "labels": LABELS_CARD,
         "operating_points": assessment.calibration.points.to_card(),
         "calibration": assessment.calibration.to_card(),
+        "novelty": novelty.to_card() if novelty else None,
         "evaluation": assessment.evaluation.to_card(),
         "audit": assessment.audit.to_card(),
         "gate": {"published_as": f"{identity.model}/{identity.version}", **assessment.decision.to_card()},

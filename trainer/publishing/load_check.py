@@ -9,6 +9,7 @@ from typing import Any
 from trainer.models.golden import golden_differences
 from trainer.models.scorer import load_version
 from trainer.publishing.registry_files import CARD_FILE, WEIGHTS_FILE
+from trainer.stats.novelty import Novelty
 from utils.errors import StopRunError
 from utils.files import sha256_of_file
 
@@ -34,4 +35,8 @@ def problems_of(folder: Path) -> list[str]:
         model, _, preprocessing = load_version(folder)
     except StopRunError as error:
         return [str(error)]
-    return golden_differences(golden, preprocessing, model)
+    try:
+        novelty = Novelty.from_card(card["novelty"]) if card.get("novelty") else None
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{CARD_FILE}: novelty cannot be read: {error!r}"]
+    return golden_differences(golden, preprocessing, model, novelty)

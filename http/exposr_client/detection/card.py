@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from exposr_client.errors import LoadError
 
 Verdict = Literal["ai_generated", "real", "uncertain"]
+Reason = Literal["unfamiliar", "near_threshold"]
 Kind = TypeVar("Kind")
 
 # a bare model name: timm takes "hf-hub:…" and "local-dir:…" to mean a download or a folder
@@ -52,6 +53,7 @@ class Golden:
     orientation: int
     tensor_values: dict[int, float]
     logit: float
+    novelty: float | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +75,7 @@ class Card:
     threshold_ai: float
     threshold_real: float
     weights_sha256: str
+    novelty: dict[str, Any] | None = None  # read by `exposr_client.detection.novelty`
 
     def probability(self, logit: float) -> float:
         """P(ai_generated) in 0..1, calibrated: sigmoid(logit / temperature)."""
@@ -80,7 +83,15 @@ class Card:
         # the form that does not overflow for large negative logits
         return 1 / (1 + math.exp(-scaled)) if scaled >= 0 else math.exp(scaled) / (1 + math.exp(scaled))
 
+    def judge(self, probability: float, *, unfamiliar: bool = False) -> tuple[Verdict, Reason | None]:
+        """The verdict, and why it is `uncertain` when it is."""
+        if unfamiliar:
+            return "uncertain", "unfamiliar"
+        verdict = self.verdict(probability)
+        return verdict, "near_threshold" if verdict == "uncertain" else None
+
     def verdict(self, probability: float) -> Verdict:
+        """By the probability alone."""
         if probability >= self.threshold_ai:
             return "ai_generated"
         return "real" if probability <= self.threshold_real else "uncertain"
@@ -117,7 +128,10 @@ def _parse(raw: dict[str, Any]) -> Card:
         threshold_ai=float(points["threshold_ai"]),
         threshold_real=float(points["threshold_real"]),
         weights_sha256=str(raw["files"]["weights.pt"]["sha256"]),
+        novelty=raw.get("novelty"),
     )
+    is_proved = card.novelty is None or all(golden.novelty is not None for golden in card.golden)
+    _require(is_proved, "preprocessing.golden does not prove the novelty")
     _require(bool(card.golden), "preprocessing.golden is empty: nothing proves that this model computes what it should")
     _require(math.isfinite(card.temperature) and card.temperature > 0, f"temperature is {card.temperature}")
     _require(0 <= card.threshold_real <= card.threshold_ai <= 1, "thresholds are not in order within 0..1")
@@ -150,6 +164,7 @@ def _golden(record: dict[str, Any]) -> Golden:
         orientation=int(case["orientation"]),
         tensor_values={int(index): float(value) for index, value in record["tensor_values"].items()},
         logit=float(record["logit"]),
+        novelty=None if record.get("novelty") is None else float(record["novelty"]),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exposr_client.detection.card import Verdict
+from exposr_client.detection.card import Reason, Verdict
 from exposr_client.downloads.cache import WEIGHTS_FILE
 from exposr_client.errors import MissingLibraryError, NoModelError
 from exposr_client.field.observations import Observations
@@ -30,11 +30,16 @@ log = logging.getLogger("exposr_client")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """`probability` of ai_generated in 0..1, calibrated; `verdict` by the version's own thresholds."""
+    """`probability` of ai_generated in 0..1, calibrated; `verdict` by the version's own thresholds.
+
+    `reason` says why a verdict is `uncertain`: `unfamiliar` (unlike anything that the version was measured on, so that
+    its probability means little) or `near_threshold`; None with any other verdict.
+    """
 
     probability: float
     verdict: Verdict
     version: str
+    reason: Reason | None = None
 
 
 class Detector:
@@ -91,11 +96,11 @@ class Detector:
         card = model.card
         predictions: list[Prediction] = []
         for batch in _batches(images, self._batch_size):
-            logits = model.logits([to_array(open_image(image), card.view) for image in batch])
-            predictions += [
-                Prediction(probability, card.verdict(probability), card.version)
-                for probability in map(card.probability, logits)
-            ]
+            answers = model.answers([to_array(open_image(image), card.view) for image in batch])
+            for logit, novelty in answers:
+                probability = card.probability(logit)
+                verdict, reason = card.judge(probability, unfamiliar=model.is_unfamiliar(novelty))
+                predictions.append(Prediction(probability, verdict, card.version, reason))
         self.observations.add(card.model, card.version, [(found.probability, found.verdict) for found in predictions])
         return predictions
 

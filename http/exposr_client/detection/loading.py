@@ -16,6 +16,7 @@ from PIL import Image
 
 from exposr_client.detection.card import Card, Golden, read_card
 from exposr_client.detection.network import build_network
+from exposr_client.detection.novelty import Novelty, parse_novelty
 from exposr_client.detection.preprocessing import EXIF_ORIENTATION, to_array
 from exposr_client.downloads.cache import CARD_FILE
 from exposr_client.errors import LoadError
@@ -36,13 +37,20 @@ class LoadedModel:
     card: Card
     network: torch.nn.Module
     device: torch.device
+    novelty: Novelty | None = None
 
-    def logits(self, arrays: Sequence[NDArray[np.float32]]) -> list[float]:
-        """One raw logit an array, all in one batch."""
+    def answers(self, arrays: Sequence[NDArray[np.float32]]) -> list[tuple[float, float | None]]:
+        """Of each array the raw logit, and the novelty of its features where the version has one; all in one batch."""
         batch = torch.from_numpy(np.stack(arrays)).to(self.device)
         with torch.inference_mode():
-            found: list[float] = self.network(batch).reshape(len(arrays)).double().tolist()
-        return found
+            if self.novelty is None:
+                return [(logit, None) for logit in _column(self.network(batch))]
+            features = self.network.forward_head(self.network.forward_features(batch), pre_logits=True)  # type: ignore[operator]
+            logits = _column(self.network.get_classifier()(features))  # type: ignore[operator]
+        return list(zip(logits, self.novelty.of(features.double().cpu().numpy()), strict=True))
+
+    def is_unfamiliar(self, novelty: float | None) -> bool:
+        return self.novelty is not None and novelty is not None and self.novelty.is_unfamiliar(novelty)
 
 
 def load_version(weights: Path, device: str) -> LoadedModel:
@@ -54,11 +62,17 @@ def load_version(weights: Path, device: str) -> LoadedModel:
     try:
         network = build_network(card.architecture, card.arguments, card.branch, card.view.mean, card.view.std)
         network.load_state_dict(state, strict=True)
-        model = LoadedModel(card, network.eval().requires_grad_(False).to(device), torch.device(device))
+        novelty = parse_novelty(card.novelty) if card.novelty else None
+        model = LoadedModel(card, network.eval().requires_grad_(False).to(device), torch.device(device), novelty)
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
         raise LoadError(f"{weights}: {card.architecture} cannot be built from its card: {error}") from error
     _check_golden(model)
     return model
+
+
+def _column(logits: torch.Tensor) -> list[float]:
+    found: list[float] = logits.flatten().double().tolist()
+    return found
 
 
 def golden_image(golden: Golden) -> Image.Image:
@@ -98,6 +112,10 @@ def _check_golden(model: LoadedModel) -> None:
         worst = max(abs(float(array.flat[index]) - value) for index, value in golden.tensor_values.items())
         if not worst <= TENSOR_TOLERANCE:
             raise LoadError(f"golden {golden.name}: preprocessing differs from the trainer's by {worst:.3g}")
-        logit = model.logits([array])[0]
+        ((logit, novelty),) = model.answers([array])
         if not abs(logit - golden.logit) <= tolerance * max(1.0, abs(golden.logit)):
             raise LoadError(f"golden {golden.name}: logit is {logit:.6f}, the trainer got {golden.logit:.6f}")
+        if novelty is not None and golden.novelty is not None:
+            allowed = tolerance * max(1.0, abs(golden.novelty))
+            if not abs(novelty - golden.novelty) <= allowed:
+                raise LoadError(f"golden {golden.name}: novelty is {novelty:.6f}, the trainer got {golden.novelty:.6f}")
