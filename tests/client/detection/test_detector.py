@@ -170,3 +170,32 @@ def test_reloads_never_mix_versions_and_never_fail_a_request(
         asking = [pool.submit(ask) for _ in range(4)]
         pool.submit(reload).result()
         assert all(future.result() for future in asking)
+
+
+def noise(low: int, high: int, seed: int = 5) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(low, high, (160, 160, 3), dtype=np.uint8))
+
+
+def test_what_is_unlike_anything_measured_gets_no_verdict_and_the_reason_is_said(tmp_path: Path) -> None:
+    detector = Detector(write_version(tmp_path / "v1", make_files("v1", bias=9.0, with_novelty=True)))
+    usual, odd = detector.predict([noise(0, 60), Image.new("RGB", (160, 160), (255, 0, 0))])
+    assert (usual.verdict, usual.reason) == ("ai_generated", None)
+    assert (odd.verdict, odd.reason) == ("uncertain", "unfamiliar")
+    assert odd.probability > 0.7  # the probability is told as it is, and the verdict is withheld
+
+
+def test_uncertain_near_the_threshold_has_its_own_reason(tmp_path: Path, v1: dict[str, bytes]) -> None:
+    files = changed_card(v1, "operating_points", "threshold_ai", value=1.0)
+    files = changed_card(files, "operating_points", "threshold_real", value=0.0)
+    (found,) = Detector(write_version(tmp_path / "v1", files)).predict([picture()])
+    assert (found.verdict, found.reason) == ("uncertain", "near_threshold")
+
+
+def test_a_novelty_that_the_golden_vectors_contradict_or_do_not_prove_is_refused(tmp_path: Path) -> None:
+    files = make_files("v1", with_novelty=True)
+    for number, (key, value) in enumerate((("outside", 0.001), ("formula", "another"))):
+        with pytest.raises(LoadError, match="novelty"):
+            Detector(write_version(tmp_path / f"a{number}", changed_card(files, "novelty", key, value=value)))
+    golden = [{**case, "novelty": None} for case in json.loads(files["model.json"])["preprocessing"]["golden"]]
+    with pytest.raises(LoadError, match="does not prove"):
+        Detector(write_version(tmp_path / "b", changed_card(files, "preprocessing", "golden", value=golden)))

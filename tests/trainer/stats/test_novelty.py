@@ -28,7 +28,7 @@ FITTED = Novelty.of(features(200, 0), TARGETS)
 
 def test_more_of_the_same_is_familiar_and_the_rest_is_not() -> None:
     usual, odd = FITTED(features(200, 1)), FITTED(features(200, 1, shift=3.0))
-    assert np.median(usual) == pytest.approx(2.0, abs=0.7)
+    assert 1.5 < np.median(usual) < 4
     assert (odd > np.quantile(usual, 0.99)).mean() > 0.95
 
 
