@@ -17,7 +17,7 @@ from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import gpu_memory
 from daemon.state.lock import current_holder
 from handlers.label_commands import unlabelled_folders
-from scrapers.status import source_states
+from scrapers.status import how_to_start, source_states
 from scrapers.terms import TERMS
 from utils.config_loader import Config
 
@@ -140,6 +140,8 @@ def _sources(config: Config) -> Iterator[Finding]:
             yield Finding("ok", f"source {state.name}: ready", TERMS[state.name])
         elif state.enabled:
             yield Finding("missing", f"source {state.name}: {state.reason}", TERMS[state.name])
+    if typed := how_to_start(config):
+        yield Finding("note", "keys of sources that are not collected from", typed)
     disabled = ", ".join(state.name for state in states if not state.enabled)
     if disabled:
         yield Finding(

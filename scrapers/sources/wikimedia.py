@@ -54,9 +54,11 @@ class Wikimedia(Defaults):
             "maxlag": LAG_SECONDS,
             "generator": "categorymembers",
             "gcmtitle": f"Category:{place.category}",
-            "gcmtype": "file" if self._photographs else "file|subcat",
-            "gcmsort": "timestamp",
-            "gcmdir": "older",
+            # sorted by time, Commons ignores the type of members, but not their namespace
+            "gcmtype": None if self._photographs else "file|subcat",
+            "gcmnamespace": FILES if self._photographs else None,
+            "gcmsort": "timestamp" if self._photographs else None,
+            "gcmdir": "older" if self._photographs else None,
             "gcmlimit": PAGE_SIZE,
             "gcmcontinue": place.continues,
             "prop": "imageinfo",
@@ -90,7 +92,8 @@ class Wikimedia(Defaults):
         if place is None:
             raise PayloadError("Wikimedia Commons: a page of no category")
         files = [page for page in found if as_object(page).get("ns") != CATEGORIES]
-        titles = [text_or_none(page.get("title")) for page in found if as_object(page).get("ns") == CATEGORIES]
+        below = [] if self._photographs else [page for page in found if as_object(page).get("ns") == CATEGORIES]
+        titles = [text_or_none(page.get("title")) for page in below]
         items, nameless = read_items(files, lambda page: self._read_file(page, place), id_key="pageid")
         more = text_or_none(as_object(payload.get("continue")).get("gcmcontinue"))
         return Page(items, place.following(titles, more), nameless)

@@ -10,7 +10,7 @@ from utils.logs import get_logger
 log = get_logger(__name__)
 
 MAX_TRIES = 5  # runs in which a failing item is attempted again
-KEEP_SURPLUS = 5000  # of what a generator had too much of: candidates kept for a second look, a source
+KEEP_SURPLUS = 5000  # of what a generator or a person had too much of: candidates kept for a second look, a source
 
 
 def look_again(item_store: ItemStore, source: str, rules: int, bases: Sequence[str]) -> None:
@@ -61,8 +61,8 @@ def _apply_rules(item_store: ItemStore, source: str, rules: int) -> int:
 
 
 def _forget_surplus(item_store: ItemStore, source: str) -> None:
-    """What a generator had too much of comes in without end: the newest are kept, the others forgotten for good."""
-    surplus = "source = ?1 AND basis != '' AND why = 'generator_share'"
+    """What there is too much of comes in without end: the newest are kept, the others forgotten for good."""
+    surplus = "source = ?1 AND basis != '' AND why IN ('generator_share', 'creator_cap')"
     with item_store.transaction() as db:
         db.execute(
             f"UPDATE items SET candidate = NULL, basis = '' WHERE {surplus} AND row <="  # noqa: S608

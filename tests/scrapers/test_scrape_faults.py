@@ -121,6 +121,21 @@ def test_what_never_ends_is_given_up_and_left_for_the_next_run(
     assert later.tally.total("stored") == outcome["failed"][why]
 
 
+@pytest.mark.parametrize("kind", ["slow_drip", "oversized", "cut_body", "length_too_large"])
+def test_single_bad_files_keep_no_good_one_from_coming(
+    configure: Configure, collect: Collect, misbehave: Misbehave, sandbox: SandboxServer, kind: str
+) -> None:
+    fault = {"kind": kind, "where": "image", "share": 0.2, "seed": 2, "seconds": 0.2, "mebibytes": 2}
+    misbehave(synthetic=100, faults=[fault])
+    limits = {"max_attempts": 5, "download_seconds": 1}
+    config = configure(only=("civitai",), every={"max_image_mb": 1.5}, harvest=limits)
+    outcome = collect(config, sleep=asyncio.sleep)["civitai"]
+    details = outcome.as_details()
+    bad = sum(details["failed"].values()) + sum(details["refused"].values())
+    assert 6 <= bad <= 24 and details["state"] == "finished"
+    assert details["stored"] == len(sandbox.sandbox.catalogues["civitai"].pictures) - bad
+
+
 def test_a_server_that_asks_for_a_long_wait_parks_the_source(
     configure: Configure, collect: Collect, misbehave: Misbehave, fake_clock: FakeClock
 ) -> None:

@@ -62,7 +62,10 @@ class _Commons:
         start = asked.get("gcmcontinue", "file||0").rpartition("|")[2]
         if not start.isdigit():
             return JSONResponse(_error("badcontinue", "Invalid continue param."))
-        found = self._members(asked["gcmtitle"].removeprefix("Category:"), "subcat" in asked.get("gcmtype", "file"))
+        # as in MediaWiki: members sorted by time come in all types, unless a namespace is asked for
+        by_time = asked.get("gcmsort") == "timestamp"
+        everything = "gcmnamespace" not in asked if by_time else "subcat" in asked.get("gcmtype", "page|subcat|file")
+        found = self._members(asked["gcmtitle"].removeprefix("Category:"), everything)
         first, size = int(start), min(limit, MAX_LIMIT)
         shown = found[first : first + size]
         body: dict[str, Any] = {"batchcomplete": True}
