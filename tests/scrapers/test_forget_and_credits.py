@@ -83,7 +83,7 @@ def test_forgetting_never_deletes_outside_the_data_folder(configure: Configure, 
 def test_what_to_forget_must_be_clear(configure: Configure) -> None:
     with pytest.raises(OperatorError, match="either an id or a photographer"):
         forget(configure(), "pexels")
-    with pytest.raises(OperatorError, match="no such source"):
+    with pytest.raises(OperatorError, match="no picture is from"):
         forget(configure(), "flickr", source_id="1")
 
 
