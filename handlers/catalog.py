@@ -104,6 +104,8 @@ class Catalog:
                 if twin.path != found.path:
                     self._join(found._replace(signature=found.signature.unproven()), twin.sample)
                 unknown.append(found)  # the bytes may be others, with size and mtime put back: only reading tells
+        for path in changes.companions:
+            self._index.forget_file(path)
         for path, there in changes.vanished:
             self._pulse()
             self._vanished(path, now if there else HELD)

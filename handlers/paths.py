@@ -25,7 +25,7 @@ UNFINISHED_MARK = b".!"  # torrent and sync clients: .!sync, .!ut, .!qb
 SIDECAR_SUFFIXES = tuple(
     b".json .jsonl .txt .md .csv .tsv .xml .xmp .aae .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
 )
-CLIP_SUFFIXES = (b".mov", b".mp4")
+CLIP_SUFFIXES = (b".mov", b".mp4", b".mp")
 STILL_SUFFIXES = (b".heic", b".heif", b".jpg", b".jpeg")
 
 
@@ -71,10 +71,13 @@ def is_clip(name: bytes) -> bool:
 
 
 def clips_of_stills(names: Iterable[bytes]) -> set[bytes]:
-    """Of the names in a folder, the clips beside their still picture: `IMG_1.MOV` beside `IMG_1.HEIC`."""
+    """Of the names in a folder, the clips beside their still picture.
+
+    `IMG_1.MOV` beside `IMG_1.HEIC` (Apple), `PXL_1.MP` beside `PXL_1.MP.jpg` (Google).
+    """
     names = list(names)
     stills = {name.lower().rpartition(b".")[0] for name in names if name.lower().endswith(STILL_SUFFIXES)}
-    return {name for name in names if is_clip(name) and name.lower().rpartition(b".")[0] in stills}
+    return {name for name in names if is_clip(name) and {name.lower(), name.lower().rpartition(b".")[0]} & stills}
 
 
 def folder_label(path: bytes) -> Label | None:

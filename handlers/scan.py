@@ -29,6 +29,7 @@ class Changes:
     metadata: list[Found] = field(default_factory=list)  # metadata files, new or changed
     special: list[tuple[Found, str]] = field(default_factory=list)  # links, pipes …, with what they are
     returned: list[Found] = field(default_factory=list)  # missed before, here again, unchanged
+    companions: list[bytes] = field(default_factory=list)  # reported before the picture came that they belong to
     vanished: list[tuple[bytes, bool]] = field(default_factory=list)  # path, and whether its file system is still there
     moved_device: list[tuple[bytes, int]] = field(default_factory=list)  # folder whose device got another number
     unreadable: dict[bytes, str] = field(default_factory=dict)  # folder -> why; what is known of it stays as it is
@@ -36,7 +37,17 @@ class Changes:
     files: int = 0
 
     def __bool__(self) -> bool:
-        return any((self.appeared, self.metadata, self.special, self.returned, self.vanished, self.moved_device))
+        return any(
+            (
+                self.appeared,
+                self.metadata,
+                self.special,
+                self.returned,
+                self.companions,
+                self.vanished,
+                self.moved_device,
+            )
+        )
 
 
 class Scan:
@@ -94,7 +105,8 @@ class Scan:
                 if row is not None and row.gone is None:
                     self._missing.append((folder, name, row.device))
             elif is_clip(name) and name in self._companions(folder):
-                continue
+                if row is not None:
+                    self.changes.companions.append(path)
             elif row is not None or not is_ignored_file(folder, name):
                 before = None if row is None else (name, *row.signature, row.device, row.state, row.gone)
                 self._compare(
@@ -153,7 +165,9 @@ class Scan:
                         children.append(join(folder, name))
                     continue
                 if is_clip(name) and name in self._companions(folder):
-                    continue  # one that was reported before its still picture came counts as gone
+                    if known.pop(name, None) is not None:
+                        self.changes.companions.append(join(folder, name))
+                    continue
                 before = known.pop(name, None)
                 if before is None and is_ignored_file(folder, name):
                     continue

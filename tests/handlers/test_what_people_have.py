@@ -80,8 +80,11 @@ def test_of_a_live_photo_the_still_counts_and_the_clip_is_its_companion(
     runner.reconciler.compare({b"real": {b"IMG_0001.MOV"}}, set())
     runner.finish()
     assert not runner.problems() and clip.exists()
+    folder.picture("real/PXL_3.MP.jpg", 3)
+    (folder.root / "real/PXL_3.MP").write_bytes(CLIP)
+    assert runner.settle() == Counts(total=2, real=2)
     (folder.root / "real/IMG_0002.MOV").write_bytes(CLIP)
-    assert runner.settle() == Counts(total=1, real=1, rejected=1)
+    assert runner.settle() == Counts(total=2, real=2, rejected=1)
     assert "save a frame of it" in runner.problems()[0].reason
 
 
