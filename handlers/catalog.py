@@ -100,10 +100,14 @@ class Catalog:
                 unknown.append(found)
             elif twin.signature == found.signature:
                 self._join(found, twin.sample)  # a folder was renamed: nothing of its files changed
+                self._index.copy_note(twin.path, found.path)
             else:
                 if twin.path != found.path:
                     self._join(found._replace(signature=found.signature.unproven()), twin.sample)
-                unknown.append(found)  # the bytes may be others, with size and mtime put back: only reading tells
+                    self._index.copy_note(twin.path, found.path)
+                # the bytes may be others, with size and mtime put back: only reading tells
+                known = self._index.sample(twin.sample)
+                unknown.append(found._replace(expected=known.sha256 if known is not None else None))
         for path in changes.companions:
             self._index.forget_file(path)
         for path, there in changes.vanished:
@@ -123,6 +127,10 @@ class Catalog:
             self._add(found, before, facts, wait=wait)
         if facts.note and self._index.set_note(found.path, facts.note):
             log.info("side_data_left_out", path=os.fsdecode(found.path), reason=facts.note)
+
+    def confirm(self, found: Found) -> None:
+        """A file has the bytes that it was expected to have; only its signature is another."""
+        self._index.set_signature(found)
 
     def reject(self, found: Found, reason: str, *, retryable: bool, incomplete: bool = False) -> None:
         """A file cannot be used; it stays where it is. What it was before is no longer true of it.

@@ -42,12 +42,16 @@ class FileSignature(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A regular file that a scan saw. `device` is its folder's, since overlay file systems lie about a file's."""
+    """A regular file that a scan saw. `device` is its folder's, since overlay file systems lie about a file's.
+
+    `expected`: the SHA-256 that it most likely still has, so that reading it is enough.
+    """
 
     folder: bytes
     name: bytes
     signature: FileSignature
     device: int
+    expected: str | None = None
 
     @property
     def path(self) -> bytes:

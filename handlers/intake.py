@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from handlers.file_signature import FileSignature, Found
 from utils.images.check_pool import CheckPool
-from utils.images.facts import CheckFailure, CheckResult, ImageFacts
+from utils.images.facts import CheckFailure, ProofResult
 
 FIRST_RETRY_SECONDS = 0.25  # a copy that was caught half-way is looked at again this soon, then ever later
 IN_FLIGHT_PER_WORKER = 32  # so that checkers never wait for the next turn
@@ -23,7 +23,7 @@ Verdict = Literal["accept", "reject", "wait", "again", "gone"]
 
 
 def judge(
-    result: CheckResult, checked: FileSignature, now: FileSignature | None, stable_seconds: float, settle_seconds: float
+    result: ProofResult, checked: FileSignature, now: FileSignature | None, stable_seconds: float, settle_seconds: float
 ) -> Verdict:
     """What a check means, given the file's signature when it was sent and now (None: it is not there).
 
@@ -34,7 +34,7 @@ def judge(
         return "gone"
     if now != checked:
         return "again"
-    if isinstance(result, ImageFacts):
+    if not isinstance(result, CheckFailure):
         return "accept"
     return "reject" if stable_seconds >= settle_seconds else "wait"
 
@@ -75,7 +75,7 @@ class Intake:
         self._ready: deque[bytes] = deque()
         self._timers: list[tuple[float, bytes]] = []  # a heap; may name what has been judged since
         self._in_flight = 0
-        self._results: queue.SimpleQueue[tuple[Found, Future[CheckResult]]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Found, Future[ProofResult]]] = queue.SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -110,10 +110,11 @@ class Intake:
                 continue
             pending.in_flight = True
             self._in_flight += 1
-            future = self._pool.submit(self._root / os.fsdecode(pending.found.path))
+            file, expected = self._root / os.fsdecode(pending.found.path), pending.found.expected
+            future: Future[Any] = self._pool.prove(file, expected) if expected else self._pool.submit(file)
             future.add_done_callback(lambda done, found=pending.found: self._done(found, done))  # type: ignore[misc]
 
-    def judged(self, limit: int) -> Iterator[tuple[Verdict, Found, CheckResult]]:
+    def judged(self, limit: int) -> Iterator[tuple[Verdict, Found, ProofResult]]:
         """Up to `limit` files whose fate is known now; each is out of the intake when it is yielded."""
         for _ in range(limit):
             try:
@@ -152,7 +153,7 @@ class Intake:
             elif pending is not None:
                 self._ready.append(path)
 
-    def _judge(self, pending: _Pending, result: CheckResult) -> Iterator[tuple[Verdict, Found, CheckResult]]:
+    def _judge(self, pending: _Pending, result: ProofResult) -> Iterator[tuple[Verdict, Found, ProofResult]]:
         path = pending.found.path
         signature = self._signature(path)
         verdict = judge(result, pending.found.signature, signature, self._monotonic() - pending.since, self._settle)
@@ -174,6 +175,6 @@ class Intake:
         except OSError:
             return None
 
-    def _done(self, found: Found, future: Future[CheckResult]) -> None:
+    def _done(self, found: Found, future: Future[ProofResult]) -> None:
         self._results.put((found, future))
         self._wake()

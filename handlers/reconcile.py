@@ -25,7 +25,7 @@ from utils.clock import Clock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import ACCEPT_COMMAND, DataFolder
 from utils.images.check_pool import CheckPool
-from utils.images.facts import CheckFailure, CheckLimits, ImageFacts, readers
+from utils.images.facts import CheckFailure, CheckLimits, ImageFacts, Unchanged, readers
 from utils.logs import get_logger
 from utils.sqlite_files import remove_side_files, set_aside
 
@@ -262,6 +262,8 @@ class Reconciler:
                 for verdict, found, result in self._intake.judged(BATCH):
                     if isinstance(result, ImageFacts) and verdict == "accept":
                         self._catalog.accept(found, result)
+                    elif isinstance(result, Unchanged) and verdict == "accept":
+                        self._catalog.confirm(found)
                     elif isinstance(result, CheckFailure) and verdict == "reject":
                         self._catalog.reject(
                             found, result.reason, retryable=result.retryable, incomplete=result.incomplete

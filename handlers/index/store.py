@@ -119,10 +119,26 @@ class Index:
             ),
         )
 
+    def set_signature(self, found: Found) -> None:
+        """Of a good file whose content is proven to be what it was."""
+        self._db.execute(
+            "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?"
+            " WHERE folder = ? AND name = ? AND state = 'good'",
+            (*found.signature, found.folder, found.name),
+        )
+
     def set_note(self, path: bytes, note: str) -> bool:
         """Remark on a good file; False when it is none (yet)."""
         query = "UPDATE files SET reason = ? WHERE folder = ? AND name = ? AND state = 'good'"
         return self._db.execute(query, (printable(note), *split(path))).rowcount > 0
+
+    def copy_note(self, source: bytes, target: bytes) -> None:
+        """The remark on a good file holds for the same content at another place."""
+        self._db.execute(
+            "UPDATE files SET reason = (SELECT reason FROM files WHERE folder = ? AND name = ? AND state = 'good')"
+            " WHERE folder = ? AND name = ? AND state = 'good'",
+            (*split(source), *split(target)),
+        )
 
     def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:
         self._db.execute(

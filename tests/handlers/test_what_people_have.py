@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import MutableMapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from structlog.testing import capture_logs
 from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
 from handlers.index.rows import Counts
 from handlers.label_commands import set_label, unlabelled_folders
+from utils.config.sections import Intake
 from utils.errors import OperatorError
+from utils.images.check_pool import CheckLimits, CheckPool
+from utils.images.facts import CheckResult
 
 CLIP = b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  " + bytes(100)
 
@@ -101,9 +105,12 @@ def test_side_data_that_was_left_out_is_a_note_and_the_picture_counts(folder: Fo
     file.parent.mkdir()
     file.write_bytes(with_chunks(encode(draw(1), "png"), png_chunk(b"zTXt", WORKFLOW)))
     assert runner.settle() == Counts(total=1, ai_generated=1)
-    (problem,) = runner.problems()
-    assert (problem.kind, problem.path) == ("note", "ai_generated/comfy.png")
-    assert "zTXt chunk left out: more than 1 MB" in problem.reason
+    for name in ("comfy.png", "renamed.png"):
+        file = file.rename(file.with_name(name))
+        runner.settle()
+        (problem,) = runner.problems()
+        assert (problem.kind, problem.path) == ("note", f"ai_generated/{name}")
+        assert "zTXt chunk left out: more than 1 MB" in problem.reason
 
 
 def change_in_place(file: Path, content: bytes) -> None:
@@ -132,13 +139,38 @@ def test_bytes_changed_in_place_with_size_and_time_put_back_are_noticed(
     assert after.sha256 != before.sha256
 
 
-def test_permissions_alone_change_nothing(folder: Folder, runner: Runner) -> None:
-    file = folder.picture("real/a.png", 1)
-    runner.settle()
-    before = runner.samples()
-    file.chmod(0o600)
-    assert runner.settle() == Counts(total=1, real=1)
-    assert runner.samples() == before
+class CountingPool(CheckPool):
+    """Notes which files are decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(1, CheckLimits.from_settings(Intake()), 30, 1536)
+        self.decoded: list[str] = []
+
+    def submit(self, path: str | Path) -> Future[CheckResult]:
+        self.decoded.append(Path(path).name)
+        return super().submit(path)
+
+
+def test_permissions_links_and_renames_alone_are_read_and_not_decoded_again(folder: Folder) -> None:
+    with CountingPool() as pool:
+        runner = Runner(folder, pool)
+        file = folder.picture("real/a.bmp", 1)
+        runner.settle()
+        before = runner.samples()
+        file.chmod(0o600)
+        assert runner.settle() == Counts(total=1, real=1)
+        assert runner.samples() == before
+        (folder.base / "backup").mkdir()
+        (folder.base / "backup/a.bmp").hardlink_to(file)
+        assert runner.settle() == Counts(total=1, real=1)
+        file = file.rename(folder.root / "real/b.bmp")
+        assert runner.settle() == Counts(total=1, real=1)
+        assert pool.decoded == ["a.bmp"]
+        assert runner.reconciler.compare_all()[1] and runner.reconciler.is_settled(), "and each change once"
+        change_in_place(file, encode(draw(2), "bmp"))
+        runner.settle()
+        assert pool.decoded == ["a.bmp", "b.bmp"]
+        runner.reconciler.close()
 
 
 def events(logged: list[MutableMapping[str, Any]]) -> list[str]:

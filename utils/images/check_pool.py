@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from utils.errors import RetryLaterError
-from utils.images.facts import CheckFailure, CheckLimits, CheckResult, ImageFacts, Thumbnail
+from utils.images.facts import CheckFailure, CheckLimits, CheckResult, ImageFacts, ProofResult, Thumbnail, Unchanged
 from utils.logs import get_logger
 
 __all__ = ["CheckFailure", "CheckLimits", "CheckPool", "CheckResult", "ImageFacts"]
@@ -66,6 +66,10 @@ class CheckPool:
     def submit(self, path: str | Path) -> Future[CheckResult]:
         """Never raises for the file; after `close` the future is cancelled."""
         return self._add({"path": os.fspath(path)})
+
+    def prove(self, path: str | Path, sha256: str) -> Future[ProofResult]:
+        """As `submit`, for a file that most likely has these bytes: then it is only read, not decoded."""
+        return self._add({"path": os.fspath(path), "sha256": sha256})
 
     def draw(self, path: str | Path, thumbnail: Thumbnail) -> Future[bytes | CheckFailure]:
         """The file as a small WebP picture; otherwise as `submit`."""
@@ -134,7 +138,7 @@ class _Worker:
         self._checks = 0
         self._no_start_before = 0.0
 
-    def check(self, request: dict[str, Any], timeout_seconds: float) -> CheckResult | bytes:
+    def check(self, request: dict[str, Any], timeout_seconds: float) -> ProofResult | bytes:
         try:
             process = self._running()
         except RetryLaterError as error:
@@ -154,6 +158,8 @@ class _Worker:
             self.stop()
         if "facts" in answer:
             return ImageFacts(**answer["facts"])
+        if "unchanged" in answer:
+            return Unchanged()
         if "drawn" in answer:
             return base64.b64decode(answer["drawn"])
         return CheckFailure(**answer["failure"])

@@ -1,6 +1,7 @@
 """A checker process: `python -P -m utils.images.check_worker '{"parent": PID, "memory_mb": N, "limits": {…}}'`.
 
 Reads one JSON object a line, `{"path": "…"}`, and answers each with one: `{"facts": {…}}` or `{"failure": {…}}`.
+With the `sha256` that the file is expected to have, it answers `{"unchanged": true}` where that still holds.
 Asked for a `thumbnail`, it answers `{"drawn": "…"}`, a WebP picture in base64: it writes no file.
 JSON is ASCII with `\\udcXX` for bytes that are no UTF-8, so any file name passes. It ends when its input ends.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -43,6 +45,9 @@ def main() -> None:
         if "thumbnail" in request:
             _answer(answers, draw(request["path"], Thumbnail(**request["thumbnail"]), limits))
             continue
+        if "sha256" in request and has_content(request["path"], request["sha256"], limits):
+            _answer(answers, {"unchanged": True})
+            continue
         result = check(request["path"], limits)
         key = "failure" if isinstance(result, CheckFailure) else "facts"
         _answer(answers, {key: asdict(result)})
@@ -53,6 +58,14 @@ def check(path: str, limits: CheckLimits) -> CheckResult:
     from utils.images.check import check_image  # `main` has loaded it, after the memory limit was in place
 
     return _guarded(lambda: check_image(path, limits))
+
+
+def has_content(path: str, sha256: str, limits: CheckLimits) -> bool:
+    """Whether the file has these bytes; what keeps it from being read is for `check` to say."""
+    from utils.images.check import read_regular_file
+
+    content = _guarded(lambda: read_regular_file(path, limits.max_file_bytes))
+    return isinstance(content, bytes) and hashlib.sha256(content).hexdigest() == sha256
 
 
 def draw(path: str, thumbnail: Thumbnail, limits: CheckLimits) -> dict[str, Any]:

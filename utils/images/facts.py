@@ -73,9 +73,15 @@ class Thumbnail:
     side: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The file has the bytes that it was expected to have: what is known of it still holds."""
+
+
 def readers() -> list[str]:
     """Installed modules that read further formats: with another one, refused files are asked again."""
     return [kind.module for kind in KINDS.values() if kind.module and importlib.util.find_spec(kind.module)]
 
 
 CheckResult = ImageFacts | CheckFailure
+ProofResult = CheckResult | Unchanged
