@@ -53,14 +53,21 @@ class Augmentation:
         return self.histories is None or not self.settings.enabled or self.histories.is_common(storage)
 
     def view(
-        self, resized: Image.Image, rng: np.random.Generator, size: int | None = None, storage: Storage | None = None
+        self,
+        resized: Image.Image,
+        rng: np.random.Generator,
+        size: int | None = None,
+        storage: Storage | None = None,
+        *,
+        gentle: bool = False,
     ) -> Image.Image:
         """A random RGB view of `size` (none: the serving size) of a picture that `Preprocessing.resized` made.
 
-        `storage`, when known, is how the picture's file is stored.
+        `storage`, when known, is how the picture's file is stored. `gentle`: nothing but a storage history, where there
+        is one, and the crop.
         """
         size = size or self.preprocessing.size
-        untouched = not self.settings.enabled or rng.random() < self.settings.untouched_share
+        untouched = not self.settings.enabled or rng.random() < self.settings.untouched_share or gentle
         history = self.histories.draw(rng) if self.histories else None
         if untouched and history and storage and not self.may_stay(storage):
             region = _random_crop(_at_least(resized, self.preprocessing.size), self.preprocessing.size, rng)

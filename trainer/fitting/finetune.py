@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
+from exposr_client.detection import residuals
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for
@@ -74,7 +75,7 @@ class Recipe:
             seed=settings.seed,
             batch=min(settings.batch_size or BATCH[context.on_gpu], max(2, train // context.ranks.count)),
             # a convolutional network sees the same pixels at the same scale in a smaller crop, at a quarter of the cost
-            crop=size if transformer or context.on_gpu else size // 2,
+            crop=size if transformer or context.on_gpu else max(size // 2, min(size, residuals.LEAST_SIZE)),
             learning_rate=settings.learning_rate
             or LEARNING_RATE[kind] * (1.0 if backbone.is_pretrained else FROM_RANDOM_FACTOR),
             workers=settings.workers if settings.workers is not None else min(cores, WORKERS_MAX),

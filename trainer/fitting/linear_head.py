@@ -2,8 +2,8 @@
 
 With a few hundred pictures a linear head on frozen features often beats fine-tuning (Cozzolino et al. 2024). Backbone
 and low-level branch are standardised and projected on their main components each by itself; how much either weighs,
-and C, are chosen by leaving out a real source and a generator at a time (groups, where sources are too few). All of it
-is folded into the network's final linear layer.
+C, and how strongly views are augmented, are chosen by leaving out a real source and a generator at a time (groups,
+where sources are too few). All of it is folded into the network's final linear layer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -31,12 +32,14 @@ from trainer.stats.folds import Folds, grouped_folds
 from trainer.stats.projection import Projection
 
 REGULARISATION = (1e-3, 1e-2, 1e-1)  # inverse strengths C that are tried
-BRANCH_SHARES = (0.0, 0.5, 1.0)  # of the branch in the features' variance, that are tried; 0.5 where nothing can tell
+BRANCH_SHARES = (0.0, 0.5, 0.75, 1.0)  # of the branch in the features' variance, that are tried
+USUAL_SHARE = 0.75  # where nothing can tell
 BLOCK_COMPONENTS = 160  # main components kept of the backbone and of the branch, at most, each
 FEATURE_VARIANCE = 1000.0  # of all features together: with it, C means the same for every backbone
 FOLDS = 5  # over groups
 PAIRS_MOST = 4  # of a real source and a generator left out together
-SCOUTED_VIEWS = 4  # of each picture, in choosing and refitting: the serving view first
+AUGMENTATIONS = ("none", "gentle", "full")  # the views that are fitted on: one, the gentle ones, all
+REFIT_VIEWS = 3  # of each picture, at most, in fitting again
 FIT_STEPS = 100
 
 
@@ -71,21 +74,28 @@ def embed_views(
     seed: int,
     report: Report,
 ) -> list[Embedding]:
-    """[views, d] of each sample: the serving view first, then augmented ones."""
+    """[views, d] of each sample: the serving view first, then gently augmented ones, then fully augmented ones."""
 
     def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
         resized = augmentation.preprocessing.resized(image)
         storage = embedder.images.storage(sample)
         augmented = [
-            augmentation.view(resized, sample_generator(sample, seed, view), storage=storage)
+            augmentation.view(
+                resized, sample_generator(sample, seed, view), storage=storage, gentle=view < gentle_views(views)
+            )
             for view in range(1, views)
         ]
         return [augmentation.preprocessing.center_crop(resized), *augmented]
 
-    recipe = f"{views} views, augmentation {augmentation.key()}, seed {seed}"
+    recipe = f"{gentle_views(views)} gentle of {views} views, augmentation {augmentation.key()}, seed {seed}"
     found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)
     embedder.remember(SERVING_VIEW, {sha256: embedding[:1] for sha256, embedding in found.items()})
     return [found[grouped.sample.sha256] for grouped in samples]
+
+
+def gentle_views(views: int) -> int:
+    """How many of the first views are at most gently augmented, the serving view among them."""
+    return max(1, (views + 1) // 2)
 
 
 class HeadFitter:
@@ -103,46 +113,56 @@ class HeadFitter:
         self._samples, self._seed = list(samples), seed
         self._targets = np.array([grouped.sample.target for grouped in samples])
         stacked = np.stack(embeddings).astype(np.float64)  # [n, views, d]
-        self._counts = np.ones(stacked.shape[:2], dtype=bool)
+        self._may_count: NDArray[np.bool_] = np.ones(stacked.shape[:2], dtype=bool)
         if may_stay is not None and stacked.shape[1] > 1:
-            self._counts[:, 0] = may_stay
+            self._may_count[:, 0] = may_stay
         width = stacked.shape[-1] - branch_width
         blocks = [stacked[..., :width], stacked[..., width:]] if branch_width else [stacked]
         self._blocks = [_Block.of(block) for block in blocks]
-        self._share = 0.5 if branch_width else 0.0
+        self._share = USUAL_SHARE if branch_width else 0.0
+        self._augmentation = AUGMENTATIONS[1]
         self._strength = REGULARISATION[1]
         self._rows = {grouped.sample.sha256: row for row, grouped in enumerate(samples)}
 
     def choose(self, report: Report) -> Head:
-        """Choose share and C, fit on everything."""
+        """Choose share and C, then the augmentation, and fit on everything."""
         pairs = self._pairs()
         folds = pairs or grouped_folds(self._targets, [g.group for g in self._samples], FOLDS, self._seed)
         shares = BRANCH_SHARES if pairs and len(self._blocks) > 1 else (self._share,)
         history: list[dict[str, float]] = []
-        choices = [(share, strength) for share in shares for strength in REGULARISATION]
-        for share, strength in choices if folds else ():
-            auc = self._asked(folds, share, strength)
-            history.append({"branch_share": share, "regularisation": strength, "cv_auc": auc})
-            report(
-                len(history), len(choices), f"branch {share:g}, C = {strength:g}: AUC {auc:.3f} on what was left out"
-            )
-        best = max(history, key=lambda entry: entry["cv_auc"]) if history else None
-        if best:
+
+        def ask(share: float, strength: float, augmentation: str) -> float:
+            auc = self._asked(folds, share, strength, augmentation)
+            number = float(AUGMENTATIONS.index(augmentation))
+            history.append({"branch_share": share, "regularisation": strength, "augmentation": number, "cv_auc": auc})
+            total = len(shares) * len(REGULARISATION) + len(AUGMENTATIONS) - 1
+            report(len(history), total, f"branch {share:g}, C {strength:g}, augmentation {augmentation}: {auc:.3f}")
+            return auc
+
+        if folds:
+            for share in shares:
+                for strength in REGULARISATION:
+                    ask(share, strength, AUGMENTATIONS[0])
+            best = max(history, key=lambda entry: entry["cv_auc"])
             self._share, self._strength = best["branch_share"], best["regularisation"]
+            for augmentation in AUGMENTATIONS[1:]:
+                ask(self._share, self._strength, augmentation)
+            best = max(history, key=lambda entry: entry["cv_auc"])
+            self._augmentation = AUGMENTATIONS[int(best["augmentation"])]
         weight, bias = self._fitted(np.arange(len(self._samples)), None)
-        source = "left-out sources" if pairs else "left-out groups" if folds else "nothing that could be left out"
+        by = "left-out sources" if pairs else "left-out groups" if folds else "nothing that could be left out"
         return Head(
             weight=weight,
             bias=bias,
-            auc=best["cv_auc"] if best else None,
+            auc=max(entry["cv_auc"] for entry in history) if history else None,
             by_sources=bool(pairs),
-            choice=f"branch share {self._share:g} and C = {self._strength:g}, by {source}",
+            choice=f"branch share {self._share:g}, C {self._strength:g}, augmentation {self._augmentation}, by {by}",
             history=history,
         )
 
     def refit(self, members: Sequence[GroupedSample]) -> tuple[Floats, float]:
         """By the choice made, on some of the samples: weight [d] and bias."""
-        return self._fitted(np.array([self._rows[member.sample.sha256] for member in members]), SCOUTED_VIEWS)
+        return self._fitted(np.array([self._rows[member.sample.sha256] for member in members]), REFIT_VIEWS)
 
     def _pairs(self) -> Folds:
         """Rows to fit on and rows to ask: a real source and a generator are left out together."""
@@ -153,22 +173,34 @@ class HeadFitter:
         asked = [real[i % len(real)].rows | generated[i % len(generated)].rows for i in range(count)]
         return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in asked]
 
-    def _asked(self, folds: Folds, share: float, strength: float) -> float:
+    def _asked(self, folds: Folds, share: float, strength: float, augmentation: str) -> float:
         """Mean AUC over the folds, over the serving view and the augmented ones."""
-        features = self._features(share, SCOUTED_VIEWS)
+        features = self._features(share)
         aucs = []
         for fit, ask in folds:
-            weight, bias = self._solved(features[fit], fit, strength)
+            weight, bias = self._solved(features[fit], fit, strength, self._counted(augmentation)[fit])
             logits = features[ask] @ weight + bias
             for view in range(logits.shape[1]):
-                counted = self._counts[ask, view]
+                counted = self._may_count[ask, view]
                 targets = self._targets[ask][counted]
                 if len(np.unique(targets)) == 2:
                     aucs.append(roc_auc_score(targets, logits[counted, view]))
         return float(np.mean(aucs))
 
-    def _fitted(self, rows: np.ndarray, views: int | None) -> tuple[Floats, float]:
-        weight, bias = self._solved(self._features(self._share, views)[rows], rows, self._strength)
+    def _counted(self, augmentation: str) -> NDArray[np.bool_]:
+        """bool [n, views]: which views are fitted on."""
+        counted = self._may_count.copy()
+        if augmentation == "none":  # the first one that may be
+            counted &= np.cumsum(counted, axis=1) == 1
+        elif augmentation == "gentle":
+            counted[:, max(2, gentle_views(int(counted.shape[1]))) :] = False
+        return counted
+
+    def _fitted(self, rows: np.ndarray, most_views: int | None) -> tuple[Floats, float]:
+        counted = self._counted(self._augmentation)[rows]
+        if most_views is not None:
+            counted &= np.cumsum(counted, axis=1) <= most_views
+        weight, bias = self._solved(self._features(self._share)[rows], rows, self._strength, counted)
         folded: list[Floats] = []
         for block, scale in zip(self._blocks, self._scales(self._share), strict=True):
             part, weight = weight[: block.width], weight[block.width :]
@@ -183,19 +215,24 @@ class HeadFitter:
             for part, block in zip(shares, self._blocks, strict=True)
         ]
 
-    def _features(self, share: float, views: int | None) -> Floats:
+    def _features(self, share: float) -> Floats:
+        """[n, views, k]: the blocks side by side, in the variance that `share` gives them."""
         parts = zip(self._blocks, self._scales(share), strict=True)
-        return np.concatenate([scale * block.features[:, :views] for block, scale in parts], axis=-1)
+        return np.concatenate([scale * block.features for block, scale in parts], axis=-1)
 
-    def _solved(self, features: Floats, rows: np.ndarray, strength: float) -> tuple[Floats, float]:
-        """A logistic regression on all views; a picture weighs as often as a balanced sampling would draw it."""
-        count, views = features.shape[:2]
-        counted = self._counts[rows, :views]
-        weights = sampling_weights([self._samples[row] for row in rows]) * count
-        by_view = (weights[:, None] / counted.sum(axis=1, keepdims=True)) * counted
+    def _solved(
+        self, features: Floats, rows: np.ndarray, strength: float, counted: NDArray[np.bool_]
+    ) -> tuple[Floats, float]:
+        """A logistic regression; a picture weighs as often as a balanced sampling would draw it, its views share that.
+
+        Each row of `counted` marks at least one view.
+        """
+        weights = sampling_weights([self._samples[row] for row in rows]) * len(rows)
+        by_view = weights[:, None] / counted.sum(axis=1, keepdims=True) * counted
+        targets = np.broadcast_to(self._targets[rows, None], counted.shape)
         # many more rows than columns: a few Newton steps, where L-BFGS takes a hundred
         model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=FIT_STEPS)
-        model.fit(features[counted], np.repeat(self._targets[rows], views)[counted.ravel()], by_view[counted])
+        model.fit(features[counted], targets[counted], by_view[counted])
         return model.coef_[0], float(model.intercept_[0])
 
 

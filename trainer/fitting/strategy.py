@@ -18,7 +18,7 @@ PROBE_ONLY_BELOW = 40  # fine-tuning on fewer pictures of a label memorises them
 PROBE_SATISFIES = 0.90  # AUC over held-out groups
 FINE_TUNE_FROM = 1_000
 FULL_FROM = 20_000
-FROZEN_VIEWS = 8  # views of each picture that a head is fitted on: its "epochs"
+FROZEN_VIEWS = 6  # views of each picture that a head is fitted on: its "epochs"
 RANDOM_FULL_FROM = 2_000  # from random weights, a network that is trained whole loses to one that is not on fewer
 
 STEPS = {"lora": 3_000, "full": 4_500}  # the budget that the default number of epochs aims at

@@ -46,7 +46,7 @@ def test_the_branch_weighs_what_left_out_sources_say_it_is_worth() -> None:
     views = embedded(samples)
     head = HeadFitter(views, samples, BRANCH, 0).choose(silent)
     assert head.by_sources
-    assert head.choice.startswith("branch share 1 ")
+    assert head.choice.startswith("branch share 1,")
     assert np.abs(head.weight[:WIDTH]).max() < 1e-9
     assert head.auc is not None
     assert head.auc > 0.8
@@ -59,7 +59,7 @@ def test_without_sources_to_leave_out_groups_are_left_out_and_both_weigh_the_sam
     samples = [member for member in members() if (member.sample.generator or member.sample.source)[1:] == "0"]
     head = HeadFitter(embedded(samples), samples, BRANCH, 0).choose(silent)
     assert not head.by_sources
-    assert "branch share 0.5 " in head.choice
+    assert "branch share 0.75," in head.choice
 
 
 def test_a_head_fitted_again_on_a_part_knows_nothing_of_the_rest() -> None:
