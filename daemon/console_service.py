@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.application import Application
+from daemon.field.store import FIELD_FILE
 from daemon.runs.process import LOG_FILE
 from daemon.serving.label_desk import LabelDesk
 from daemon.serving.mix import Counted, Mix
@@ -149,8 +150,12 @@ class ConsoleService:
         with self._index() as db:
             if db is None:
                 return QueueView(None, "", {}, [], [], desk.decided, desk.can_undo)
-            with attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions:
-                found = label_queue.read_next(db, desk.left_out, grouping, distance, has_opinions=has_opinions)
+            with (
+                attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions,
+                attached(db, "field", self._state / FIELD_FILE) as has_reports,
+            ):
+                said = {"has_opinions": has_opinions, "has_reports": has_reports}
+                found = label_queue.read_next(db, desk.left_out, grouping, distance, **said)
             if desk.taken_back:
                 first, *others = desk.taken_back
                 found = label_queue.Next(first, "Taken back: decide again.", others, found.ahead)

@@ -16,6 +16,7 @@ BATCH = 60
 SURE = 0.9  # of the label's opposite: from here on a label looks wrong
 
 UNLABELLED = "s.label IS NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.label_source IS NULL"
+NEWEST_REPORTS = "SELECT sha256, verdict, received FROM field.reports ORDER BY received DESC LIMIT 1000"
 IN_CONFLICT = "s.folder IS NOT NULL AND s.label_source IS NOT 'person'"
 
 
@@ -30,15 +31,22 @@ class Next:
 
 
 def read_next(
-    db: sqlite3.Connection, left_out: Collection[str], grouping: str, distance: int, *, has_opinions: bool = False
+    db: sqlite3.Connection,
+    left_out: Collection[str],
+    grouping: str,
+    distance: int,
+    *,
+    has_opinions: bool = False,
+    has_reports: bool = False,
 ) -> Next:
     """`left_out`: ids of samples that were decided or skipped a moment ago, which the index may not know yet.
 
-    `grouping` is one, folder or similar. With `has_opinions`, predictions are attached as `opinions`.
+    `grouping` is one, folder or similar. With `has_opinions`, predictions are attached as `opinions`, with
+    `has_reports` what Exposr-Core reported as `field`.
     """
     number, width = 1 + AHEAD, len(SELECTED)
     found: list[tuple[Picture, str]] = []
-    for why, query, values in _sources(has_opinions):
+    for why, query, values in _sources(has_opinions, has_reports):
         if len(found) >= number:
             break
         for row in db.execute(query, (*values, number + len(found) + len(left_out))):
@@ -63,7 +71,7 @@ def unlabelled(db: sqlite3.Connection, limit: int) -> list[tuple[str, str]]:
     return [(sha256, os.fsdecode(join(folder, name))) for sha256, folder, name in rows]
 
 
-def _sources(has_opinions: bool) -> list[tuple[str, str, tuple[object, ...]]]:
+def _sources(has_opinions: bool, has_reports: bool) -> list[tuple[str, str, tuple[object, ...]]]:
     """(why, query, values), the first to be labelled first."""
     sources: list[tuple[str, str, tuple[object, ...]]] = [
         (
@@ -73,6 +81,16 @@ def _sources(has_opinions: bool) -> list[tuple[str, str, tuple[object, ...]]]:
             (FEEDBACK,),
         )
     ]
+    if has_reports:
+        sources.append(
+            (
+                "Reported by Exposr-Core: the verdict was {0}. Its label was not given by a person.",
+                f"SELECT {COLUMNS}, r.verdict FROM ({NEWEST_REPORTS}) r CROSS JOIN {JOINED}"  # noqa: S608
+                f" WHERE s.sha256 = r.sha256 AND (s.label IS NULL OR s.label != r.verdict) AND {IN_CONFLICT}"
+                " AND s.clash = 0 ORDER BY r.received DESC LIMIT ?",
+                (),
+            )
+        )
     if has_opinions:
         sources.append(
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -125,6 +126,30 @@ def test_the_queue_begins_with_reports_then_what_has_no_label_then_contradiction
     assert set(order[1:3]) == {"inbox/1.png", "inbox/2.png"}
     assert len(order) == 4
     assert order[3].endswith("4.png")
+
+
+def test_a_report_asks_again_about_a_label_that_no_person_has_given(folder: Folder, runner: Runner) -> None:
+    for seed, place in enumerate(("real/0.png", "real/1.png", "real/2.png", "inbox/3.png", "inbox/4.png")):
+        folder.picture(place, seed)
+    runner.settle()
+    db = reader(folder)
+    by_path = {picture.path: picture for picture in read_page(db, {}, "", 9).pictures}
+    file = folder.base / "field.sqlite"
+    reported = [("real/0.png", "ai_generated", "1"), ("real/1.png", "real", "2"), ("inbox/4.png", "real", "3")]
+    with contextlib.closing(sqlite3.connect(file)) as reports:
+        reports.execute("CREATE TABLE reports (sha256 TEXT, verdict TEXT, received TEXT)")
+        rows = [(by_path[path].sha256, verdict, received) for path, verdict, received in reported]
+        reports.executemany("INSERT INTO reports VALUES (?, ?, ?)", [*rows, ("0" * 64, "real", "4")])
+        reports.commit()
+    order: list[tuple[str, str]] = []
+    with attached(db, "field", file) as is_there:
+        assert is_there
+        left_out: set[str] = set()
+        while (found := read_next(db, left_out, "one", 4, has_reports=True)).picture is not None:
+            order.append((found.picture.path, found.why))
+            left_out.add(found.picture.id)
+    assert [path for path, _ in order] == ["inbox/4.png", "real/0.png", "inbox/3.png"]
+    assert "the verdict was ai_generated" in order[1][1]
 
 
 def test_the_least_sure_comes_first_and_a_label_that_looks_wrong_last(folder: Folder, runner: Runner) -> None:
