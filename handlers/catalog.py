@@ -373,7 +373,8 @@ class Catalog:
         else:
             self._index.resolve_sample(sample.id, decision.primary, decision.resolution)
         if facts is not None or state.sample.path is None or sample.label != decision.resolution.label:
-            self._find_conflicts(sample, decision.resolution.label)  # else whoever has changed has found this one
+            # else whoever has changed has found this one
+            self._find_conflicts(sample, decision.resolution.label, is_new=state.sample.key == 0)
         if own is None:
             self._undescribed.append(sample.id)
 
@@ -405,7 +406,7 @@ class Catalog:
                     bound = self.files.update(row, replace(row.statement, image=path), sample.sha256)
                     state.metadata = [*(known for known in state.metadata if known.path != row.path), bound]
 
-    def _find_conflicts(self, sample: StoredSample, label: Label | None) -> None:
+    def _find_conflicts(self, sample: StoredSample, label: Label | None, *, is_new: bool) -> None:
         near: list[str] = []
         if sample.phash is not None and sample.thumb is not None and label is not None:
             near = [
@@ -413,4 +414,5 @@ class Catalog:
                 for other, phash, thumb in self._index.candidates(sample.phash, label, self._distance)
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
-        self._index.set_conflicts(sample.id, near)
+        if near or not is_new:
+            self._index.set_conflicts(sample.id, near)

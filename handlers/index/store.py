@@ -306,9 +306,9 @@ class Index:
 
     def metadata_of(self, sample_id: str, sha256: str, paths: Sequence[bytes]) -> list[StoredMetadata]:
         """All that speaks of a sample: by its id, by its content, or by one of its paths where it names no content."""
-        places = ", ".join("?" * len(paths))
+        at_place = f" OR (image IN ({', '.join('?' * len(paths))}) AND sha256 = '')" if paths else ""
         return self._metadata(
-            f"stem = ? OR sha256 = ? OR (image IN ({places}) AND sha256 = '') ORDER BY folder, name",
+            f"stem = ? OR sha256 = ?{at_place} ORDER BY folder, name",  # an empty list would have it read every row
             (sample_id, sha256, *paths),
         )
 

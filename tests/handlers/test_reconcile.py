@@ -480,3 +480,20 @@ def test_metadata_that_says_more_than_the_folder_wins(folder: Folder, runner: Ru
     runner.settle()
     (sample,) = runner.samples()
     assert (sample.source, sample.generator) == ("my-archive", "flux-2")
+
+
+def test_a_dropped_picture_is_looked_up_once(folder: Folder, runner: Runner) -> None:
+    folder.picture("ai_generated/other.png", 1)
+    runner.settle()
+    folder.picture("real/a.png", 2)
+    asked: list[str] = []
+    runner.reconciler._index.connection.set_trace_callback(asked.append)
+    runner.reconciler.compare({b"real": {b"a.png"}}, set())
+    runner.finish()
+    runner.reconciler._index.connection.set_trace_callback(None)
+    own = [line for line in asked if not line.startswith(("BEGIN", "COMMIT", "--"))]  # "--": the triggers' own
+    counted = next(number for number, line in enumerate(own) if "INTO bands" in line)
+    reads = [line for line in own[:counted] if line.startswith("SELECT")]
+    assert len(reads) <= 6, reads
+    assert len([line for line in own if line.startswith("SELECT")]) <= 22, own
+    assert len(own) <= 32, own
