@@ -28,13 +28,15 @@ FIXED = {
     "models": "models",
     "runs": "runs",
     "sources": "sources",
+    "field": "field",
 }
 FIRST = {  # page -> where the first link to one of its kind is
     "picture": ("pictures?label=real", r'href="\.\./console/(pictures/[0-9a-f]{64})"'),
     "version": ("models", r'href="\.\./console/(models/[^"/]+/[^"/]+)"'),
     "run": ("runs?kind=train", r'href="\.\./console/(runs/[^"/]+)"'),
 }
-PER_LABEL = 60
+SHOWN = """() => [...document.images].filter((each) => each.getBoundingClientRect().top < innerHeight)
+    .every((each) => each.complete && each.naturalWidth)"""
 
 
 @contextmanager
@@ -45,9 +47,11 @@ def own_service(folder: Path) -> Iterator[str]:
     print(f"{pictures.real} photographs and {pictures.ai_generated} generated pictures")
     for label in ("real", "ai_generated"):
         files = sorted(file for file in (folder / "pictures" / label).rglob("*") if file.is_file())
-        for number, file in enumerate(files[: PER_LABEL + 12]):
+        for number, file in enumerate(files):
             below = file.relative_to(folder / "pictures" / label)
-            place = service.data / ("inbox" if number >= PER_LABEL else label) / below
+            if label == "real":
+                below = Path("interiors" if "pexels" in file.name else "classics") / below
+            place = service.data / ("inbox" if number % 5 == 4 else label) / below
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(file.read_bytes())
     (service.data / "real/not-a-picture.jpg").write_text("words")
@@ -75,8 +79,9 @@ def take(browser: Browser, url: str, key: str) -> None:
                 pages[name] = found[0]
         for name, path in pages.items():
             page.goto(f"{url}/console/{path}", wait_until="load")
-            page.wait_for_timeout(800)  # thumbnails, charts
-            page.screenshot(path=OUT / f"{name}-{look}.png", full_page=look == "phone")
+            page.wait_for_function(SHOWN)
+            page.wait_for_timeout(300)  # charts
+            page.screenshot(path=OUT / f"{name}-{look}.png")
         context.close()
     print(f"{len(list(OUT.glob('*.png')))} pictures in {OUT}")
 

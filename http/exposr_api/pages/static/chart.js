@@ -25,7 +25,7 @@
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
     const data = [x];
-    const lines = [{ label: table.dataset.xlabel ?? "", value: (_, at) => (table.dataset.named ? labels[x.indexOf(at)] ?? "" : at) }];
+    const lines = [{}];
     const bands = [];
     series.forEach((one, place) => {
       const stroke = colour(COLOURS[place % COLOURS.length]);
@@ -43,23 +43,41 @@
       data.push(x);
       lines.push({ label: table.dataset.diagonal || "chance", stroke: colour("--none"), dash: [5, 5], points: { show: false } });
     }
-    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const axis = { stroke: colour("--soft"), font: "12px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const figure = document.createElement("div");
     figure.className = "chart";
     figure.setAttribute("aria-hidden", "true");
+    figure.append(legend(series, colour, table.dataset.diagonal));
     (table.closest("details") ?? table.closest(".scroll") ?? table).before(figure);
     const unit = table.dataset.unit === "share";
     const plot = new uPlot({
       width: figure.clientWidth, height: HEIGHT, series: lines, bands,
       scales: { x: { time: false }, y: unit ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5)), Math.max(1, high)] } : {} },
       axes: [
-        { ...axis, ...(table.dataset.named ? { splits: () => x, values: (_, at) => at.map((one) => labels[x.indexOf(one)] ?? "") } : {}) },
+        { ...axis, ...("named" in table.dataset ? {} : { label: table.dataset.xlabel, labelFont: "12px system-ui, sans-serif", labelSize: 20 }), ...("named" in table.dataset ? { splits: () => x, values: (_, at) => at.map((one) => labels[x.indexOf(one)] ?? "") } : {}) },
         axis,
       ],
-      cursor: { y: false },
-      legend: { show: series.length > 1 || !unit },
+      cursor: { show: false },
+      legend: { show: false },
     }, data, figure);
     new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: HEIGHT })).observe(figure);
+  }
+
+  function legend(series, colour, diagonal) {
+    const list = document.createElement("div");
+    list.className = "legend";
+    const names = series.map((one, place) => [one.name, colour(COLOURS[place % COLOURS.length])]);
+    if (diagonal) names.push([diagonal, colour("--none")]);
+    for (const [name, stroke] of names) {
+      const sign = document.createElement("span");
+      sign.className = "dot";
+      sign.style.background = stroke;
+      const entry = document.createElement("span");
+      entry.className = "tag";
+      entry.append(sign, name);
+      list.append(entry);
+    }
+    return list;
   }
 
   function drawAll() {
