@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from scrapers.errors import FailedError, ParkedError, QueryError, TransientError
 from scrapers.http.address_guard import AllowList
 from scrapers.http.fetcher import Download, Fetcher
 from scrapers.http.rate_limit import RateLimiter, Sleep
-from scrapers.http.response import judge_status
+from scrapers.http.response import Answer, judge_status
 from scrapers.http.retry import (
     EXHAUSTED_SECONDS,
     FOREGROUND_SECONDS,
@@ -30,6 +31,7 @@ from utils.clock import Clock
 from utils.config.sources import Source
 
 ITEM_ATTEMPTS = 2  # in one run, of what fails by itself while its host answers
+NEVER_SENT = frozenset({"dns", "connect"})
 EXHAUSTION_JITTER_SECONDS = 30.0  # after a quota's window ends, so that not everyone comes back in the same second
 
 Result = TypeVar("Result")
@@ -69,7 +71,9 @@ class Client:
         since = self.clock.now().timestamp() - last if last is not None else None
         interval = self.budget.interval_seconds()
         first_wait = min(interval, max(0.0, interval - since)) if since is not None else 0.0
-        self._api_turns = RateLimiter(1, self.budget.interval_seconds, self.clock, self.sleep, self.rng, first_wait)
+        self._api_turns = RateLimiter(
+            1, self.budget.interval_seconds, self.clock, self.sleep, self.rng, first_wait, self._on_turn
+        )
         self._image_turns = RateLimiter(
             self.settings.image_connections,
             lambda: self.settings.image_interval_seconds,
@@ -107,7 +111,7 @@ class Client:
             async with self._api_turns.turn():
                 await self._wait_for_budget()
                 self.budget.spend()
-                answer = await self.fetcher.get(url, self.allowed.check_api, headers)
+                answer = await self._send(url, headers)
             for reading in self.module.quota(answer):
                 self.budget.learn(reading)
             try:
@@ -123,6 +127,15 @@ class Client:
 
         self.allowed.check_api(url)
         return await self._persist("api", url, attempt)
+
+    async def _send(self, url: str, headers: Mapping[str, str]) -> Answer:
+        try:
+            return await self.fetcher.get(url, self.allowed.check_api, headers)
+        except TransientError as error:
+            if error.code in NEVER_SENT:  # the quota and the pause are for calls that the source has seen
+                self.budget.refund()
+                self._api_turns.give_back()
+            raise
 
     async def _wait_for_budget(self) -> None:
         rest, quota = self.budget.rest_seconds()
@@ -171,8 +184,11 @@ class Client:
                 )
             await self._wait(wait, f"{urlsplit(url).hostname} is in trouble")
 
+    def _on_turn(self, seconds: float) -> None:
+        self.on_wait(f"the next call is due in {math.ceil(seconds)} s" if seconds >= 1 else "")
+
     async def _wait(self, seconds: float, why: str) -> None:
-        self.on_wait(f"waiting {seconds:.0f} s: {why}")
+        self.on_wait(f"waiting {math.ceil(seconds)} s: {why}")
         try:
             await self.sleep(seconds)
         finally:

@@ -34,6 +34,7 @@ class ProgressView:
         self._said: dict[str, tuple[float, str]] = {}
         self._unsaid: dict[str, str] = {}
         self._last_said = time.monotonic()
+        self._last_changed = ""
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -66,7 +67,9 @@ class ProgressView:
             return
         now = time.monotonic()
         said_at, said = self._said.get(name, (-PIPED_SECONDS, ""))
-        is_silent = now - self._last_said >= SILENCE_SECONDS
+        is_silent = now - self._last_said >= SILENCE_SECONDS and name == self._last_changed
+        if message != said:
+            self._last_changed = name
         if message != said or is_silent:
             self._unsaid[name] = message
         if name in self._unsaid and (is_silent or now - said_at >= PIPED_SECONDS):

@@ -25,6 +25,7 @@ class RateLimiter:
         sleep: Sleep,
         rng: random.Random,
         first_wait: float = 0.0,
+        on_wait: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._inside = asyncio.Semaphore(width)
         self._entering = asyncio.Lock()
@@ -33,6 +34,7 @@ class RateLimiter:
         self._sleep = sleep
         self._rng = rng
         self._free_at = clock.monotonic() + first_wait
+        self._on_wait = on_wait  # hears of each wait, in seconds, and 0 when it is over
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -40,7 +42,13 @@ class RateLimiter:
             async with self._entering:
                 wait = self._free_at - self._clock.monotonic()
                 if wait > 0:
+                    self._on_wait(wait)
                     await self._sleep(wait)
+                    self._on_wait(0.0)
                 pause = self._interval() * self._rng.uniform(1 - JITTER, 1 + JITTER)
                 self._free_at = self._clock.monotonic() + pause
             yield
+
+    def give_back(self) -> None:
+        """The last turn came to nothing that anybody has noticed: the next may follow at once."""
+        self._free_at = self._clock.monotonic()

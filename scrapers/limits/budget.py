@@ -116,6 +116,13 @@ class Budget:
                 "UPDATE quotas SET remaining = remaining - 1 WHERE source = ? AND remaining > 0", (self._source,)
             )
 
+    def refund(self) -> None:
+        """The call that was counted last never left this machine."""
+        with self._item_store.transaction() as db:
+            db.execute(
+                "DELETE FROM calls WHERE rowid = (SELECT max(rowid) FROM calls WHERE source = ?)", (self._source,)
+            )
+
     def learn(self, reading: QuotaReading) -> None:
         """Take over what fresh headers say."""
         resets = reading.resets or self._natural_end(reading.window)

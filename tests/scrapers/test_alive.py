@@ -327,3 +327,16 @@ def test_keys_without_a_file_are_told_at_once_what_to_type(tmp_path: Path) -> No
     assert [state.name for state in source_states(started) if state.usable] == ["unsplash", "pexels", "civitai"]
     (reason,) = [state.reason for state in source_states(config) if state.name == "openverse"]
     assert "enabled is false" in reason and "contact" in reason, "all that is missing, at once"
+
+
+def test_calls_that_never_left_this_machine_cost_no_quota_and_no_pause(
+    tmp_path: Path, source: OnePage, collect: Collect, fake_clock: FakeClock
+) -> None:
+    waits: list[float] = []
+    config = config_for(tmp_path, source, base_url="http://127.0.0.1:9/pexels", min_interval_seconds=600)
+    outcome = collect(config, clock=fake_clock, sleep=passing(fake_clock, waits))["pexels"]
+    assert outcome.result.state == "parked" and "cannot be reached" in outcome.result.message
+    assert max(waits) < 60, "the pause between two calls is for calls that the source has seen"
+    with sqlite3.connect(config.storage.state_path / DATABASE_FILE) as db:
+        assert db.execute("SELECT count(*) FROM calls").fetchone()[0] == 0
+    db.close()
