@@ -119,6 +119,23 @@ def test_sensor_data_in_a_tiff_file_is_no_picture_of_ours(tmp_path: Path, tags: 
     assert "raw camera picture; develop it" in reason_for(file)
 
 
+@pytest.mark.parametrize("order", [">", "<"])
+def test_16_bit_grey_passes_in_either_byte_order(tmp_path: Path, order: str) -> None:
+    """Uncompressed TIFF written by hand: Pillow writes only the machine's own order."""
+    size, grey = (64, 80), noise_picture(0, (64, 80)).convert("L")
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    values = b"".join(struct.pack(f"{order}H", 257 * level) for level in grey.tobytes())
+    tags = [(256, size[0]), (257, size[1]), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, size[1])]
+    tags.append((279, len(values)))
+    entries = [struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags]
+    directory = struct.pack(f"{order}H", len(tags)) + b"".join(entries) + bytes(4)
+    file = tmp_path / "scan.tif"
+    file.write_bytes(mark + struct.pack(f"{order}I", 8 + len(values)) + values + directory)
+    plain = tmp_path / "plain.png"
+    plain.write_bytes(encode(grey, "png"))
+    assert check_image(file, LIMITS).phash == check_image(plain, LIMITS).phash
+
+
 def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "science.tif"
     file.write_bytes(encode(noise_picture().convert("F"), "tiff"))

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from trainer.audit.file_properties import UNKNOWN
-from trainer.data.preprocessing import to_rgb
 from trainer.data.types import Floats, GroupedSample, Scorer
 from trainer.stats.intervals import Measured
 from trainer.stats.predictions import choose, group_codes
 from trainer.stats.probes import LEAST_GROUPS, auc_of
 from utils.images.decoding.orientation import upright
+from utils.images.decoding.pixels import to_rgb
 
 PICTURES = 60
 SHRINK = 0.75  # first, so that what a picture came with is mostly gone

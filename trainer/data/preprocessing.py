@@ -20,6 +20,7 @@ from torch import Tensor
 
 from utils.images.decoding.decode import decode
 from utils.images.decoding.orientation import upright
+from utils.images.decoding.pixels import to_rgb
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -105,17 +106,6 @@ class Preprocessing:
     def to_tensor(self, image: Image.Image) -> Tensor:
         """float32 [3, size, size] of a decoded picture: what is served."""
         return self.normalized(self.view(image))
-
-
-def to_rgb(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """8-bit RGB; transparent parts show `background`."""
-    if image.mode.startswith("I"):  # 16-bit grey: convert() would clip it to white
-        values = np.clip(np.asarray(image, dtype=np.int64) // 257, 0, 255)
-        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
 
 
 def open_image(path: Path) -> Image.Image:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from trainer.data.preprocessing import to_rgb
 from trainer.data.types import Floats, GroupedSample, Report, Scorer, Transform
 from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, verdicts
 from trainer.stats.intervals import Measured, wilson
@@ -22,6 +21,7 @@ from trainer.stats.metrics import measure
 from trainer.stats.predictions import Scored, choose, score
 from utils.config.training import Evaluation as Settings
 from utils.images.decoding.orientation import upright
+from utils.images.decoding.pixels import to_rgb
 
 WEB_SIDE = 1024  # pixels of the long side
 REPORTED = ("auc", "balanced_accuracy", "recall", "specificity")

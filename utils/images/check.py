@@ -20,6 +20,7 @@ from utils.images.cuts import lacks_end, looks_cut
 from utils.images.decoding.decode import Header, Picture, PictureError, decode
 from utils.images.decoding.kinds import HEAD_BYTES, KINDS, sniff
 from utils.images.decoding.orientation import turn
+from utils.images.decoding.pixels import to_rgb
 from utils.images.facts import CheckLimits, ImageFacts
 from utils.images.format import content_code, recognise
 from utils.images.perceptual import perceptual_hash, thumb
@@ -144,16 +145,10 @@ def _refuse(header: Header, limits: CheckLimits) -> None:
 def reduce_upright(picture: Picture, side: int) -> Image.Image:
     """Upright, in RGB, on white where it is transparent; the short side is at least `side`, or what it was."""
     image = picture.image
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda level: level / 256).convert(
-            "L"
-        )  # 16 bit grey: Pillow's own conversion would clip it
+    if image.mode.startswith("I"):
+        image = to_rgb(image)
     elif image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    small = turn(image.reduce(max(1, min(image.size) // side)), picture.orientation)
-    if small.mode == "RGBA":
-        white = Image.new("RGBA", small.size, "white")
-        small = Image.alpha_composite(white, small)
-    shown = small.convert("RGB")
+    shown = to_rgb(turn(image.reduce(max(1, min(image.size) // side)), picture.orientation))
     shown.info = {}  # a profile or a text would be saved with it
     return shown

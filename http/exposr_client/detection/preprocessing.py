@@ -16,6 +16,7 @@ from PIL import Image
 
 from exposr_client.decoding.decode import Header, decode
 from exposr_client.decoding.orientation import upright
+from exposr_client.decoding.pixels import to_rgb
 from exposr_client.detection.card import View
 from exposr_client.errors import ImageError
 
@@ -48,7 +49,7 @@ def open_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def to_array(image: Image.Image, view: View) -> NDArray[np.float32]:
     """float32 [3, size, size] of a decoded picture."""
-    rgb = _to_rgb(upright(image), view.background)
+    rgb = to_rgb(upright(image), view.background)
     if min(rgb.size) > view.short_side_max:
         rgb = _resize(rgb, view.short_side_max / min(rgb.size))
     if min(rgb.size) < view.size:
@@ -60,16 +61,6 @@ def to_array(image: Image.Image, view: View) -> NDArray[np.float32]:
     pixels = np.asarray(crop, dtype=np.uint8).astype(np.float32).transpose(2, 0, 1) / np.float32(255)
     mean, std = (np.array(values, dtype=np.float32).reshape(3, 1, 1) for values in (view.mean, view.std))
     return np.ascontiguousarray((pixels - mean) / std)
-
-
-def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: convert() would clip it to white
-        values = np.clip(np.asarray(image, dtype=np.int64) // 257, 0, 255)
-        return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*background, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
 
 
 def _resize(image: Image.Image, factor: float) -> Image.Image:

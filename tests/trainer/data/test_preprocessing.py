@@ -15,9 +15,10 @@ from PIL import Image
 from torch import nn
 
 from trainer.data.augmentation import Augmentation
-from trainer.data.preprocessing import Preprocessing, to_rgb
+from trainer.data.preprocessing import Preprocessing
 from trainer.models.golden import CASES, golden_differences, golden_image, record_golden
 from utils.config.training import Augmentation as AugmentationSettings
+from utils.images.decoding.pixels import to_rgb
 
 VIEW = Preprocessing(64, 96, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
