@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 FORMS = {".parquet": "parquet", ".tar": "webdataset"}
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of what is uploaded in another form
 BYTES_PER_GB = 1_000_000_000
+# read by the library when it is imported: one way to download, nothing kept outside of our folder, nothing told
+CLIENT_SETTINGS = {
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Hub:
     def __init__(self, token: str | None, url: str = HUB_URL) -> None:
         if not url.startswith("https://") and not is_loopback_url(url):
             raise OperatorError(f"{url}: a hub is asked over https only")
+        for name, value in CLIENT_SETTINGS.items():
+            os.environ.setdefault(name, value)
         self._url = url.rstrip("/")
         self._token: str | bool = token or False
 

@@ -166,6 +166,8 @@ class Terms:
             return by_folder
         text = str(clean(value)).strip()
         meaning = self._meaning(text)
+        if meaning is None and by_folder.label is not None and "label" not in self.columns:
+            return by_folder  # a class number beside folders that say it in words
         if meaning is None:
             raise UnmappedError(text)
         return meaning

@@ -55,6 +55,12 @@ def test_a_label_that_nobody_explained_is_never_guessed(value: str) -> None:
         told(Terms("set"), label=value)
 
 
+def test_folders_speak_where_a_number_beside_them_says_nothing() -> None:
+    assert told(Terms("set"), "fake/flux/1.jpg", cls=0).generator == "flux"
+    with pytest.raises(UnmappedError):
+        told(Terms("set", columns={"label": "cls"}), "fake/flux/1.jpg", cls=0)
+
+
 def test_numbers_booleans_and_generators_are_explained_by_the_operator() -> None:
     terms = Terms("set", meanings=read_meanings(["0=real", "1=ai_generated", "SD XL=ai_generated/sdxl", "true=real"]))
     assert told(terms, label=0).label == "real"
