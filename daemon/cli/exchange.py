@@ -22,8 +22,8 @@ from utils.errors import OperatorError
 from utils.metadata import Label, LabelSource
 
 if TYPE_CHECKING:
-    from scrapers.exchange.importer import ImportTally
     from scrapers.exchange.run import Request
+    from scrapers.exchange.tally import ImportTally
 
 LINE_SECONDS = 3.0  # between two progress lines
 EXIT_LEFT_OUT = 1  # labels that nobody has explained, or nothing at all
@@ -66,7 +66,8 @@ def import_dataset(
 ) -> None:
     """Take in a dataset: image folder, CSV of paths, WebDataset, parquet, Hugging Face. Can be interrupted."""
     from scrapers.exchange.hub import Hub
-    from scrapers.exchange.mapping import Terms, read_meanings, read_renames
+    from scrapers.exchange.mapping import Terms
+    from scrapers.exchange.meanings import read_meanings, read_renames
     from scrapers.exchange.readers.reader import ReaderOptions
     from scrapers.exchange.run import HUB_PREFIX, Request, run_import, split_name
 

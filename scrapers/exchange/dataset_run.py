@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scrapers.exchange.hub import HUB_URL, Hub
-from scrapers.exchange.importer import Importer, ImportTally
+from scrapers.exchange.importer import Importer
 from scrapers.exchange.items import DatasetItems
-from scrapers.exchange.mapping import Terms, read_meanings, read_renames
+from scrapers.exchange.mapping import Terms
+from scrapers.exchange.meanings import read_meanings, read_renames
 from scrapers.exchange.read_process import ReadProcess
 from scrapers.exchange.readers.reader import ReaderOptions
 from scrapers.exchange.run import Request, digest_of, split_name, take_hub
+from scrapers.exchange.tally import ImportTally
 from scrapers.limits.capacity import Capacity
 from scrapers.outcomes.outcome import SourceResult, Tally
 from scrapers.store.image_store import ImageStore

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from scrapers.exchange.items import DatasetItems, Known, Wanted
 from scrapers.exchange.mapping import Terms, Told, UnmappedError
 from scrapers.exchange.read_process import ReadProcess
+from scrapers.exchange.tally import ImportTally
 from scrapers.limits.capacity import Capacity
 from scrapers.store.items import Decision, Placement
 from utils.clock import Clock, to_iso
@@ -34,7 +34,6 @@ from utils.metadata import Metadata, image_path, metadata_path, metadata_text
 log = get_logger(__name__)
 
 UNDER_WAY = 64  # pictures that are written and wait for their checks
-EXAMPLES = 20  # of pictures that were left out, kept with their reasons
 Result = TypeVar("Result")
 
 
@@ -48,31 +47,6 @@ class Store(Protocol):
     def part_path(self, sample_id: str) -> Path: ...
 
     async def put(self, item: Placement | Decision, part: Path | None) -> Decision: ...
-
-
-@dataclass(slots=True)
-class ImportTally:
-    """What became of a dataset's pictures. `known`: stored by an earlier run and still there."""
-
-    known: int = 0
-    whole_files: int = 0  # of a hub's dataset, taken by an earlier run and not read again
-    decided: Counter[tuple[str, str]] = field(default_factory=Counter)  # state, why
-    stored: Counter[tuple[str, str]] = field(default_factory=Counter)  # label, and source or generator
-    licenses: Counter[str] = field(default_factory=Counter)
-    unmapped: Counter[str] = field(default_factory=Counter)
-    examples: list[tuple[str, str]] = field(default_factory=list)
-    size_bytes: int = 0
-
-    def total(self, state: str) -> int:
-        return sum(count for (name, _), count in self.decided.items() if name == state)
-
-    @property
-    def looked_at(self) -> int:
-        return self.known + self.decided.total()
-
-    def leave_out(self, path: str, reason: str) -> None:
-        if len(self.examples) < EXAMPLES:
-            self.examples.append((path, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,25 +231,3 @@ class Importer:
             self.tally.stored[told.label or "unlabeled", name] += 1
             self.tally.licenses[str(told.attribution.get("license") or "not stated")] += 1
         self.report(self.tally)
-
-
-@dataclass(slots=True)
-class DryStore:
-    """Decides like the image store, in a folder of its own, and keeps nothing but hashes."""
-
-    folder: Path
-    _seen: set[tuple[str, str]] = field(init=False, default_factory=set)
-
-    def part_path(self, sample_id: str) -> Path:
-        return self.folder / sample_id
-
-    async def put(self, item: Placement | Decision, part: Path | None) -> Decision:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        if isinstance(item, Decision):
-            return item
-        content = (item.sha256, item.label)
-        if content in self._seen:
-            return Decision(item.row, "duplicate", "bytes")
-        self._seen.add(content)
-        return Decision(item.row, "stored")

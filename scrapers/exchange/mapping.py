@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from scrapers.candidate import clean, text_or_none, trimmed
 from scrapers.exchange.columns import CREDIT_COLUMNS, METADATA_COLUMN
+from scrapers.exchange.meanings import Meaning, as_label, fold, usual_label
 from scrapers.exchange.readers.reader import Item
-from utils.errors import OperatorError, SkipItemError
+from utils.errors import SkipItemError
 from utils.metadata import LABELS, Label, LabelSource
 
-USUAL_NAMES: dict[Label, tuple[str, ...]] = {
-    "real": (
-        *("real", "real_images", "photo", "photos", "photograph", "photographs", "nature", "natural", "authentic"),
-        *("human", "0_real"),
-    ),
-    "ai_generated": (
-        *("ai_generated", "ai", "ai_images", "aigc", "fake", "fake_images", "generated", "synthetic", "artificial"),
-        *("deepfake", "1_fake"),
-    ),
-}
 USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "label": ("label", "labels", "class", "target", "label_name", "cls"),
     "generator": ("generator", "generator_name", "model", "model_name", "base_model"),
@@ -33,8 +23,6 @@ USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "license_url": ("license_url", "licence_url"),
     "url": ("url", "page_url", "foreign_landing_url", "image_url", "source_url", "link"),
 }
-UNLABELLED = "none"
-SEPARATORS = re.compile(r"[\s\-]+")
 
 
 class UnmappedError(SkipItemError):
@@ -43,14 +31,6 @@ class UnmappedError(SkipItemError):
     def __init__(self, value: str) -> None:
         super().__init__(f"its label is {value!r}" if value else "has no label")
         self.value = value
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a label's value, or a folder, stands for; `name`: the source or generator that it tells as well."""
-
-    label: Label | None
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +138,7 @@ class Terms:
 
     def _label(self, columns: Mapping[str, Any], by_folder: Meaning) -> Meaning:
         if self.label:
-            return Meaning(_as_label(self.label))
+            return Meaning(as_label(self.label))
         value = self._value(columns, "label")
         if value is None:
             if by_folder.label is None:
@@ -176,7 +156,8 @@ class Terms:
         folded = fold(text)
         if folded in self.meanings:
             return self.meanings[folded]
-        return next((Meaning(label) for label, names in USUAL_NAMES.items() if folded in names), None)
+        label = usual_label(folded)
+        return Meaning(label) if label is not None else None
 
     def _by_folder(self, path: str) -> tuple[Meaning, str]:
         """What the folders on the way say, and the series: the folders below the one that names the source."""
@@ -220,41 +201,6 @@ class Terms:
 
     def _renamed(self, name: str) -> str:
         return self.renames.get(fold(name), name)
-
-
-def fold(text: str) -> str:
-    """Letters of one size, one separator: how names are compared."""
-    return SEPARATORS.sub("_", text.strip().lower())
-
-
-def read_meanings(pairs: Iterable[str]) -> dict[str, Meaning]:
-    """`VALUE=LABEL` and `VALUE=LABEL/NAME`. Raises OperatorError that says what is wrong."""
-    meanings = {}
-    for value, meant in _pairs(pairs, "VALUE=LABEL or VALUE=LABEL/NAME"):
-        label, _, name = meant.partition("/")
-        meanings[fold(value)] = Meaning(_as_label(label), name.strip())
-    return meanings
-
-
-def read_renames(pairs: Iterable[str]) -> dict[str, str]:
-    return {fold(old): new for old, new in _pairs(pairs, "OLD=NEW")}
-
-
-def _pairs(pairs: Iterable[str], form: str) -> Iterable[tuple[str, str]]:
-    for pair in pairs:
-        left, equals, right = pair.rpartition("=")
-        if not equals or not left.strip() or not right.strip():
-            raise OperatorError(f"{pair!r}: the form is {form}")
-        yield left.strip(), right.strip()
-
-
-def _as_label(text: str) -> Label | None:
-    if fold(text) == UNLABELLED:
-        return None
-    label = next((label for label in LABELS if label == fold(text)), None)
-    if label is None:
-        raise OperatorError(f"{text!r} is no label; labels are {', '.join(LABELS)} and {UNLABELLED}")
-    return label
 
 
 def _as_object(value: Any) -> dict[str, Any]:

@@ -8,19 +8,21 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from scrapers.exchange.hub import Hub, HubDataset
-from scrapers.exchange.importer import DryStore, Importer, ImportTally, Store
+from scrapers.exchange.importer import Importer, Store
 from scrapers.exchange.items import DatasetItems, Known
 from scrapers.exchange.mapping import Terms
 from scrapers.exchange.read_process import ReadProcess
 from scrapers.exchange.readers.reader import ReaderOptions
+from scrapers.exchange.tally import ImportTally
 from scrapers.limits.capacity import Capacity
 from scrapers.limits.checks import make_check_pool
 from scrapers.store.image_store import ImageStore
 from scrapers.store.item_store import ItemStore
+from scrapers.store.items import Decision, Placement
 from scrapers.store.lock import collecting
 from scrapers.store.schema import DATABASE_FILE
 from utils.clock import Clock, SystemClock
@@ -157,3 +159,25 @@ def split_name(text: str) -> tuple[str, str]:
     if name.count("/") != 1:
         raise OperatorError(f"{text!r}: the form is hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
     return name, revision
+
+
+@dataclass(slots=True)
+class DryStore:
+    """Decides like the image store, in a folder of its own, and keeps nothing but hashes."""
+
+    folder: Path
+    _seen: set[tuple[str, str]] = field(init=False, default_factory=set)
+
+    def part_path(self, sample_id: str) -> Path:
+        return self.folder / sample_id
+
+    async def put(self, item: Placement | Decision, part: Path | None) -> Decision:
+        if part is not None:
+            part.unlink(missing_ok=True)
+        if isinstance(item, Decision):
+            return item
+        content = (item.sha256, item.label)
+        if content in self._seen:
+            return Decision(item.row, "duplicate", "bytes")
+        self._seen.add(content)
+        return Decision(item.row, "stored")

@@ -9,10 +9,10 @@ import pytest
 from datasets_made import config_in, draw, write_folder, write_parquet, write_table, write_tars
 
 from scrapers.exchange.hub import Hub
-from scrapers.exchange.importer import ImportTally
 from scrapers.exchange.mapping import Terms
 from scrapers.exchange.readers.reader import ReaderOptions
 from scrapers.exchange.run import Request, run_import
+from scrapers.exchange.tally import ImportTally
 from scrapers.forget import forget
 from scrapers.store.lock import collecting
 from utils.config_loader import Config

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from scrapers.exchange.columns import describe
-from scrapers.exchange.mapping import Terms, UnmappedError, read_meanings, read_renames
+from scrapers.exchange.mapping import Terms, UnmappedError
+from scrapers.exchange.meanings import read_meanings, read_renames
 from scrapers.exchange.readers.reader import Item
 from utils.errors import OperatorError, SkipItemError
 
