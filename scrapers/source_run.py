@@ -141,7 +141,7 @@ class SourceRun:
     def _result(self) -> SourceResult:
         error = self._halted or self._no_pages
         if isinstance(error, ParkedError):
-            return SourceResult("parked", str(error), error.until, error.reason)
+            return SourceResult("parked", str(error), error.until, error.reason, error.code)
         if isinstance(error, BlockedError):
             return SourceResult("blocked", self._advise(error))
         if error is not None:

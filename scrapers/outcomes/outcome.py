@@ -18,6 +18,7 @@ from scrapers.store.items import STATES, State
 from utils.clock import to_iso
 
 SourceStatus = Literal["finished", "parked", "blocked", "no_key", "disabled"]
+USUAL_RESTS = frozenset({"", "quota", "http_429"})  # a source that rests for these is well
 LEFT_OUT: tuple[State, ...] = ("filtered", "refused", "failed")
 SHOWN_REASONS = 3
 
@@ -30,6 +31,7 @@ class SourceResult:
     message: str = ""
     until: datetime | None = None
     reason: str = ""  # of a rest, without its end
+    code: str = ""  # of a rest: quota, or what is wrong with the source
 
 
 @dataclass(slots=True)
@@ -97,6 +99,13 @@ class SourceOutcome:
         if self.tally.total("stored"):
             return True
         return self.result.state == "finished" and not self.tally.is_empty
+
+    @property
+    def came_to_nothing(self) -> bool:
+        """Nothing was stored of what was offered, or the source could not be asked for other reasons than its quota."""
+        if self.result.state == "parked" and self.result.code not in USUAL_RESTS:
+            return not self.tally.total("stored") and not self.tally.pages
+        return self.tally.is_empty
 
     def describe(self) -> str:
         """One line for people: what the source gave, and why it gave nothing."""

@@ -16,8 +16,8 @@ def record_outcome(item_store: ItemStore, outcome: SourceOutcome, rules: int, no
     with item_store.transaction() as db:
         row = db.execute("SELECT empty_runs FROM sources WHERE source = ?", (outcome.name,)).fetchone()
         before = int(row["empty_runs"]) if row is not None else 0
-        # a run that was offered nothing (no network, no quota) says nothing about what would have come of it
-        empty_runs = before + 1 if tally.is_empty else (0 if tally.offered or tally.pages else before)
+        # a run that was offered nothing (no quota) says nothing about what would have come of it
+        empty_runs = before + 1 if outcome.came_to_nothing else (0 if tally.offered or tally.pages else before)
         db.execute(
             "INSERT OR REPLACE INTO sources"
             " (source, parked_until, reason, last_run, last_state, message, outcome, empty_runs, rules)"

@@ -93,28 +93,31 @@ CREATE INDEX IF NOT EXISTS tombstones_creator ON tombstones (source, creator);
 CREATE INDEX IF NOT EXISTS tombstones_sha256 ON tombstones (sha256);
 """
 
-# from version 1: verdicts that depended on settings were kept without what a second look needs, so they are forgotten,
-# and their sources are crawled again from the newest page
-UPGRADE_FROM_1 = """
+# from version 1, before the tables are made and after
+WALKS_ARE_CRAWLS = """
 DROP TABLE IF EXISTS crawls;
 ALTER TABLE walks RENAME TO crawls;
 ALTER TABLE crawls ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE crawls ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;
+"""
+COLUMNS_SINCE_1 = """
 ALTER TABLE items ADD COLUMN basis TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN generator TEXT;
 ALTER TABLE sources ADD COLUMN outcome TEXT;
 ALTER TABLE sources ADD COLUMN empty_runs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sources ADD COLUMN rules INTEGER NOT NULL DEFAULT 1;
-CREATE TEMP TABLE again AS SELECT DISTINCT source FROM items
+"""
+# verdicts that depended on settings were kept without what a second look needs: they are forgotten, and their sources
+# crawled again from the newest page
+FORGET_VERDICTS_OF_1 = """
+CREATE TEMP TABLE outdated AS SELECT row, source FROM items
     WHERE state IN ('refused', 'filtered') AND candidate IS NULL AND why IN (
         'host_not_allowed', 'not_https', 'bad_url', 'private_address', 'redirects', 'too_large', 'too_small',
         'too_many_pixels', 'decode', 'gif', 'not_an_image', 'creator_cap');
-DELETE FROM crawls WHERE source IN (SELECT source FROM again);
-DELETE FROM cursors WHERE source IN (SELECT source FROM again);
-DELETE FROM items WHERE state IN ('refused', 'filtered') AND candidate IS NULL AND why IN (
-    'host_not_allowed', 'not_https', 'bad_url', 'private_address', 'redirects', 'too_large', 'too_small',
-    'too_many_pixels', 'decode', 'gif', 'not_an_image', 'creator_cap');
-DROP TABLE again;
+DELETE FROM crawls WHERE source IN (SELECT source FROM outdated);
+DELETE FROM cursors WHERE source IN (SELECT source FROM outdated);
+DELETE FROM items WHERE row IN (SELECT row FROM outdated);
+DROP TABLE outdated;
 """
 
 
@@ -127,9 +130,18 @@ def open_database(state_path: Path) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    upgrade = UPGRADE_FROM_1 if connection.execute("PRAGMA user_version").fetchone()[0] == 1 else ""
-    connection.executescript(f"BEGIN IMMEDIATE;{upgrade}{SCHEMA};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    before, after = _upgrade(connection)
+    connection.executescript(f"BEGIN IMMEDIATE;{before}{SCHEMA};{after}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
     return connection
+
+
+def _upgrade(connection: sqlite3.Connection) -> tuple[str, str]:
+    """What turns an older database into this one, before and after the tables are made."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
+        return "", ""
+    has_walks = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'walks'").fetchone()
+    crawls = WALKS_ARE_CRAWLS if has_walks else "DROP TABLE IF EXISTS crawls;"
+    return crawls + COLUMNS_SINCE_1, FORGET_VERDICTS_OF_1
 
 
 def open_read_only(state_path: Path) -> sqlite3.Connection | None:

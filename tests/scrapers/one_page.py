@@ -35,6 +35,7 @@ class OnePage:
     pages: list[Any] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    respond_pages: bool = False  # pages that are bytes are whole answers, head and all
 
     def respond(self, head: str) -> bytes:
         target = head.split(" ", 2)[1]
@@ -50,6 +51,8 @@ class OnePage:
     def _page(self, number: int) -> bytes:
         found = self.pages[number - 1] if number <= len(self.pages) else []
         more = {"next_page": "yes"} if number < len(self.pages) else {}
+        if self.respond_pages and isinstance(found, bytes):
+            return found
         body = found if isinstance(found, bytes) else json.dumps({"photos": found, **more}).encode()
         return answer(body, Content_Type=JSON, Content_Length=str(len(body)))
 

@@ -253,6 +253,25 @@ def test_a_source_of_which_no_page_can_be_read_has_failed(tmp_path: Path, source
     assert not outcome.is_good and outcome.tally.is_empty and "no list of photos" in outcome.describe()
 
 
+def test_a_source_that_cannot_be_reached_for_long_is_a_problem_and_one_out_of_quota_is_not(
+    tmp_path: Path, source: OnePage, collect: Collect, fake_clock: FakeClock
+) -> None:
+    config = config_for(tmp_path, source, base_url="http://127.0.0.1:9/pexels")
+    for number in range(EMPTY_RUNS_UNTIL_DEGRADED):
+        collect(config, f"run-{number}", clock=fake_clock, sleep=passing(fake_clock, []))
+        fake_clock.pass_time(3600)
+    state = source_states(config, fake_clock.now)[1]
+    assert "cannot be reached" in state.problem and state.empty_runs == EMPTY_RUNS_UNTIL_DEGRADED
+    source.pages = [answer(b"", status="429 Too Many Requests")]
+    source.respond_pages = True
+    for number in range(EMPTY_RUNS_UNTIL_DEGRADED):
+        config = config_for(tmp_path / "quota", source)
+        outcome = collect(config, f"run-{number}", clock=fake_clock)["pexels"]
+        assert outcome.result.state == "parked" and outcome.result.code == "quota"
+        fake_clock.pass_time(7200)
+    assert source_states(config, fake_clock.now)[1].problem == ""
+
+
 # faults of single items
 
 
