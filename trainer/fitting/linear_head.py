@@ -28,7 +28,9 @@ from trainer.data.types import Floats, GroupedSample, Report
 from trainer.models.backbones import classifier_of
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import SERVING_VIEW, Embedder
+from trainer.models.reconstructions import Reconstructions
 from trainer.stats.folds import Folds, grouped_folds
+from trainer.stats.predictions import Ints
 from trainer.stats.projection import Projection
 
 REGULARISATION = (1e-3, 1e-2, 1e-1)  # inverse strengths C that are tried
@@ -73,11 +75,17 @@ def embed_views(
     views: int,
     seed: int,
     report: Report,
+    reconstructions: Reconstructions | None = None,
 ) -> list[Embedding]:
-    """[views, d] of each sample: the serving view first, then gently augmented ones, then fully augmented ones."""
+    """[views, d] of each sample: the serving view first, then gently augmented ones, then fully augmented ones.
+
+    With `reconstructions`, of those of the samples, by the same draws.
+    """
 
     def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
         resized = augmentation.preprocessing.resized(image)
+        if reconstructions:
+            resized = reconstructions.of(sample, resized)
         storage = embedder.images.storage(sample)
         augmented = [
             augmentation.view(
@@ -88,8 +96,11 @@ def embed_views(
         return [augmentation.preprocessing.center_crop(resized), *augmented]
 
     recipe = f"{gentle_views(views)} gentle of {views} views, augmentation {augmentation.key()}, seed {seed}"
+    if reconstructions:
+        recipe = f"{recipe}, {reconstructions.key()}"
     found = embedder.embed([grouped.sample for grouped in samples], recipe, make, report)
-    embedder.remember(SERVING_VIEW, {sha256: embedding[:1] for sha256, embedding in found.items()})
+    if not reconstructions:
+        embedder.remember(SERVING_VIEW, {sha256: embedding[:1] for sha256, embedding in found.items()})
     return [found[grouped.sample.sha256] for grouped in samples]
 
 
@@ -108,26 +119,35 @@ class HeadFitter:
         branch_width: int,
         seed: int,
         may_stay: Sequence[bool] | None = None,
+        pairs: Sequence[tuple[GroupedSample, Embedding]] = (),
     ) -> None:
-        """`may_stay`: which samples' serving views may be learnt from; none: all."""
-        self._samples, self._seed = list(samples), seed
-        self._targets = np.array([grouped.sample.target for grouped in samples])
-        stacked = np.stack(embeddings).astype(np.float64)  # [n, views, d]
+        """`may_stay`: which samples' serving views may be learnt from; none: all.
+
+        `pairs` are reconstructions of some of the samples, under the same sha256: they are fitted on wherever their
+        photograph is, and never asked.
+        """
+        rows = {grouped.sample.sha256: row for row, grouped in enumerate(samples)}
+        self._seed, self._rows, self._asked_about = seed, rows, list(samples)
+        self._samples = [*samples, *(member for member, _ in pairs)]
+        # the row of the photograph that a row shows
+        self._photo = np.array([*range(len(samples)), *(rows[member.sample.sha256] for member, _ in pairs)])
+        self._targets = np.array([grouped.sample.target for grouped in self._samples])
+        # [n, views, d]
+        stacked = np.stack([*embeddings, *(embedding for _, embedding in pairs)]).astype(np.float64)
         self._may_count: NDArray[np.bool_] = np.ones(stacked.shape[:2], dtype=bool)
         if may_stay is not None and stacked.shape[1] > 1:
-            self._may_count[:, 0] = may_stay
+            self._may_count[:, 0] = np.asarray(may_stay)[self._photo]
         width = stacked.shape[-1] - branch_width
         blocks = [stacked[..., :width], stacked[..., width:]] if branch_width else [stacked]
         self._blocks = [_Block.of(block) for block in blocks]
         self._share = USUAL_SHARE if branch_width else 0.0
         self._augmentation = AUGMENTATIONS[1]
         self._strength = REGULARISATION[1]
-        self._rows = {grouped.sample.sha256: row for row, grouped in enumerate(samples)}
 
     def choose(self, report: Report) -> Head:
         """Choose share and C, then the augmentation, and fit on everything."""
         pairs = self._pairs()
-        folds = pairs or grouped_folds(self._targets, [g.group for g in self._samples], FOLDS, self._seed)
+        folds = pairs or self._group_folds()
         shares = BRANCH_SHARES if pairs and len(self._blocks) > 1 else (self._share,)
         history: list[dict[str, float]] = []
 
@@ -162,16 +182,26 @@ class HeadFitter:
 
     def refit(self, members: Sequence[GroupedSample]) -> tuple[Floats, float]:
         """By the choice made, on some of the samples: weight [d] and bias."""
-        return self._fitted(np.array([self._rows[member.sample.sha256] for member in members]), REFIT_VIEWS)
+        return self._fitted(self._with_pairs([self._rows[member.sample.sha256] for member in members]), REFIT_VIEWS)
 
     def _pairs(self) -> Folds:
         """Rows to fit on and rows to ask: a real source and a generator are left out together."""
-        real, generated = (source_folds(self._samples, target) for target in (0, 1))
+        real, generated = (source_folds(self._asked_about, target) for target in (0, 1))
         if not real or not generated:
             return []
         count = min(PAIRS_MOST, max(len(real), len(generated)))
         asked = [real[i % len(real)].rows | generated[i % len(generated)].rows for i in range(count)]
-        return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in asked]
+        return [(self._with_pairs(np.flatnonzero(~rows)), np.flatnonzero(rows)) for rows in asked]
+
+    def _group_folds(self) -> Folds:
+        count = len(self._asked_about)
+        groups = [member.group for member in self._asked_about]
+        folds = grouped_folds(self._targets[:count], groups, FOLDS, self._seed)
+        return [(self._with_pairs(fit), ask) for fit, ask in folds]
+
+    def _with_pairs(self, rows: Sequence[int] | Ints) -> Ints:
+        """The rows, and those of their reconstructions."""
+        return np.flatnonzero(np.isin(self._photo, rows))
 
     def _asked(self, folds: Folds, share: float, strength: float, augmentation: str) -> float:
         """Mean AUC over the folds, over the serving view and the augmented ones."""

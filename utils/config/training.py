@@ -103,6 +103,12 @@ class Training(Section):
     group_distance: int = Field(
         6, ge=0, le=12, description="Perceptual hashes (64 bit) this close, in bits, are never parted by the split."
     )
+    pairs: str | None = Field(
+        None,
+        min_length=1,
+        description="Autoencoder whose reconstructions of training photos are learnt as generated: a folder, or a "
+        "hub id that diffusers reads; none: no pairs. In the frozen mode.",
+    )
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="Re-encoding, rescaling and cropping of training views."
     )

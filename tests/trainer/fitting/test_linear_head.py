@@ -76,3 +76,21 @@ def test_a_head_fitted_again_on_a_part_knows_nothing_of_the_rest() -> None:
     relabelled = [replace(m, sample=replace(m.sample, label="real")) if m not in kept else m for m in samples]
     again, _ = HeadFitter(views, relabelled, BRANCH, 0).refit(kept)
     np.testing.assert_allclose(again, weight)
+
+
+def test_a_reconstruction_is_learnt_from_only_where_its_photograph_is() -> None:
+    samples = members()
+    views = embedded(samples)
+    photo = next(member for member in samples if member.sample.source == "s0")
+    made = replace(photo, sample=replace(photo.sample, label="ai_generated", generator="reconstruction"))
+    row = samples.index(photo)
+    kept = [member for member in samples if member is not photo]
+    near, far = (HeadFitter(views, samples, BRANCH, 0, pairs=[(made, views[row] + shift)]) for shift in (0.0, 1e-9))
+    alone = HeadFitter(views, samples, BRANCH, 0)
+    # the projection sees the pair, without its label; the head without the photograph does not
+    np.testing.assert_allclose(near.refit(kept)[0], far.refit(kept)[0], atol=1e-6)
+    assert (
+        np.abs(near.refit(kept)[0] - alone.refit(kept)[0]).max()
+        < np.abs(near.refit(samples)[0] - alone.refit(samples)[0]).max()
+    )
+    assert near.choose(silent).by_sources
