@@ -20,15 +20,9 @@ import httpx
 
 from trainer.evaluation.operating_points import MIDDLE
 from utils.config.sections import Core
+from utils.images.decoding.kinds import HEAD_BYTES, KINDS, sniff
 from utils.logs import get_logger
 
-MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".avif": "image/avif",
-}
 MAX_ANSWER_BYTES = 64 * 1024
 FAILURES_IN_A_ROW = 3  # after that Core is taken to be down, and not asked again in this training
 SAMPLE_SEED = 0  # the same test part gives the same sample
@@ -110,7 +104,8 @@ async def _ask(client: httpx.AsyncClient, endpoint: str, image: Path, index: int
         data = image.read_bytes()
     except OSError as error:
         raise CoreFailure(f"the picture cannot be read: {error.strerror}") from error
-    media_type = MEDIA_TYPES.get(image.suffix.lower(), "application/octet-stream")
+    kind = sniff(data[:HEAD_BYTES])
+    media_type = KINDS[kind].media_type if kind is not None else "application/octet-stream"
     upload = {"file": (f"sample{image.suffix}", data, media_type)}
     try:
         # httpx's own timeout is for each read: a trickle would never end

@@ -9,7 +9,7 @@ HEAD_BYTES = 4096  # enough for every signature
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format: our name for it, a person's, Pillow's, and the true extension.
+    """A format: our name for it, a person's, Pillow's, the true extension, and the media type.
 
     `library`: the package that reads it, and its `module`; None where Pillow does.
     """
@@ -18,6 +18,7 @@ class Kind:
     title: str
     pillow: str
     extension: str
+    media_type: str
     library: str | None = None
     module: str | None = None
 
@@ -25,16 +26,16 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("jpeg", "JPEG", "JPEG", ".jpg"),
-        Kind("png", "PNG", "PNG", ".png"),
-        Kind("webp", "WebP", "WEBP", ".webp"),
-        Kind("avif", "AVIF", "AVIF", ".avif"),
-        Kind("heif", "HEIC", "HEIF", ".heic", "pillow-heif", "pillow_heif"),
-        Kind("tiff", "TIFF", "TIFF", ".tif"),
-        Kind("bmp", "BMP", "BMP", ".bmp"),
-        Kind("gif", "GIF", "GIF", ".gif"),
-        Kind("jp2", "JPEG 2000", "JPEG2000", ".jp2"),
-        Kind("jxl", "JPEG XL", "JXL", ".jxl", "pillow-jxl-plugin", "pillow_jxl"),
+        Kind("jpeg", "JPEG", "JPEG", ".jpg", "image/jpeg"),
+        Kind("png", "PNG", "PNG", ".png", "image/png"),
+        Kind("webp", "WebP", "WEBP", ".webp", "image/webp"),
+        Kind("avif", "AVIF", "AVIF", ".avif", "image/avif"),
+        Kind("heif", "HEIC", "HEIF", ".heic", "image/heic", "pillow-heif", "pillow_heif"),
+        Kind("tiff", "TIFF", "TIFF", ".tif", "image/tiff"),
+        Kind("bmp", "BMP", "BMP", ".bmp", "image/bmp"),
+        Kind("gif", "GIF", "GIF", ".gif", "image/gif"),
+        Kind("jp2", "JPEG 2000", "JPEG2000", ".jp2", "image/jp2"),
+        Kind("jxl", "JPEG XL", "JXL", ".jxl", "image/jxl", "pillow-jxl-plugin", "pillow_jxl"),
     )
 }
 SIGNATURES = (

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scrapers.exchange.columns import Exported
+from utils.images.decoding.kinds import KINDS
 
 SHA256_REGEX = "([0-9a-f]{64})"
-PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/avif")  # the first two: what readers know by name
+PICTURE_TYPES = tuple(kind.media_type for kind in KINDS.values())
 
 
 @dataclass(frozen=True, slots=True)

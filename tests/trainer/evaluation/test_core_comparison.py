@@ -65,7 +65,7 @@ def by_content(handler: BaseHTTPRequestHandler, upload: bytes) -> None:
 def pictures(tmp_path: Path) -> list[Path]:
     files = [tmp_path / f"{number}.jpg" for number in range(8)]
     for number, file in enumerate(files):
-        file.write_bytes(b"generated" if number < 4 else b"photograph")
+        file.write_bytes(b"\xff\xd8\xff" + (b"generated" if number < 4 else b"photograph"))
     return files
 
 
