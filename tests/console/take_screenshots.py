@@ -42,7 +42,8 @@ SHOWN = """() => [...document.images].filter((each) => each.getBoundingClientRec
 @contextmanager
 def own_service(folder: Path) -> Iterator[str]:
     """The address of a service that has pictures to show, and a training behind it."""
-    service = ServiceProcess(folder)
+    # what is shown is the console: a version is wanted, however little it is worth on so few pictures
+    service = ServiceProcess(folder, {"EXPOSR_GATE__ENABLED": "false"})
     pictures = collect_demo_pictures(folder / "pictures", lambda text: print(text))
     print(f"{pictures.real} photographs and {pictures.ai_generated} generated pictures")
     for label in ("real", "ai_generated"):
