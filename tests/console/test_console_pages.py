@@ -120,6 +120,13 @@ def test_no_name_leads_out_of_what_is_shown(client: httpx.Client, path: str) -> 
     assert client.get(f"/console/{path}").status_code == 404
 
 
+def test_a_person_is_told_what_is_wrong_on_a_page(client: httpx.Client) -> None:
+    answer = client.get("/console/runs/none", headers={"accept": "text/html,*/*"})
+    assert answer.status_code == 404
+    assert "<h1>Not found</h1>" in answer.text
+    assert client.get("/console/runs/none").json()["error"]["code"] == "not_found"
+
+
 @pytest.mark.parametrize("query", ["after=..%2f", "after=%3Cscript%3E", "after=" + "A" * 5000])
 def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, query: str) -> None:
     assert client.get(f"/console/pictures?{query}").status_code == 400

@@ -47,7 +47,7 @@ def form(
 
 
 def error() -> Document:
-    return {"description": "Any other error.", "content": JSON_ERROR}
+    return {"description": "Any other error.", "content": {**JSON_ERROR, **HTML}}
 
 
 LOGIN_FIELDS = {"key": "An API key.", "next": "Where to go then: a path below the service's root."}
