@@ -54,9 +54,9 @@ def metrics_snapshot(application: Application) -> MetricsSnapshot:
         drift_risen=drift.is_risen,
         observed_pictures=drift.pictures,
         observed_shares={
-            "seen": drift.share,
-            "sure": drift.low,
-            "validation": drift.baseline.high if drift.baseline else None,
+            (kind, which): value
+            for kind, share in drift.shares.items()
+            for which, value in (("seen", share.seen), ("sure", share.low), ("validation", share.high))
         },
         models_published=len(application.models.entries()),
         model={"model": str(champion["model"]), "version": str(champion["version"])} if champion else None,

@@ -1,15 +1,16 @@
 """Whether what Exposr-Core sees has moved away from what the version in service was tested on: one pure decision.
 
-The share of pictures that the version cannot judge (`uncertain`, which includes `unfamiliar` ones) is compared with its
-share in validation, where each label has its own. What the mixture of labels is out there is not known, so it counts as
-risen only when it lies above the larger of the two, by intervals on both sides.
+Two shares are compared with validation: of pictures that the version cannot judge (`uncertain`), where each label has a
+share of its own in validation and the larger one counts, since nobody knows the mixture of labels out there; and of
+pictures unlike all that it was measured on (`unfamiliar`, which are among the uncertain ones). A share has risen only
+when that is sure, by intervals on both sides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 DriftState = Literal["off", "no_version", "no_baseline", "too_few", "steady", "risen"]
@@ -24,47 +25,69 @@ Z = 2.576  # 99 %, one decision a day
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """What validation says: the share that was uncertain, and its upper limit, of the label where it is larger."""
+class Window:
+    """Counts of the last WINDOW_DAYS days of the version in service."""
 
-    share: float
+    pictures: int
+    uncertain: int
+    unfamiliar: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`seen` of the window's pictures, `low` its lower limit; `validation` and its upper limit `high`."""
+
+    seen: float
+    low: float
+    validation: float
     high: float
+
+    @property
+    def is_risen(self) -> bool:
+        return self.low > self.high
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """`share` of `pictures` in the last days was uncertain, `low` is its lower limit; None where nothing is known."""
+    """`shares` by kind, uncertain and unfamiliar; empty where nothing can be said."""
 
     state: DriftState
     reason: str
     pictures: int = 0
-    share: float | None = None
-    low: float | None = None
-    baseline: Baseline | None = None
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
     @property
     def is_risen(self) -> bool:
         return self.state == "risen"
 
     def as_public(self) -> dict[str, Any]:
-        return {**asdict(self), "window_days": WINDOW_DAYS, "advice": ADVICE if self.is_risen else ""}
+        shares = {kind: asdict(share) for kind, share in self.shares.items()}
+        advice = ADVICE if self.is_risen else ""
+        return {
+            **{"state": self.state, "reason": self.reason, "pictures": self.pictures, "shares": shares},
+            **{"window_days": WINDOW_DAYS, "advice": advice},
+        }
 
 
-def decide_drift(pictures: int, uncertain: int, baseline: Baseline | None) -> Drift:
-    """From the counts of the last WINDOW_DAYS days of the version in service."""
-    if baseline is None:
-        return Drift("no_baseline", "the card of the version in service says nothing of its verdicts", pictures)
-    if pictures < LEAST_PICTURES:
-        reason = f"{pictures} pictures in {WINDOW_DAYS} days; {LEAST_PICTURES} are needed"
-        return Drift("too_few", reason, pictures, baseline=baseline)
-    share = uncertain / pictures
-    low = wilson_low(uncertain, pictures)
-    seen = f"{share:.1%} of {pictures} pictures in {WINDOW_DAYS} days could not be judged (at least {low:.1%})"
-    if low > baseline.high:
-        reason = f"{seen}; in validation it was {baseline.share:.1%} (at most {baseline.high:.1%})"
-        return Drift("risen", reason, pictures, share, low, baseline)
-    reason = f"{seen}; in validation up to {baseline.high:.1%}"
-    return Drift("steady", reason, pictures, share, low, baseline)
+def decide_drift(window: Window, baselines: Mapping[str, tuple[float, float]]) -> Drift:
+    """`baselines`: validation's share and its upper limit, by kind (`baselines_of`)."""
+    if "uncertain" not in baselines:
+        reason = "the card of the version in service says nothing of its verdicts"
+        return Drift("no_baseline", reason, window.pictures)
+    if window.pictures < LEAST_PICTURES:
+        reason = f"{window.pictures} pictures in {WINDOW_DAYS} days; {LEAST_PICTURES} are needed"
+        return Drift("too_few", reason, window.pictures)
+    shares = {}
+    for kind, (validation, high) in baselines.items():
+        count = getattr(window, kind)
+        shares[kind] = Share(count / window.pictures, wilson_low(count, window.pictures), validation, high)
+    risen = {kind: share for kind, share in shares.items() if share.is_risen}
+    said = "; ".join(
+        f"{share.seen:.1%} of {window.pictures} pictures in {WINDOW_DAYS} days were {kind}, surely {share.low:.1%}; in "
+        f"validation {share.validation:.1%}, at most {share.high:.1%}"
+        for kind, share in (risen or shares).items()
+    )
+    return Drift("risen" if risen else "steady", said, window.pictures, shares)
 
 
 def wilson_low(successes: int, number: int) -> float:
@@ -75,15 +98,18 @@ def wilson_low(successes: int, number: int) -> float:
     return max(0.0, (centre - spread) / (1 + Z**2 / number))
 
 
-def baseline_of(card: Mapping[str, Any]) -> Baseline | None:
-    """The validation part's uncertain share, of the label where its upper limit is larger."""
+def baselines_of(card: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The validation part's shares and their upper limits, as far as the card has them."""
+    found: dict[str, tuple[float, float]] = {}
     try:
-        verdicts = card["evaluation"]["validation"]["verdicts"]
-        found = [verdicts[name] for name in ("real_uncertain", "ai_uncertain")]
-        known = [(float(rate["high"]), float(rate["value"])) for rate in found if rate is not None]
-    except (KeyError, TypeError, ValueError):
-        return None
-    if not known:
-        return None
-    high, share = max(known)
-    return Baseline(share, high)
+        part = card["evaluation"]["validation"]
+        rates = [part["verdicts"][name] for name in ("real_uncertain", "ai_uncertain")]
+        limits = [(float(rate["high"]), float(rate["value"])) for rate in rates if rate is not None]
+        if limits:
+            high, share = max(limits)
+            found["uncertain"] = (share, high)
+        if unfamiliar := part.get("unfamiliar"):
+            found["unfamiliar"] = (float(unfamiliar["value"]), float(unfamiliar["high"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return found
+    return found

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from daemon.field.drift import WINDOW_DAYS, Baseline, Drift, baseline_of, decide_drift
+from daemon.field.drift import WINDOW_DAYS, Drift, Window, baselines_of, decide_drift
 from daemon.field.store import KEEP_DAYS, FieldStore
 from exposr_api.protocols import STORED, Decision
 from trainer.publishing.registry import PublishedFile
@@ -74,11 +74,13 @@ class ObservationDesk:
         asked = (champion["model"], champion["version"], today, self._changes)
         if self._decided is None or self._decided[0] != asked:
             window = [row for row in self._days(today, WINDOW_DAYS) if _is_of(row, champion)]
-            pictures = sum(row["pictures"] for row in window)
-            uncertain = sum(row["verdicts"][UNCERTAIN] for row in window)
+            seen = Window(
+                sum(row["pictures"] for row in window),
+                sum(row["verdicts"][UNCERTAIN] for row in window),
+                sum(row["unfamiliar"] for row in window),
+            )
             card = self._card_of(champion)
-            baseline: Baseline | None = baseline_of(card) if card is not None else None
-            self._decided = (asked, decide_drift(pictures, uncertain, baseline))
+            self._decided = (asked, decide_drift(seen, baselines_of(card) if card is not None else {}))
         return self._decided[1]
 
     def summary(self) -> Mapping[str, Any]:
@@ -87,7 +89,8 @@ class ObservationDesk:
         validation = None
         if champion is not None and card is not None:
             part = card.get("evaluation", {}).get("validation", {})
-            validation = {"model": champion["model"], "version": champion["version"], "scores": part.get("scores")}
+            named = {name: champion[name] for name in ("model", "version")}
+            validation = {**named, "scores": part.get("scores"), "novelty": part.get("novelty")}
         return {
             "days": self._days(self._clock.now().date(), SHOWN_DAYS),
             "validation": validation,
@@ -101,10 +104,13 @@ class ObservationDesk:
             key = (row["day"], row["model"], row["version"])
             if key not in sums:
                 named = dict(zip(("day", "model", "version"), key, strict=True))
-                sums[key] = {**named, "pictures": 0, "scores": [0] * len(row["scores"]), "verdicts": defaultdict(int)}
+                empty = {name: [0] * len(row[name]) for name in ("scores", "novelty")}
+                sums[key] = {**named, "pictures": 0, **empty, "verdicts": defaultdict(int), "unfamiliar": 0}
             found = sums[key]
             found["pictures"] += sum(row["scores"])
-            found["scores"] = [one + other for one, other in zip(found["scores"], row["scores"], strict=True)]
+            found["unfamiliar"] += row["unfamiliar"]
+            for name in ("scores", "novelty"):
+                found[name] = [one + other for one, other in zip(found[name], row[name], strict=True)]
             for verdict, count in row["verdicts"].items():
                 found["verdicts"][verdict] += count
         return list(sums.values())

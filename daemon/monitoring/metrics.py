@@ -39,7 +39,7 @@ class MetricsSnapshot:
     collected: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (label, generator or source) -> images
     drift_risen: bool = False
     observed_pictures: int = 0  # by the version in service, in the window of the decision
-    observed_shares: Mapping[str, float | None] = field(default_factory=dict)  # uncertain: seen, sure, validation
+    observed_shares: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (kind, which) -> share
     models_published: int = 0
     model: Mapping[str, str] | None = None  # labels of the current version: model, version
     model_timestamp: float | None = None
@@ -144,8 +144,8 @@ def _runs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 def _model(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge("drift_risen", "1 while Core surely sees more undecidable pictures.", [], [((), snapshot.drift_risen)])
     yield _gauge("observed_pictures", "Judged by Core in 7 days.", [], [((), snapshot.observed_pictures)])
-    shares = "Share that could not be judged: seen, surely at least, in validation at most."
-    yield _gauge("observed_uncertain_share", shares, ["which"], _by(snapshot.observed_shares))
+    text = "Share of pictures, uncertain or unfamiliar: seen, surely at least, in validation at most."
+    yield _gauge("observed_share", text, ["kind", "which"], list(snapshot.observed_shares.items()))
     yield _gauge("models_published", "Published versions.", [], [((), snapshot.models_published)])
     if snapshot.model is None:
         return

@@ -36,12 +36,16 @@ class Histogram(BaseModel):
     version: str = Field(pattern=r"^v[1-9][0-9]{0,8}$")
     scores: tuple[Count, ...] = Field(min_length=SCORE_BINS, max_length=SCORE_BINS)
     verdicts: Verdicts
+    unfamiliar: Count = 0
+    novelty: tuple[Count, ...] = Field((0,) * SCORE_BINS, min_length=SCORE_BINS, max_length=SCORE_BINS)
 
     @model_validator(mode="after")
     def _each_picture_has_a_verdict(self) -> Self:
         verdicts = self.verdicts
         if sum(self.scores) != verdicts.ai_generated + verdicts.real + verdicts.uncertain:
             raise ValueError("scores and verdicts must count the same pictures")
+        if self.unfamiliar > verdicts.uncertain or sum(self.novelty) > sum(self.scores):
+            raise ValueError("unfamiliar and novelty count more pictures than there are")
         return self
 
 

@@ -120,7 +120,7 @@ class SmallObservations:
         return self.answer
 
     def summary(self) -> Mapping[str, Any]:
-        drift = {"state": "too_few", "reason": "", "pictures": 0, "share": None, "low": None, "advice": ""}
+        drift = {"state": "too_few", "reason": "", "pictures": 0, "shares": {}, "advice": ""}
         return {"days": [], "validation": None, "drift": drift}
 
 

@@ -9,7 +9,7 @@ from api_double import AUTH, SmallService
 from starlette.testclient import TestClient
 
 from exposr_api.protocols import Decision
-from exposr_client.field.observations import Observations
+from exposr_client.field.observations import Observations, Seen
 
 REPORTER = "0" * 32
 ROW = {
@@ -27,7 +27,7 @@ def send(client: TestClient, body: Any) -> Any:
 
 def test_what_the_client_makes_is_taken(client: TestClient, service: SmallService) -> None:
     observations = Observations()
-    observations.add("vit", "v3", [(0.0, "real"), (1.0, "ai_generated"), (0.5, "uncertain")])
+    observations.add("vit", "v3", [Seen(0.0, "real"), Seen(1.0, "ai_generated"), Seen(0.5, "uncertain")])
     batch = observations.pending()
     assert batch is not None
     answer = client.post("/observations", headers=AUTH, content=batch.body)
@@ -54,6 +54,10 @@ def test_what_the_client_makes_is_taken(client: TestClient, service: SmallServic
         {"scores": "x"},
         {"verdicts": {"ai_generated": 5, "real": 5, "uncertain": 9}},
         {"verdicts": {"ai_generated": 20, "real": 0}},
+        {"unfamiliar": 11},
+        {"unfamiliar": -1},
+        {"novelty": [1] * 19},
+        {"novelty": [2] * 20},
         {"verdicts": {"ai_generated": 5, "real": 5, "uncertain": 10, "cat": 0}},
     ],
     ids=str,

@@ -25,6 +25,7 @@ from trainer.stats.predictions import Bools, CachedScorer, Scored, score
 from utils.config.training import Evaluation as Settings
 
 SLICE_REPLICATES = 300
+NOVELTY_TOP = 2.0  # of the histogram of novelty, in cuts; the last bin has all above
 SCORE_BINS = 20  # of the histogram of probabilities, as exposr_client counts what it sees
 CURVE_POINTS = 200  # kept of a ROC curve, for the plot
 
@@ -84,6 +85,7 @@ def evaluate(
         "per_real_source": _slices(test, 0),
         "curves": _curves(test),
     }
+    card["validation"] |= _novelty_card(scorer, validation, novelty)
     cut = novelty.cut if novelty else None
     figures = unseen_figures(left_out, calibration.points, cut)
     card["unseen"] = unseen_card(left_out, calibration.points, figures, cut)
@@ -107,6 +109,17 @@ def _familiar(scorer: Scorer, scored: Scored, novelty: Novelty | None) -> Bools:
     if novelty is None or novelty.cut is None or not len(scored):
         return np.ones(len(scored), dtype=bool)
     return np.asarray(novelty(scorer.embeddings(scored.samples)) <= novelty.cut)
+
+
+def _novelty_card(scorer: Scorer, scored: Scored, novelty: Novelty | None) -> dict[str, Any]:
+    """How many pictures are beyond the cut, and a histogram of their novelty in cuts: what serving is compared with."""
+    if novelty is None or novelty.cut is None or novelty.cut <= 0 or not len(scored):
+        return {}
+    relative = novelty(scorer.embeddings(scored.samples)) / novelty.cut
+    share, count = float((relative > 1).mean()), len(np.unique(scored.groups))
+    low, high = wilson(share, count)
+    counts = np.histogram(np.clip(relative, 0, NOVELTY_TOP), bins=SCORE_BINS, range=(0, NOVELTY_TOP))[0]
+    return {"unfamiliar": Measured(share, low, high, len(scored), count).to_card(), "novelty": counts.tolist()}
 
 
 def _part_card(

@@ -90,6 +90,16 @@ SCHEMAS: dict[str, Schema] = {
                             "They add up to the scores.", {"ai_generated": COUNT, "real": COUNT, "uncertain": COUNT}
                         ),
                     },
+                    {
+                        "unfamiliar": {**COUNT, "description": "Of the uncertain ones."},
+                        "novelty": {
+                            "type": "array",
+                            "items": COUNT,
+                            "minItems": 20,
+                            "maxItems": 20,
+                            "description": "In 20 bins over 0..2 cuts of the version; the last one has all above.",
+                        },
+                    },
                 ),
             },
         },
@@ -109,8 +119,13 @@ SCHEMAS: dict[str, Schema] = {
                     "state": {"enum": ["off", "no_version", "no_baseline", "too_few", "steady", "risen"]},
                     "reason": TEXT,
                     "pictures": COUNT,
-                    "share": SHARE,
-                    "low": SHARE,
+                    "shares": {
+                        "type": "object",
+                        "additionalProperties": _object(
+                            "Of the window, with its lower limit; in validation, with its upper limit.",
+                            {"seen": SHARE, "low": SHARE, "validation": SHARE, "high": SHARE},
+                        ),
+                    },
                     "advice": TEXT,
                 },
             ),

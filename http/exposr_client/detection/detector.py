@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from exposr_client.detection.card import Reason, Verdict
 from exposr_client.downloads.cache import WEIGHTS_FILE
 from exposr_client.errors import MissingLibraryError, NoModelError
-from exposr_client.field.observations import Observations
+from exposr_client.field.observations import Observations, Seen
 
 if TYPE_CHECKING:
     from exposr_client.detection.loading import LoadedModel
@@ -95,13 +95,15 @@ class Detector:
             raise TypeError("predict takes a list of pictures; for one write predict([picture])[0]")
         card = model.card
         predictions: list[Prediction] = []
+        seen: list[Seen] = []
         for batch in _batches(images, self._batch_size):
             answers = model.answers([to_array(open_image(image), card.view) for image in batch])
             for logit, novelty in answers:
                 probability = card.probability(logit)
                 verdict, reason = card.judge(probability, unfamiliar=model.is_unfamiliar(novelty))
                 predictions.append(Prediction(probability, verdict, card.version, reason))
-        self.observations.add(card.model, card.version, [(found.probability, found.verdict) for found in predictions])
+                seen.append(Seen(probability, verdict, reason == "unfamiliar", model.relative_novelty(novelty)))
+        self.observations.add(card.model, card.version, seen)
         return predictions
 
 

@@ -49,6 +49,10 @@ class LoadedModel:
             logits = _column(self.network.get_classifier()(features))  # type: ignore[operator]
         return list(zip(logits, self.novelty.of(features.double().cpu().numpy()), strict=True))
 
+    def relative_novelty(self, novelty: float | None) -> float | None:
+        """In cuts of this version; None where it has none."""
+        return None if self.novelty is None or novelty is None else self.novelty.relative(novelty)
+
     def is_unfamiliar(self, novelty: float | None) -> bool:
         return self.novelty is not None and novelty is not None and self.novelty.is_unfamiliar(novelty)
 

@@ -43,6 +43,10 @@ class Novelty:
         found: list[float] = (distances / len(self.whitening) + outside / self.outside).tolist()
         return found
 
+    def relative(self, novelty: float) -> float | None:
+        """In cuts: above 1 is unfamiliar. None without a cut."""
+        return novelty / self.cut if self.cut is not None and self.cut > 0 else None
+
     def is_unfamiliar(self, novelty: float) -> bool:
         return self.cut is not None and not novelty <= self.cut
 

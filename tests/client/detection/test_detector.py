@@ -83,7 +83,7 @@ def test_what_it_says_is_counted_and_nothing_else(tmp_path: Path, v1: dict[str, 
     batch = detector.observations.pending()
     assert batch is not None
     [row] = json.loads(batch.body)["histograms"]
-    assert set(row) == {"day", "model", "version", "scores", "verdicts"}
+    assert set(row) == {"day", "model", "version", "scores", "verdicts", "unfamiliar", "novelty"}
     assert sum(row["scores"]) == 5
     assert row["scores"][min(int(found[0].probability * 20), 19)] > 0
     assert row["verdicts"][found[0].verdict] > 0

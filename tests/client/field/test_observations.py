@@ -12,7 +12,7 @@ import pytest
 from small_trainer import API_KEY, SmallTrainer
 
 from exposr_client import ModelFollower
-from exposr_client.field.observations import MAX_HISTOGRAMS, Batch, Observations
+from exposr_client.field.observations import MAX_HISTOGRAMS, Batch, Observations, Seen
 
 DAY = date(2026, 3, 1)
 
@@ -26,9 +26,9 @@ def rows(batch: Batch | None) -> list[dict[str, Any]]:
 def test_totals_are_handed_over_again_until_they_are_accepted() -> None:
     observations = Observations(lambda: DAY)
     assert observations.pending() is None
-    observations.add("vit", "v1", [(0.02, "real"), (1.0, "ai_generated")])
+    observations.add("vit", "v1", [Seen(0.02, "real"), Seen(1.0, "ai_generated")])
     first = observations.pending()
-    observations.add("vit", "v1", [(0.5, "uncertain")])
+    observations.add("vit", "v1", [Seen(0.5, "uncertain")])
     [row] = rows(observations.pending())
     assert (sum(row["scores"]), row["scores"][0], row["scores"][19]) == (3, 1, 1)
     assert row["verdicts"] == {"ai_generated": 1, "real": 1, "uncertain": 1}
@@ -41,13 +41,25 @@ def test_totals_are_handed_over_again_until_they_are_accepted() -> None:
     assert observations.pending() is None
 
 
+def test_novelty_is_counted_in_cuts_of_the_version() -> None:
+    observations = Observations(lambda: DAY)
+    seen = [Seen(0.5, "uncertain", True, novelty) for novelty in (1.01, 2.0, 99.0, float("inf"), float("nan"))]
+    observations.add(
+        "vit", "v1", [*seen, Seen(0.5, "real", False, 0.0), Seen(0.5, "real", False, 0.99), Seen(0.5, "real")]
+    )
+    [row] = rows(observations.pending())
+    assert row["unfamiliar"] == 5
+    assert (row["novelty"][0], row["novelty"][9], row["novelty"][10], row["novelty"][19]) == (1, 1, 1, 4)
+    assert sum(row["novelty"]) == 7
+
+
 def test_days_and_versions_are_kept_apart_and_old_days_are_forgotten() -> None:
     today = [DAY]
     observations = Observations(lambda: today[0])
     for version in ("v1", "v2"):
-        observations.add("vit", version, [(0.5, "uncertain")])
+        observations.add("vit", version, [Seen(0.5, "uncertain")])
     today[0] += timedelta(days=1)
-    observations.add("vit", "v2", [(0.5, "uncertain")])
+    observations.add("vit", "v2", [Seen(0.5, "uncertain")])
     batch = observations.pending()
     assert [(row["day"], row["version"]) for row in rows(batch)] == [
         ("2026-03-01", "v1"),
@@ -57,7 +69,7 @@ def test_days_and_versions_are_kept_apart_and_old_days_are_forgotten() -> None:
     assert batch is not None
     today[0] += timedelta(days=5)
     observations.handed_over(batch)
-    observations.add("vit", "v2", [(0.5, "uncertain")])
+    observations.add("vit", "v2", [Seen(0.5, "uncertain")])
     assert [row["day"] for row in rows(observations.pending())] == ["2026-03-07"]
 
 
@@ -66,7 +78,7 @@ def test_a_trainer_that_is_away_for_months_costs_no_memory() -> None:
     observations = Observations(lambda: today[0])
     for _ in range(3 * MAX_HISTOGRAMS):
         today[0] += timedelta(days=1)
-        observations.add("vit", "v1", [(0.5, "uncertain")])
+        observations.add("vit", "v1", [Seen(0.5, "uncertain")])
     found = rows(observations.pending())
     assert len(found) == MAX_HISTOGRAMS
     assert found[-1]["day"] == today[0].isoformat()
@@ -74,7 +86,7 @@ def test_a_trainer_that_is_away_for_months_costs_no_memory() -> None:
 
 def test_many_threads_count_every_picture() -> None:
     observations = Observations(lambda: DAY)
-    seen = [(0.5, "uncertain")]
+    seen = [Seen(0.5, "uncertain")]
     threads = [
         threading.Thread(target=lambda: [observations.add("vit", "v1", seen) for _ in range(500)]) for _ in range(8)
     ]
@@ -92,7 +104,7 @@ def test_a_follower_hands_them_over_with_its_poll_and_goes_on_whatever_comes_bac
     small_trainer.publish("v1", {"weights.pt": b"1", "model.json": b"{}"})
     small_trainer.observations_status = status
     observations = Observations(lambda: DAY)
-    observations.add("vit", "v1", [(0.5, "uncertain")])
+    observations.add("vit", "v1", [Seen(0.5, "uncertain")])
     handed = threading.Event()
     with ModelFollower(
         small_trainer.url, API_KEY, tmp_path, poll_seconds=0.05, events=False, observations=observations

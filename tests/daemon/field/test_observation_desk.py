@@ -20,7 +20,8 @@ from utils.config_loader import Config, Triggers
 REPORTER, OTHER = "0" * 32, "1" * 32
 RATE = {"value": 0.05, "low": 0.0, "high": 0.10, "n": 200}
 SCORES = [5, *[0] * 18, 5]
-CARD = {"evaluation": {"validation": {"verdicts": {"real_uncertain": RATE, "ai_uncertain": RATE}, "scores": SCORES}}}
+VERDICTS = {"real_uncertain": RATE, "ai_uncertain": RATE}
+CARD = {"evaluation": {"validation": {"verdicts": VERDICTS, "scores": SCORES, "unfamiliar": RATE, "novelty": SCORES}}}
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def histogram(clock: FakeClock, sure: int, uncertain: int, *, days_ago: int = 0,
         "version": version,
         "scores": [sure, *[0] * 9, uncertain, *[0] * 9],
         "verdicts": {"real": sure, "ai_generated": 0, "uncertain": uncertain},
+        "unfamiliar": 0,
+        "novelty": [0] * 20,
     }
 
 
@@ -61,12 +64,32 @@ def test_a_share_that_has_surely_risen_is_seen_and_answered(application: Applica
     fake_clock.pass_time(120)
     application.plan_runs()
     drift = service.status()["drift"]
-    assert (drift["state"], drift["pictures"], drift["share"]) == ("risen", 2000, 0.275)
+    assert (drift["state"], drift["pictures"], drift["shares"]["uncertain"]["seen"]) == ("risen", 2000, 0.275)
     assert "label" in drift["advice"]
     assert application.plan["scrape"]["code"] == "no_source"  # due for the drift, but no source is enabled here
     exposition = service.prometheus("text/plain")[0].decode()
     assert "exposr_drift_risen 1.0" in exposition
-    assert 'exposr_observed_uncertain_share{which="validation"} 0.1' in exposition
+    assert 'exposr_observed_share{kind="uncertain",which="validation"} 0.1' in exposition
+
+
+def test_pictures_of_a_new_kind_are_drift_even_where_no_more_are_uncertain(
+    application: Application, fake_clock: FakeClock
+) -> None:
+    row = histogram(fake_clock, 950, 50)
+    application.observations.take(REPORTER, [row])
+    assert application.observations.drift().state == "steady"
+    far = [*[0] * 19, 150]
+    new = {**histogram(fake_clock, 850, 150), "unfamiliar": 150, "novelty": far}
+    application.observations.take(OTHER, [new])
+    drift = application.observations.drift()
+    assert drift.state == "steady"  # 7.5 % of both together, less than validation allows
+    application.observations.take("2" * 32, [{**new, "unfamiliar": 150}] * 1)
+    application.observations.take("3" * 32, [{**histogram(fake_clock, 1, 999), "unfamiliar": 999, "novelty": far}])
+    drift = application.observations.drift()
+    assert drift.state == "risen"
+    assert drift.shares["unfamiliar"].is_risen
+    [day] = application.observations.summary()["days"]
+    assert (day["unfamiliar"], day["novelty"][19]) == (150 + 150 + 999, 450)
 
 
 def test_it_ends_with_another_version_or_with_time(application: Application, fake_clock: FakeClock) -> None:
@@ -92,7 +115,12 @@ def test_totals_that_come_twice_count_once_and_never_shrink(application: Applica
         307,
         {"real": 307, "ai_generated": 0, "uncertain": 0},
     )
-    assert desk.summary()["validation"] == {"model": "vit", "version": "v1", "scores": SCORES}
+    assert desk.summary()["validation"] == {
+        "model": "vit",
+        "version": "v1",
+        "scores": SCORES,
+        "novelty": SCORES,
+    }
 
 
 def test_what_is_too_old_too_new_or_not_published_is_ignored(application: Application, fake_clock: FakeClock) -> None:

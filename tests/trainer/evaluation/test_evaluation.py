@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation, evaluate
 from trainer.evaluation.leave_sources_out import leave_sources_out
 from trainer.evaluation.robustness import CONDITIONS, WEB_SIDE
+from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import CachedScorer, choose
 from utils.config.training import Evaluation as Settings
 
@@ -71,6 +73,25 @@ def test_every_part_slice_and_condition_has_n_and_interval() -> None:
     assert card["core"] is None
     rates = card["test"]["verdicts"]
     assert sum(rates[key]["value"] for key in ("false_alarms", "real_recognised", "real_uncertain")) == pytest.approx(1)
+
+
+def test_validation_says_what_serving_is_compared_with() -> None:
+    parts = make_parts()
+    scorer = make_scorer(parts)
+    settings = Settings(bootstrap_samples=100, robustness=False, leave_one_out=False)
+    train, targets = scorer.embeddings(parts["train"]), np.array([m.sample.target for m in parts["train"]])
+    novelty = Novelty.of(train, targets)
+    assert novelty is not None
+    novelty = replace(novelty, cut=float(np.median(novelty(scorer.embeddings(parts["validation"])))))
+    calibration = calibrate(scorer, parts, settings)
+    card = evaluate(scorer, parts, calibration, settings, silent, novelty=novelty).to_card()["validation"]
+    assert sum(card["scores"]) == sum(card["novelty"]) == card["n"] == 60
+    assert (len(card["scores"]), len(card["novelty"])) == (20, 20)
+    assert card["unfamiliar"]["value"] == 0.5
+    assert card["unfamiliar"]["low"] < 0.5 < card["unfamiliar"]["high"]
+    assert sum(card["novelty"][:10]) == 30  # half are within the cut
+    without = evaluate(scorer, parts, calibration, settings, silent).to_card()["validation"]
+    assert "unfamiliar" not in without
 
 
 def test_a_test_part_of_one_label_or_none_gives_reasons_instead_of_numbers() -> None:
