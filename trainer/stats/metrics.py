@@ -195,7 +195,7 @@ def _small_sample_intervals(
         intervals["balanced_accuracy"] = _half_sum(
             values["recall"], intervals["recall"], values["specificity"], intervals["specificity"]
         )
-        if values["ap"] == 1.0:  # no closed form of its own; a perfect ranking is as sure as its AUC
+        if values["ap"] > 1 - 1e-9:  # no closed form of its own; a perfect ranking is as sure as its AUC
             intervals["ap"] = intervals["auc"]
     if math.isfinite(values["f1"]) and "precision" in intervals:
         ends = [_harmonic(intervals["precision"][end], intervals["recall"][end]) for end in (0, 1)]
