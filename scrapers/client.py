@@ -59,6 +59,8 @@ class Client:
     max_attempts: int
     rng: random.Random = field(default_factory=random.Random)
     on_wait: Callable[[str], None] = lambda why: None  # hears what is waited for, and "" when it is over
+    # of API calls and of downloads, by API: sources of one API take turns
+    turns: dict[str, tuple[RateLimiter, RateLimiter]] = field(default_factory=dict)
     allowed: AllowList = field(init=False)
     _api_turns: RateLimiter = field(init=False)
     _image_turns: RateLimiter = field(init=False)
@@ -71,16 +73,16 @@ class Client:
         since = self.clock.now().timestamp() - last if last is not None else None
         interval = self.budget.interval_seconds()
         first_wait = min(interval, max(0.0, interval - since)) if since is not None else 0.0
-        self._api_turns = RateLimiter(
-            1, self.budget.interval_seconds, self.clock, self.sleep, self.rng, first_wait, self._on_turn
-        )
-        self._image_turns = RateLimiter(
-            self.settings.image_connections,
-            lambda: self.settings.image_interval_seconds,
-            self.clock,
-            self.sleep,
-            self.rng,
-        )
+        if self.settings.base_url not in self.turns:
+            api = RateLimiter(
+                1, self.budget.interval_seconds, self.clock, self.sleep, self.rng, first_wait, self._on_turn
+            )
+            settings = self.settings
+            images = RateLimiter(
+                settings.image_connections, lambda: settings.image_interval_seconds, self.clock, self.sleep, self.rng
+            )
+            self.turns[self.settings.base_url] = api, images
+        self._api_turns, self._image_turns = self.turns[self.settings.base_url]
         self._retries = RetryBudget(self.clock)
 
     async def page(self, query: str, cursor: str | None, etag: str | None = None) -> Reply:

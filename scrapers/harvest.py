@@ -18,7 +18,7 @@ from scrapers.exchange.dataset_run import DatasetRun
 from scrapers.http.address_guard import AllowList, CheckedBackend
 from scrapers.http.fetcher import Fetcher
 from scrapers.http.proxy import LOST, Proxy, find_proxy
-from scrapers.http.rate_limit import Sleep
+from scrapers.http.rate_limit import RateLimiter, Sleep
 from scrapers.http.transport import GuardedTransport
 from scrapers.limits.balance import Balance
 from scrapers.limits.budget import Budget
@@ -68,6 +68,7 @@ class Harvest:
     sleep: Sleep = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
     checks: CheckPool | None = None  # None: a pool of its own, by the settings
+    _turns: dict[str, tuple[RateLimiter, RateLimiter]] = field(init=False, default_factory=dict)
     _reported: dict[str, tuple[float, Mapping[str, int], str]] = field(init=False, default_factory=dict)
 
     async def run(self) -> list[SourceOutcome]:
@@ -184,6 +185,7 @@ class Harvest:
             sleep=self.sleep,
             max_attempts=self.config.harvest.max_attempts,
             rng=self.rng,
+            turns=self._turns,
         )
 
     async def _run_source(self, run: AnyRun, item_store: ItemStore) -> SourceOutcome:

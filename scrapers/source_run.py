@@ -265,7 +265,7 @@ class SourceRun:
             self.tally.add(state, why)
         if page.nameless:
             self.tally.add("filtered", "no_id", page.nameless)
-        if crawl.kind == "backfill" and self._wishes.ends_at(page):
+        if crawl.kind == "backfill" and self._module.newest_first and self._wishes.ends_at(page):
             self._over.add(crawl.query)
         self._report(self)
 

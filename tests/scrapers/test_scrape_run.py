@@ -347,6 +347,7 @@ def test_commons_gives_photographs_and_generated_pictures_with_their_generator(
         assert meta.attribution["photographer"] and "<" not in meta.attribution["photographer"]
         assert meta.api_data["creator"].startswith(f"{meta.source}:")
     assert collected_mix(config) == {"real": {"wikimedia": 30}, "ai_generated": {"Model A": 12}}
+    assert sandbox.sandbox.journal.counters(with_paths=False)["peak_in_flight"]["wikimedia api"] == 1, "as they ask"
     again = collect(config, "run-2")
     assert stored(again) == 0 and again["wikimedia"].is_good and again["wikimedia_ai"].is_good
 
