@@ -145,9 +145,10 @@ class Application:
             scrape = self._start_due("scrape", scrape, self.scrape_refusal())
         if training.is_due and start:
             training = self._start_due("train", training, self.training_refusal())
-        self.reporter.look_at_sources(self.sources)
-        self.reporter.look_at_disk(self.disk.state())
-        self.reporter.look_at_drift(self.drift.is_risen, self.drift.reason, self.drift.as_public())
+        if start:  # a command that only looks tells nobody
+            self.reporter.look_at_sources(self.sources)
+            self.reporter.look_at_disk(self.disk.state())
+            self.reporter.look_at_drift(self.drift.is_risen, self.drift.reason, self.drift.as_public())
         self.plan = {"scrape": self._say("scrape", scrape), "train": self._say("train", training)}
 
     def look_at_sources(self) -> None:

@@ -49,6 +49,8 @@ def render_status(status: Mapping[str, Any]) -> str:
             continue
         when = f" (due {plan['at']})" if plan.get("at") else ""
         lines.append(f"next {kind:<8} {plan['reason']}{when}")
+    if status.get("drift", {}).get("state") == "risen":
+        lines.append(f"PROBLEM       drift: {status['drift']['reason']}")
     for kind, run in status.get("running", {}).items():
         lines.append(f"running       {kind}: {run['message'] or run['state']}  ({run['id']})")
     sources = [source for source in status.get("sources", []) if source["enabled"]]

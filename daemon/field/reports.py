@@ -187,9 +187,14 @@ class ReportDesk:
             sha256=facts.sha256,
             api_data={"feedback": said},
         )
-        write_metadata(metadata_path(data, sample_id, now), metadata)
-        image.parent.mkdir(parents=True, exist_ok=True)
-        upload.replace(image)
+        described = metadata_path(data, sample_id, now)
+        write_metadata(described, metadata)
+        try:
+            image.parent.mkdir(parents=True, exist_ok=True)
+            upload.replace(image)
+        except OSError:
+            described.unlink(missing_ok=True)
+            raise
         fsync_folder(image.parent)
         self._placed[facts.sha256] = image
         while len(self._placed) > MAX_PLACED:

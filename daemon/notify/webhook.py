@@ -44,21 +44,27 @@ class Webhook:
         self._pauses = pauses
         self._waiting: deque[Notice] = deque(maxlen=QUEUE_NOTICES)
         self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def send(self, notice: Notice) -> None:
         """Queue it; without `notify.url` nothing happens. A full queue loses its oldest."""
         if self._settings().url is None or self._stopping.is_set():
             return
+        self._idle.clear()
         self._waiting.append(notice)
         self._wake.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
-        """What is not delivered yet is dropped."""
+        """What cannot be delivered within two seconds is dropped."""
+        self._idle.wait(STOP_SECONDS)
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
@@ -73,6 +79,8 @@ class Webhook:
                 self._wake.clear()
                 while self._waiting and not self._stopping.is_set():
                     self._deliver(client, self._waiting.popleft())
+                if not self._waiting:
+                    self._idle.set()
 
     def _deliver(self, client: httpx.Client, notice: Notice) -> None:
         pauses = [*self._pauses, None]

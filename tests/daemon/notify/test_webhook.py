@@ -149,6 +149,16 @@ def test_sending_never_blocks_and_the_queue_is_bounded(listener: Listener) -> No
     assert len(listener.posted) <= QUEUE_NOTICES + 1
 
 
+def test_a_stop_lets_what_was_just_said_go_out(listener: Listener) -> None:
+    webhook = webhook_to(listener)
+    for _ in range(3):
+        webhook.send(NOTICE)
+    webhook.stop()
+    assert len(listener.posted) == 3
+    webhook.send(NOTICE)  # nobody is there any more to deliver it
+    assert len(listener.posted) == 3
+
+
 def test_no_secret_leaves_in_a_notice_or_reaches_the_log(listener: Listener) -> None:
     listener.statuses = [500]
     webhook = webhook_to(listener, "the-api-key-of-a-source")
@@ -192,6 +202,7 @@ def test_the_service_tells_what_is_in_service(listener: Listener, config: Config
         registry.publish(staged, {"model": "vit", "version": version, "timestamp": "2026-01-01T00:00:00Z"})
         application.tick()
     assert application.models.rollback("vit").accepted
+    application.plan_runs(start=False)  # as `exposr-trainer status` does: it tells nobody
     listener.wait_for(3)
     application.close()
     assert [body["event"] for _, body, _ in listener.posted] == ["published", "published", "moved"]
