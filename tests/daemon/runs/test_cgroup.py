@@ -67,12 +67,12 @@ def test_only_kills_since_the_start_of_this_training_count(tmp_path: Path) -> No
     limits = TrainingCgroup(3 * GB, root, proc)
     limits.prepare()
     limits.command(["/bin/true"])
-    assert limits.decision(-signal.SIGKILL) is None
+    assert limits.verdict(-signal.SIGKILL) is None
     (root / "system.slice/exposr.service/training/memory.events").write_text("oom_kill 3\n")
-    decision = limits.decision(-signal.SIGKILL)
-    assert decision is not None
-    assert "out of memory" in decision
-    assert "training.batch_size" in decision
+    verdict = limits.verdict(-signal.SIGKILL)
+    assert verdict is not None
+    assert "out of memory" in verdict
+    assert "training.batch_size" in verdict
 
 
 def test_another_share_counts_from_the_next_training_on(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_without_the_kernel_a_runaway_training_and_its_workers_are_ended(tmp_pat
     training = subprocess.Popen(limits.command([sys.executable, "-c", parent]), start_new_session=True)
     while training.poll() is None:
         limits.check(training.pid)
-    decision = limits.decision(training.returncode)
-    assert decision is not None
-    assert "out of memory" in decision
+    verdict = limits.verdict(training.returncode)
+    assert verdict is not None
+    assert "out of memory" in verdict
     while alive_in_group(training.pid):  # the time limit of the test ends this
         time.sleep(0.01)
 
@@ -135,7 +135,7 @@ def test_a_training_within_its_limit_is_left_alone(tmp_path: Path) -> None:
     training = subprocess.Popen(limits.command([sys.executable, "-c", "input()"]), stdin=subprocess.PIPE)
     assert not limits.check(training.pid)
     training.communicate(b"\n")
-    assert limits.decision(training.returncode) is None
+    assert limits.verdict(training.returncode) is None
 
 
 def test_a_confined_program_keeps_its_id_and_is_the_first_to_go() -> None:
