@@ -11,10 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from console_kit import PAGES, enter
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from stripping_proxy import StrippingProxy
 
 from drawn_pictures import write_pictures
 from service_process import ServiceProcess, wait_until
+from stripping_proxy import StrippingProxy
 
 SOON = 3000  # milliseconds in which a change has to be seen
 THEMES = ("light", "dark")
