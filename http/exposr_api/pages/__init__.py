@@ -1,0 +1,1 @@
+"""What every page shares: the layout, its words, style and scripts, and how a page is made of a template."""
