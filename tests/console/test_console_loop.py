@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from console_kit import HOSTILE, enter, open_browser
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from drawn_pictures import draw, write_pictures
 from service_process import KEY, ServiceProcess, wait_until
@@ -60,15 +60,19 @@ def core(trainer: ServiceProcess, tmp_path: Path) -> Iterator[subprocess.Popen[s
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_training_is_watched_to_its_end_and_what_core_reports_comes_first(
+def test_a_training_is_stopped_another_watched_to_its_end_and_what_core_reports_comes_first(
     trainer: ServiceProcess, core: subprocess.Popen[str]
 ) -> None:
     with open_browser() as browser:
         page = enter(browser.new_context(), trainer.url)
-        page.get_by_role("link", name="Runs").click()
-        page.get_by_role("button", name="Train now").click()
-        page.wait_for_url(re.compile("/console/runs/train-"))
-        expect(page.locator("#run progress")).to_be_visible(timeout=60_000)
+        run_id = _start_training(page)
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#run .badge", has_text="stopped")).to_be_visible(timeout=40_000)
+        assert trainer.get(f"/runs/{run_id}")["state"] == "stopped"
+        assert trainer.get("/status")["running"] == {}
+
+        _start_training(page)
         expect(page.locator("#run .badge", has_text="succeeded")).to_be_visible(timeout=240_000)  # without reload
         expect(page.locator("#run pre")).to_contain_text("version_published")
         page.goto(f"{trainer.url}/console/models")
@@ -97,18 +101,13 @@ def test_a_training_is_watched_to_its_end_and_what_core_reports_comes_first(
         expect(page.locator("#queue")).to_contain_text("the model says P(generated)")
 
 
-@pytest.mark.slow
-def test_a_run_is_stopped_from_its_page(trainer: ServiceProcess) -> None:
-    run_id = trainer.post("/train").json()["run_id"]
-    with open_browser() as browser:
-        page = enter(browser.new_context(), trainer.url)
-        page.goto(f"{trainer.url}/console/runs/{run_id}")
-        expect(page.locator("#run progress")).to_be_visible(timeout=60_000)
-        page.once("dialog", lambda dialog: dialog.accept())
-        page.get_by_role("button", name="Stop").click()
-        expect(page.locator("#run .badge", has_text="stopped")).to_be_visible(timeout=40_000)
-    assert trainer.get(f"/runs/{run_id}")["state"] == "stopped"
-    assert trainer.get("/status")["running"] == {}
+def _start_training(page: Page) -> str:
+    """Its id, once its page shows that it goes on."""
+    page.get_by_role("link", name="Runs").first.click()
+    page.get_by_role("button", name="Train now").click()
+    page.wait_for_url(re.compile("/console/runs/train-"))
+    expect(page.locator("#run progress")).to_be_visible(timeout=60_000)
+    return page.url.rpartition("/")[2]
 
 
 def _address(core: subprocess.Popen[str]) -> str:
