@@ -20,6 +20,8 @@ from handlers.label_commands import unlabelled_folders
 from scrapers.status import how_to_start, source_states
 from scrapers.terms import TERMS
 from utils.config_loader import Config
+from utils.images.decoding.kinds import KINDS
+from utils.images.facts import readers
 
 Level = Literal["ok", "note", "missing"]
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
@@ -50,7 +52,7 @@ class Finding:
 
 def diagnose(config: Config) -> list[Finding]:
     """Every check, the ones that block first come as they come; reads only, starts and changes nothing."""
-    checks = (_folders, _labels, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
+    checks = (_folders, _labels, _formats, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
     return [finding for check in checks for finding in check(config)]
 
 
@@ -84,6 +86,15 @@ def _labels(config: Config) -> Iterator[Finding]:
             "move the folder below real/ or ai_generated/, add its name to intake.real_folders or "
             "intake.generated_folders, or label by hand: exposr-trainer label",
         )
+
+
+def _formats(config: Config) -> Iterator[Finding]:
+    installed = readers()
+    read = [kind.title for kind in KINDS.values() if kind.module is None or kind.module in installed]
+    yield Finding("ok", f"pictures are read as {', '.join(read)}")
+    for kind in KINDS.values():
+        if kind.module is not None and kind.module not in installed:
+            yield Finding("note", f"{kind.title} pictures are not read", f"pip install {kind.library}")
 
 
 def _disk(config: Config) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from handlers.index.gallery import decode_cursor, encode_cursor
 from handlers.paths import join
@@ -29,11 +30,13 @@ class ProblemPage:
 
 
 def read_problems(db: sqlite3.Connection, kind: str, cursor: str, *, is_paired: bool) -> ProblemPage:
-    """`kind` is rejected, conflict, duplicate or unreadable. A cursor that is not ours gives the first page."""
+    """`kind` is rejected, conflict, duplicate, unreadable or note. A cursor that is not ours gives the first page."""
     after = decode_cursor(cursor, 2) or ["", ""]
     if kind in ("rejected", "unreadable"):
         page = _files(db, kind, int(after[0]) if after[0].isdecimal() else NEWEST)
         return page if kind == "rejected" or cursor else ProblemPage(page.problems + _broken_metadata(db), page.next)
+    if kind == "note":
+        return _notes(db, int(after[0]) if after[0].isdecimal() else NEWEST)
     if kind == "duplicate":
         return _duplicates(db, after[0])
     return _conflicts(db, after, is_paired)
@@ -48,7 +51,23 @@ def _files(db: sqlite3.Connection, state: str, before: int) -> ProblemPage:
         " ORDER BY rowid DESC LIMIT ?",
         (state, before, LIMIT + 1),
     ).fetchall()
-    shown = [FileProblem(os.fsdecode(join(folder, name)), reason) for _, folder, name, reason in rows[:LIMIT]]
+    return _page(rows)
+
+
+def _notes(db: sqlite3.Connection, before: int) -> ProblemPage:
+    """Remarks on pictures that count; the last that came first."""
+    rows = db.execute(
+        "SELECT f.rowid, f.folder, f.name, f.reason, s.sha256 FROM files f INDEXED BY files_noted"
+        " JOIN samples s ON s.id = f.sample WHERE f.state = 'good' AND f.reason IS NOT NULL AND f.rowid < ?"
+        " AND f.gone IS NULL ORDER BY f.rowid DESC LIMIT ?",
+        (before, LIMIT + 1),
+    ).fetchall()
+    return _page(rows)
+
+
+def _page(rows: list[tuple[Any, ...]]) -> ProblemPage:
+    """Of rows that begin with rowid, folder, name, reason, and may go on with the picture's SHA-256."""
+    shown = [FileProblem(os.fsdecode(join(row[1], row[2])), row[3], *row[4:]) for row in rows[:LIMIT]]
     return ProblemPage(shown, encode_cursor(str(rows[LIMIT - 1][0]), "") if len(rows) > LIMIT else "")
 
 

@@ -217,7 +217,7 @@ def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:
 def _notes(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, note in db.execute(
         "SELECT folder, name, reason FROM files WHERE state = 'good' AND reason IS NOT NULL AND gone IS NULL"
-        " ORDER BY folder, name"
+        " ORDER BY rowid DESC"
     ):
         yield _problem(folder, name, "note", f"is used; {note}")
 

@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 INDEX_FILE = "index.sqlite"
 APPLICATION_ID = 0x45585053  # "EXPS": tells our file from somebody else's
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 5.0
 CACHE_KB = 32_000  # pages that stay in memory: with fewer, a large index is read and written over and over
 
@@ -53,7 +53,7 @@ CREATE TABLE files (                  -- every tracked file: pictures, what was 
 CREATE INDEX files_by_sample ON files (sample, gone) WHERE sample IS NOT NULL;
 CREATE INDEX files_by_inode ON files (inode);
 CREATE INDEX files_by_state ON files (state) WHERE state IN ('rejected', 'unreadable');
-CREATE INDEX files_noted ON files (folder, name) WHERE state = 'good' AND reason IS NOT NULL;
+CREATE INDEX files_noted ON files (state) WHERE state = 'good' AND reason IS NOT NULL;
 CREATE INDEX files_gone ON files (gone) WHERE gone IS NOT NULL;
 CREATE TABLE samples (                -- one for each different content; folder and name: the file that stands for it
     key INTEGER PRIMARY KEY,          -- short, for the tables that name samples often

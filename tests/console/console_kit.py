@@ -33,6 +33,7 @@ PAGES = (
     "problems?kind=conflict",
     "problems?kind=duplicate",
     "problems?kind=unreadable",
+    "problems?kind=note",
     "queue",
     "queue?by=folder",
     "queue?by=similar",

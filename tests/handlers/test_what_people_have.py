@@ -14,6 +14,7 @@ from dataset_kit import Folder, Runner, draw
 from structlog.testing import capture_logs
 
 from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
+from handlers.index.problem_pages import read_problems
 from handlers.index.rows import Counts
 from handlers.label_commands import set_label, unlabelled_folders
 from utils.config.sections import Intake
@@ -111,6 +112,8 @@ def test_side_data_that_was_left_out_is_a_note_and_the_picture_counts(folder: Fo
         (problem,) = runner.problems()
         assert (problem.kind, problem.path) == ("note", f"ai_generated/{name}")
         assert "zTXt chunk left out: more than 1 MB" in problem.reason
+    (note,) = read_problems(runner.reconciler._index.connection, "note", "", is_paired=False).problems
+    assert note.path == "ai_generated/renamed.png" and note.sha256 is not None
 
 
 def change_in_place(file: Path, content: bytes) -> None:

@@ -43,8 +43,14 @@ PROBLEMS: dict[ProblemKind, tuple[str, str, str]] = {  # kind -> (words, what it
     ),
     "unreadable": (
         "Unreadable",
-        "These files could not be read, or what was written into their metadata cannot be understood.",
-        "Give the service permission to read the file, or correct the metadata. It is tried again by itself.",
+        "These files could not be read, end too early, or have metadata that cannot be understood.",
+        "Give the service permission to read the file, let a download go on, or correct the metadata. "
+        "It is tried again by itself.",
+    ),
+    "note": (
+        "Notes",
+        "These pictures count; side data in their files was broken or huge and was left out.",
+        "Nothing has to be done.",
     ),
 }
 CURSOR = re.compile(r"[A-Za-z0-9_=-]{0,4000}")

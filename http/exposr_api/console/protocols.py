@@ -14,7 +14,7 @@ from exposr_api.protocols import Decision, Json
 from utils.metadata import Label
 
 ThumbnailSize = Literal["small", "large"]
-ProblemKind = Literal["rejected", "conflict", "duplicate", "unreadable"]
+ProblemKind = Literal["rejected", "conflict", "duplicate", "unreadable", "note"]
 QueueGrouping = Literal["one", "folder", "similar"]
 
 
