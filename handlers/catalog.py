@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from handlers.deletions import Deletions
 from handlers.file_signature import Found
-from handlers.index.phash import is_near
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.store import Index
 from handlers.label_history import LabelHistory
@@ -22,12 +19,12 @@ from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
 from handlers.paths import folder_label, is_scraped_place, stem
 from handlers.person_labels import PersonLabels, is_persons
-from handlers.sample_state import SampleState, decide, descriptions, first_statement, is_uuid, may_be_about
+from handlers.sample_state import SampleState, descriptions, is_uuid
+from handlers.samples import Samples
 from handlers.scan import Changes
 from utils.clock import Clock, to_iso
 from utils.images.facts import ImageFacts
 from utils.logs import get_logger
-from utils.metadata import Label
 
 log = get_logger(__name__)
 
@@ -59,7 +56,7 @@ class Catalog:
         self._waiting: dict[bytes, tuple[float, Found, ImageFacts]] = {}  # checked, metadata not there yet
         self._bereft: dict[str, float] = {}  # samples whose metadata file went, and when
         self._unsaid: set[str] = set()  # of these, the ones whose file held a person's label
-        self._undescribed: deque[str] = deque()  # samples that count already, and whose metadata is still to be written
+        self._samples = Samples(root, index, self.files, self._people, distance)
         self._deletions = Deletions(index, self.files, distance, pulse)
 
     @property
@@ -70,7 +67,7 @@ class Catalog:
     @property
     def has_chores(self) -> bool:
         """Whether metadata is to be written or deleted pictures are to be forgotten."""
-        return bool(self._undescribed or self._deletions)
+        return bool(self._samples.undescribed or self._deletions)
 
     def apply(self, changes: Changes) -> list[Found]:
         """Take over what a scan saw; the files that have to be checked.
@@ -178,10 +175,10 @@ class Catalog:
 
     def do_chores(self) -> None:
         """A batch of what the counts do not wait for: metadata of new pictures, and deleted ones to be forgotten."""
-        for _ in range(min(DESCRIBE_BATCH, len(self._undescribed))):
-            self._describe(self._undescribed.popleft())
+        for _ in range(min(DESCRIBE_BATCH, len(self._samples.undescribed))):
+            self._samples.describe(self._samples.undescribed.popleft())
             if self.files.problem:
-                self._undescribed.clear()  # the next whole scan finds them again
+                self._samples.undescribed.clear()  # the next whole scan finds them again
         for sample_id in self._deletions.forget_some():
             self._refresh(sample_id)
 
@@ -201,7 +198,7 @@ class Catalog:
 
     def complete_metadata(self) -> None:
         """After a whole scan: a sample whose metadata file is missing (a crash, a full disk) gets it in due time."""
-        undescribed = set(self._undescribed)
+        undescribed = set(self._samples.undescribed)
         for sample_id in self._index.without_metadata():
             if sample_id not in undescribed:
                 self._bereft.setdefault(sample_id, self._clock.monotonic())
@@ -228,7 +225,7 @@ class Catalog:
         name = stem(path) if is_scraped_place(path) else None
         rows = self._index.metadata_for(path, facts.sha256, name)
         waiting = descriptions(rows, path, facts.sha256, name) if rows else []
-        described = next((row for row in waiting if not self._is_in_use(row)), None)
+        described = next((row for row in waiting if not self._samples.is_in_use(row)), None)
         if described is None and wait and name is not None and self._just_arrived(found):
             self._waiting[path] = (self._clock.monotonic(), found, facts)
             return
@@ -240,7 +237,7 @@ class Catalog:
             rows = self._index.metadata_of(sample.id, sample.sha256, [path])
         row = FileRow(found.folder, found.name, found.device, found.signature, "good", sample.id, None)
         self._index.put_file(found, "good", now.timestamp(), sample=sample.id)
-        self._write(SampleState(sample, [row], rows), facts)
+        self._samples.write(SampleState(sample, [row], rows), facts)
         self._refresh_others(before, [about for about in rows if about.statement.image == path], sample.id)
 
     def _edit(self, found: Found, sample_id: str, facts: ImageFacts) -> None:
@@ -250,7 +247,7 @@ class Catalog:
         self._waiting.pop(found.path, None)
         self._index.forget_bands(sample, self._distance)
         self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
-        self._write(self._load(sample.with_content(facts)), facts)
+        self._samples.write(self._samples.load(sample.with_content(facts)), facts)
 
     def _join(self, found: Found, sample_id: str) -> None:
         """Make the file one of the sample's."""
@@ -295,10 +292,6 @@ class Catalog:
 
     # metadata
 
-    def _is_in_use(self, row: StoredMetadata) -> bool:
-        """Whether a sample has this metadata as its own."""
-        return self._index.sample(row.stem) is not None
-
     def _new_id(self, name: str | None) -> str:
         """The name of a collected picture, which is a UUID; any other gets a new one."""
         if name is not None and is_uuid(name) and self._index.sample(name) is None:
@@ -309,7 +302,7 @@ class Catalog:
         """Samples that this metadata speaks of."""
         by_content = self._index.sample_of_content(row.sha256) if row.sha256 else None
         at_place = self._index.file(row.statement.image) if row.statement.image else None
-        found = {row.stem} if self._is_in_use(row) else set()
+        found = {row.stem} if self._samples.is_in_use(row) else set()
         found |= {by_content.id} if by_content is not None else set()
         return found | ({at_place.sample} if at_place is not None and at_place.sample is not None else set())
 
@@ -335,84 +328,6 @@ class Catalog:
                 if is_persons(known):
                     self._unsaid.add(sample_id)
 
-    # samples
-
-    def _load(self, sample: StoredSample) -> SampleState:
-        files = self._index.files_of(sample.id)
-        present = [row.path for row in files if row.gone is None]
-        return SampleState(sample, files, self._index.metadata_of(sample.id, sample.sha256, present) if present else [])
-
     def _refresh(self, sample_id: str) -> None:
-        """Bring a sample in line with its files and its metadata: place, label, conflicts, metadata file."""
-        sample = self._index.sample(sample_id)
-        if sample is None:
-            return
-        state = self._load(sample)
-        if not state.present and state.is_held:
-            self._index.set_away(sample_id)
-        elif not state.present:
-            self._index.set_missing(sample_id)
-            self._index.set_conflicts(sample_id, [])
-        elif sample_id in self._bereft and state.own is None:
-            self._index.place_sample(sample_id, state.primary)  # its metadata may come back: the label stays until then
-        else:
-            self._write(state)
-
-    def _write(self, state: SampleState, facts: ImageFacts | None = None) -> None:
-        """Decide and store; `facts` of a new sample, or of new content."""
-        self._bind_copies(state)
-        sample, own = state.sample, state.own
-        asks = own is None or (sample.key == 0 and not is_persons(own))
-        word = self._people.word(sample.sha256) if asks else None
-        decision = decide(state, word, is_undecided=self._is_undecided(state))
-        for change in decision.changes:
-            self.files.update(change.row, change.statement, change.sha256, change.note)
-        self._people.remember(sample, decision.spoken)
-        if facts is not None:
-            sample = self._index.put_sample(sample, facts, decision.primary, decision.resolution, self._distance)
-        else:
-            self._index.resolve_sample(sample.id, decision.primary, decision.resolution)
-        if facts is not None or state.sample.path is None or sample.label != decision.resolution.label:
-            # else whoever has changed has found this one
-            self._find_conflicts(sample, decision.resolution.label, is_new=state.sample.key == 0)
-        if own is None:
-            self._undescribed.append(sample.id)
-
-    def _describe(self, sample_id: str) -> None:
-        """Write the metadata of a picture that came without."""
-        sample = self._index.sample(sample_id)
-        state = self._load(sample) if sample is not None else None
-        if sample is not None and state is not None and state.present and state.own is None:
-            word = self._people.word(sample.sha256)
-            self.files.create(sample, first_statement(state.primary, word), word.note if word is not None else None)
-
-    def _is_undecided(self, state: SampleState) -> bool:
-        """A file is there that was not looked at yet: the one that metadata names has not moved, as far as we know."""
-        path = state.own.statement.image if state.own is not None else b""
-        if not path or path in state.present:
-            return False
-        row = self._index.file(path)
-        return (row is None or row.gone is not None) and os.path.lexists(self._root / os.fsdecode(path))
-
-    def _bind_copies(self, state: SampleState) -> None:
-        """A collected copy has metadata of its own, by its name; from here on it is known by its content, too."""
-        sample = state.sample
-        for path in state.present:
-            if not is_scraped_place(path) or stem(path) == sample.id:
-                continue
-            for row in self._index.metadata_named(stem(path)):
-                is_other = row.problem is None and row.sha256 != sample.sha256
-                if is_other and may_be_about(row, path, sample.sha256) and not self._is_in_use(row):
-                    bound = self.files.update(row, replace(row.statement, image=path), sample.sha256)
-                    state.metadata = [*(known for known in state.metadata if known.path != row.path), bound]
-
-    def _find_conflicts(self, sample: StoredSample, label: Label | None, *, is_new: bool) -> None:
-        near: list[str] = []
-        if sample.phash is not None and sample.thumb is not None and label is not None:
-            near = [
-                other
-                for other, phash, thumb in self._index.candidates(sample.phash, label, self._distance)
-                if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
-            ]
-        if near or not is_new:
-            self._index.set_conflicts(sample.id, near)
+        """Bring a sample in line with what is there; while its metadata may come back, its label stays."""
+        self._samples.refresh(sample_id, keeps_label=sample_id in self._bereft)

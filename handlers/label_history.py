@@ -73,6 +73,8 @@ class LabelHistory:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
+            # reads every page of what people have said, which is little: damage shows now
+            self._db.execute("SELECT max(hex(sha256) || at || coalesce(note, '')) FROM statements").fetchone()
         except BaseException:
             self._db.close()
             raise

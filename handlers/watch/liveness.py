@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from handlers.paths import COOKIE_NAME
 from handlers.watch.dirty_paths import DirtyPaths
@@ -20,6 +21,9 @@ COOKIE_SECONDS = 15.0  # between two proofs that events arrive
 COOKIE_PATIENCE_SECONDS = 5.0  # how long a cookie may take on a loaded machine
 MAX_UNPROVEN = 3  # watchers in a row that brought no event: there are none to be had here
 RETRY_SECONDS = 300.0  # before inotify is tried again after it could not be had
+
+
+PollingCode = Literal["by_choice", "network_file_system", "no_inotify", "no_events", "few_watches"]
 
 
 class WatchLiveness:
@@ -39,6 +43,7 @@ class WatchLiveness:
         self._is_short = False
         self._unproven = 0
         self.polling = ""
+        self.code: PollingCode | None = None  # the kind of `polling`
         self.restarts = 0
         self.proof = monotonic()
 
@@ -67,11 +72,10 @@ class WatchLiveness:
             return False  # a tree may be arriving this moment
         if self._is_short:
             limit = _watch_limit()
-            self.polling = (
-                f"only {watches} of {folders} folders can be watched (fs.inotify.max_user_watches is {limit})"
-            )
-        elif self.polling.startswith("only "):
-            self.polling = ""
+            reason = f"only {watches} of {folders} folders can be watched (fs.inotify.max_user_watches is {limit})"
+            self._poll("few_watches", reason)
+        elif self.code == "few_watches":
+            self._poll(None)
         return True
 
     def stop(self) -> None:
@@ -82,24 +86,30 @@ class WatchLiveness:
     def _start(self, now: float) -> None:
         self._baked, self._next_cookie, self.proof = None, now, now
         self._next_try = now + RETRY_SECONDS
-        reason = self._obstacle()
-        if not reason:
+        code, reason = self._obstacle()
+        if code is None:
             watcher = Watcher(self._root, self._dirty_paths, self._cookie_seen)
             try:
                 watcher.start()
             except OSError as error:
-                reason = f"inotify is not to be had: {_explain(error)}"
+                code, reason = "no_inotify", f"inotify is not to be had: {_explain(error)}"
             else:
                 self._watcher = watcher
-        if reason and reason != self.polling:
-            log.warning("watching_by_scans", reason=reason)
-        self.polling = reason
+        self._poll(code, reason)
 
-    def _obstacle(self) -> str:
+    def _poll(self, code: PollingCode | None, reason: str = "") -> None:
+        """Why scans take the place of events; None: they need not."""
+        if reason and reason != self.polling:
+            log.warning("watching_by_scans", code=code, reason=reason)
+        self.code, self.polling = code, reason
+
+    def _obstacle(self) -> tuple[PollingCode | None, str]:
         if self._mode == "polling":
-            return "intake.watcher is polling"
+            return "by_choice", "intake.watcher is polling"
         kind = network_type(self._root) if self._mode == "auto" else None
-        return f"{self._root} is on {kind}, where inotify does not see others' changes" if kind else ""
+        if kind is None:
+            return None, ""
+        return "network_file_system", f"{self._root} is on {kind}, where inotify does not see others' changes"
 
     def _probe(self, now: float) -> bool:
         assert self._watcher is not None
@@ -117,8 +127,7 @@ class WatchLiveness:
             self._start(now)
         else:
             self._unproven, self._next_try = 0, now + RETRY_SECONDS
-            self.polling = f"no events arrive from {self._root}"
-            log.warning("watching_by_scans", reason=self.polling)
+            self._poll("no_events", f"no events arrive from {self._root}")
         return True
 
     def _bake(self, now: float) -> None:
