@@ -47,7 +47,7 @@ from utils.images.facts import CheckLimits, ImageFacts
 from utils.logs import configure_logging
 
 PROCESSES = 2
-KINDS = ((400, 2500), (160, 5000))  # longer side in pixels, files of one burst
+KINDS = ((400, 1), (160, 2))  # longer side in pixels, share of the files of one burst
 BATCH = 512
 DROPS = 20
 WAIT_SECONDS = 600.0
@@ -57,6 +57,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("what", nargs="*", choices=["check", "burst", "set", []], default=["check", "burst", "set"])
     options.add_argument("--pictures", type=int, default=100_000)
+    options.add_argument("--files", type=int, default=2500, help="of one burst; twice as many small ones")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--json", type=Path)
     options.add_argument("--folder", type=Path)
@@ -65,9 +66,9 @@ def main() -> None:
     base = Path(tempfile.mkdtemp(prefix="bench-intake-", dir=given.folder))
     results: dict[str, Any] = {"load": os.getloadavg()[0], "processors": os.cpu_count()}
     try:
-        for side, files in KINDS:
+        for side, share in KINDS:
             if "check" in given.what or "burst" in given.what:
-                pictures = draw(base / str(side), side, files)
+                pictures = draw(base / str(side), side, share * given.files)
             if "check" in given.what:
                 results[f"check {side} px"] = measure_check(pictures, given.repeats)
             if "burst" in given.what:
