@@ -114,8 +114,8 @@ def test_reloads_and_a_version_that_does_not_load_lose_no_request(core: Referenc
             async def publish() -> None:
                 for number in range(2, RELOADS + 2):
                     broken = versions[f"v{number}"] | {"weights.pt": b"no weights"}
-                    await asyncio.to_thread(trainer.publishing.publish, f"v{number}0", broken)
-                    await asyncio.to_thread(trainer.publishing.publish, f"v{number}", versions[f"v{number}"])
+                    await asyncio.to_thread(trainer.publish, f"v{number}0", broken)
+                    await asyncio.to_thread(trainer.publish, f"v{number}", versions[f"v{number}"])
                     await asyncio.to_thread(core.wait_for, f"v{number}")
 
             answers, _ = await asyncio.gather(asyncio.gather(*map(ask, range(REQUESTS))), publish())
@@ -125,3 +125,6 @@ def test_reloads_and_a_version_that_does_not_load_lose_no_request(core: Referenc
     assert Counter(answer.status_code for answer in answers) == {200: REQUESTS}
     assert {answer.json()["model_version"] for answer in answers} <= set(versions)
     assert core.detect(png()).json()["model_version"] == f"v{RELOADS + 1}"
+    # what it said came along with its polls
+    assert {row["version"] for batch in trainer.observed for row in batch["histograms"]} >= {"v1", "v2"}
+    assert len({batch["reporter"] for batch in trainer.observed}) == 1
