@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from daemon.cli.foreground import open_application, wait_until_ready
@@ -68,8 +71,13 @@ def render_status(status: Mapping[str, Any]) -> str:
 
 
 def explain_plan(config: Config) -> str:
-    """What `train` would do now, and whether the schedule would have started it."""
-    status = read_status(config)
+    """What `train` would do now, and whether the schedule would have started it. Leaves no state where none was."""
+    with ExitStack() as stack:
+        if not config.storage.state_path.is_dir():
+            empty = Path(stack.enter_context(TemporaryDirectory(prefix="exposr-dry-run-")))
+            storage = config.storage.model_copy(update={"state_path": empty})
+            config = config.model_copy(update={"storage": storage})
+        status = read_status(config)
     counts = status["dataset_counts"]
     plan = status.get("plan", {}).get("train", {})
     floor = config.triggers.min_per_class
