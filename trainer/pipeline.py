@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from trainer.assessment import judge_and_publish
 from trainer.context import RunContext
+from trainer.data.alike import alike_pairs
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
-from trainer.data.snapshot import Snapshot, read_snapshot
+from trainer.data.snapshot import Sample, Snapshot, read_snapshot
 from trainer.data.split import Split, split_samples
 from trainer.data.storage import StorageHistories
 from trainer.data.types import Candidate, Outcome
 from trainer.distributed.ranks import Ranks
 from trainer.fitting.fit import train_candidate
 from trainer.interrupts import Interrupts
-from trainer.models.backbones import Backbone, load_backbone
+from trainer.models.backbones import Backbone, branch_width, load_backbone
 from trainer.models.embedding_cache import EmbeddingCache
+from trainer.models.embeddings import SERVING_VIEW, Embedder
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
 from utils.job_protocol import SPLIT_LEDGER_FILE, read_job
@@ -49,15 +53,14 @@ class StartedJob:
 
     context: RunContext
     prepared: Prepared
+    backbone: Backbone | None  # on the main rank
 
     def train(self) -> tuple[Candidate, Backbone, Augmentation]:
         """On every rank, with the same result."""
         config, ranks = self.context.config, self.context.ranks
-        backbone = ranks.share(
-            load_backbone(config.model, on_gpu=self.context.on_gpu, seed=config.training.seed)
-            if ranks.is_main
-            else None
-        )
+        shared = ranks.share(self.backbone)
+        assert shared is not None  # the main rank has it
+        backbone = shared
         histories = ranks.share(self._histories() if ranks.is_main else None)
         augmentation = Augmentation(config.training.augmentation, backbone.preprocessing, histories)
         return train_candidate(self.context, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
@@ -108,12 +111,14 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
             ranks=ranks,
             interrupts=interrupts,
         )
-        yield StartedJob(
-            context, ranks.share(_prepare(context, context.folder / job["snapshot"]) if ranks.is_main else None)
+        backbone = (
+            load_backbone(config.model, on_gpu=context.on_gpu, seed=config.training.seed) if ranks.is_main else None
         )
+        prepared = _prepare(context, context.folder / job["snapshot"], backbone) if backbone else None
+        yield StartedJob(context, ranks.share(prepared), backbone)
 
 
-def _prepare(context: RunContext, file: Path) -> Prepared:
+def _prepare(context: RunContext, file: Path, backbone: Backbone) -> Prepared:
     report = context.report("snapshot")
     snapshot = read_snapshot(file)
     report(0, 1, f"{len(snapshot.samples)} labelled pictures, fingerprint {snapshot.fingerprint[:12]}")
@@ -127,10 +132,30 @@ def _prepare(context: RunContext, file: Path) -> Prepared:
         key=training.split_key,
         near_duplicate_distance=training.group_distance,
         published=context.config.storage.models_path,
+        alike=lambda known: _alike(context, backbone, present.samples, known),
     )
     numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
-    report(1, 1, f"split by creator, post and near-duplicates: {numbers}")
+    report(1, 1, f"split by creator, series and resemblance: {numbers}")
     return Prepared(present, split, _too_little(context.config, split))
+
+
+def _alike(
+    context: RunContext, backbone: Backbone, samples: Sequence[Sample], known: set[str]
+) -> list[tuple[str, str]]:
+    """Pairs of sha256 that are nearly alike to the backbone; none where its weights are random, or nothing is new."""
+    fresh = [sample.sha256 not in known for sample in samples]
+    if not backbone.is_pretrained or not context.config.training.group_alike or not any(fresh):
+        return []
+    embedder = Embedder(
+        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
+    )
+    found = embedder.embed(
+        samples, SERVING_VIEW, lambda _, image: [backbone.preprocessing.view(image)], context.report("embed")
+    )
+    width = -branch_width(backbone.model) or None  # what a picture shows is in the backbone's part alone
+    rows = np.stack([found[sample.sha256][0][:width] for sample in samples])
+    pairs = alike_pairs(rows, [sample.target for sample in samples], fresh)
+    return [(samples[first].sha256, samples[second].sha256) for first, second in pairs]
 
 
 def _too_little(config: Config, split: Split) -> Outcome | None:

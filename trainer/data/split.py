@@ -1,14 +1,14 @@
 """Which part (train, validation, calibration, test) a sample lies in: safe against leaks, stable under growth.
 
-A group is what may not be parted: samples of one creator, post or series, and near-duplicates, joined transitively. A
-keyed hash of the group decides its part, once: the ledger remembers, so a group that grows, merges or shrinks never
-moves and the test part only grows. A new sample that would tie together two parts is left out, for good.
+A group is what may not be parted: samples of one creator, post or series, near-duplicates and what is nearly alike,
+joined transitively. A keyed hash of the group decides its part, once: the ledger remembers, so a group that grows, merges
+or shrinks never moves and the test part only grows. A new sample that would tie together two parts is left out, for good.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,18 +36,26 @@ class Split:
 
 
 def split_samples(
-    samples: Sequence[Sample], ledger: Path, *, key: str, near_duplicate_distance: int, published: Path | None = None
+    samples: Sequence[Sample],
+    ledger: Path,
+    *,
+    key: str,
+    near_duplicate_distance: int,
+    published: Path | None = None,
+    alike: Callable[[set[str]], Iterable[tuple[str, str]]] = lambda known: (),
 ) -> Split:
     """Assign each sample to a part; `ledger` (split.sqlite) remembers every assignment ever made.
 
     `key` becomes the ledger's when that is new; a lost or damaged one is made again from the versions in `published`.
-    Samples that were deleted keep their rows, so that they, and their near-duplicates, come back to the part they were
-    in.
+    `alike` is told the known samples and gives pairs that are nearly alike to a network: they tie what is new, and
+    never move what has its place. Samples that were deleted keep their rows, so that they, and their near-duplicates,
+    come back to the part they were in.
     """
     ordered = sorted(samples, key=lambda sample: sample.sha256)
     with open_ledger(ledger, key, lambda new: recover(new, published) if published else 0) as connection:
         known = read_assignments(connection)
         links = _Links.of(ordered, known, near_duplicate_distance)
+        links.tie_alike(alike(set(known.places)), known)
         places = _place_all(ordered, links, known)
         add_assignments(
             connection,
@@ -62,6 +70,7 @@ class _Links:
 
     def __init__(self) -> None:
         self.neighbours: dict[str, set[str]] = defaultdict(set)
+        self.alike: set[tuple[str, str]] = set()
 
     @classmethod
     def of(cls, samples: Sequence[Sample], known: Assignments, distance: int) -> _Links:
@@ -75,6 +84,14 @@ class _Links:
         for first, second in close_pairs([hashes[name] for name in names], distance):
             links._join(names[first], names[second])
         return links
+
+    def tie_alike(self, pairs: Iterable[tuple[str, str]], known: Assignments) -> None:
+        """Resemblance is no fact: where two known samples lie in different parts, it says nothing."""
+        for first, second in pairs:
+            places = {known.places[name] for name in (first, second) if name in known.places}
+            if len(places) < 2 and second not in self.neighbours[first]:
+                self._join(first, second)
+                self.alike |= {(first, second), (second, first)}
 
     def _join(self, first: str, second: str) -> None:
         self.neighbours[first].add(second)
@@ -155,7 +172,7 @@ def _as_split(samples: Sequence[Sample], places: Mapping[str, Place], links: _Li
         if sample.sha256 not in left_out:
             part = cast("Part", places[sample.sha256])
             parts[part].append(GroupedSample(sample, groups[sample.sha256], part))
-    return Split(parts, left_out, describe_split(parts, left_out, links.neighbours))
+    return Split(parts, left_out, describe_split(parts, left_out, links.neighbours, links.alike))
 
 
 def _contradictions(samples: Sequence[Sample], places: Mapping[str, Place], links: _Links) -> dict[str, str]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from trainer.data.split_hash import SHARES, hashed_part, is_fact
 from trainer.data.types import GroupedSample, Part
 from utils.metadata import LABELS
 
-LINK_KINDS = ("creator", "post", "series", "near_duplicate")
+LINK_KINDS = ("creator", "post", "series", "near_duplicate", "alike")
 NAIVE_KEY = "one by one"  # of the split by single image that is only counted, never used
 
 
 def describe_split(
-    parts: Mapping[Part, Sequence[GroupedSample]], left_out: Mapping[str, str], neighbours: Mapping[str, set[str]]
+    parts: Mapping[Part, Sequence[GroupedSample]],
+    left_out: Mapping[str, str],
+    neighbours: Mapping[str, set[str]],
+    alike: Collection[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """The card's `data.split`.
 
@@ -36,11 +39,13 @@ def describe_split(
         "groups": len(sizes),
         "largest_group": max(sizes.values(), default=0),
         "left_out": dict(Counter(left_out.values())),
-        "would_leak": _naive_leaks(samples, neighbours),
+        "would_leak": _naive_leaks(samples, neighbours, alike),
     }
 
 
-def _naive_leaks(samples: Sequence[GroupedSample], neighbours: Mapping[str, set[str]]) -> dict[str, float]:
+def _naive_leaks(
+    samples: Sequence[GroupedSample], neighbours: Mapping[str, set[str]], alike: Collection[tuple[str, str]]
+) -> dict[str, float]:
     naive = {grouped.sample.sha256: hashed_part(grouped.sample.sha256, NAIVE_KEY) for grouped in samples}
     trained = {name for name, part in naive.items() if part == "train"}
     tested = [name for name, part in naive.items() if part == "test"]
@@ -50,7 +55,7 @@ def _naive_leaks(samples: Sequence[GroupedSample], neighbours: Mapping[str, set[
         for tie in neighbours.get(name, ()):
             if not is_fact(tie):
                 if tie in trained:
-                    kinds.add("near_duplicate")
+                    kinds.add("alike" if (name, tie) in alike else "near_duplicate")
             elif not trained.isdisjoint(neighbours[tie]):
                 kinds.add(tie.split(":", 1)[0])
         leaks.update(kinds)

@@ -109,6 +109,9 @@ class Training(Section):
         description="Autoencoder whose reconstructions of training photos are learnt as generated: a folder, or a "
         "hub id that diffusers reads; none: no pairs. In the frozen mode.",
     )
+    group_alike: bool = Field(
+        True, description="Pictures that are nearly alike to the pretrained backbone are never parted by the split."
+    )
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="Re-encoding, rescaling and cropping of training views."
     )
