@@ -21,8 +21,8 @@ def run_python(service: ServiceProcess, code: str) -> str:
 
 def test_the_usage_snippet_gets_the_four_metrics(running: ServiceProcess) -> None:
     shown = run_python(running, USAGE + "\nprint(sorted(metrics), response.status_code)")
-    assert shown.split("]")[0].count("'") == 8
-    assert "'last_training', 'models_trained', 'total_images', 'validation_accuracy'" in shown
+    for name in ("last_training", "models_trained", "total_images", "validation_accuracy"):
+        assert f"'{name}'" in shown
     assert "200" in shown
 
 
