@@ -21,6 +21,7 @@ from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSi
 from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Json
 from handlers.index import label_queue, problem_pages, queries
 from handlers.index.gallery import (
+    MODEL_SAYS,
     Page,
     Picture,
     attached,
@@ -99,15 +100,20 @@ class ConsoleService:
         with self._index() as db:
             if db is None:
                 return _NoPage()
-            with attached(db, "split", self._state / SPLIT_LEDGER_FILE) as has_split:
-                if "part" in wanted and not has_split:
+            with (
+                attached(db, "split", self._state / SPLIT_LEDGER_FILE) as has_split,
+                attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions,
+            ):
+                if ("part" in wanted and not has_split) or ("model" in wanted and not has_opinions):
                     return _NoPage()
                 return read_page(db, wanted, cursor, limit)
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         with self._index() as db:
             found: dict[str, Sequence[str]] = dict(read_choices(db)) if db is not None else {}
-        return {**found, "part": PARTS if (self._state / SPLIT_LEDGER_FILE).is_file() else ()}
+        parts = PARTS if (self._state / SPLIT_LEDGER_FILE).is_file() else ()
+        says = tuple(MODEL_SAYS) if (self._state / OPINIONS_FILE).is_file() else ()
+        return {**found, "part": parts, "model": says}
 
     def picture(self, sha256: str) -> Json | None:
         with self._index() as db:

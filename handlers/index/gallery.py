@@ -26,6 +26,10 @@ from utils.metadata import Label, LabelSource
 STEP = 2000  # samples looked at for one page: some 30 ms
 MAX_CHOICES = 200  # values of a filter
 MAX_NEAR = 24
+MODEL_SAYS = {  # of a picture: conditions on the opinions of `trainer/evaluation/opinions.py`
+    "wrong label": "o.label IS NOT NULL AND o.label IS s.label AND o.doubt >= 0.9",
+    "unsure": "o.probability BETWEEN 0.3 AND 0.7",
+}
 UNLABELED = "unlabeled"
 CONFLICT = "conflict"
 
@@ -73,7 +77,8 @@ class Page:
 def read_page(db: sqlite3.Connection, wanted: Mapping[str, str], cursor: str, limit: int) -> Page:
     """Pictures that fit `wanted`: label, source, generator, since and until (ISO dates, both included), part.
 
-    `part` needs the split ledger, attached as `split`. A cursor that is not ours gives the first page.
+    `part` needs the split ledger, attached as `split`; `model` needs what the last training says, as `opinions`. A
+    cursor that is not ours gives the first page.
     """
     place, values = _place(wanted, cursor)
     conditions, found_values = _conditions(wanted)
@@ -211,9 +216,10 @@ def _place(wanted: Mapping[str, str], cursor: str) -> tuple[str, tuple[str, ...]
     return " AND ".join(conditions), tuple(values)
 
 
-def _conditions(wanted: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+def _conditions(wanted: Mapping[str, str]) -> tuple[str, tuple[str | bytes, ...]]:
     """What is asked of each sample of the step."""
-    conditions, values = ["1"], []
+    conditions: list[str] = ["1"]
+    values: list[str | bytes] = []
     label = wanted.get("label")
     if label == UNLABELED:
         conditions.append("s.clash = 0")
@@ -222,6 +228,12 @@ def _conditions(wanted: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     if wanted.get("source"):
         conditions.append("coalesce(m.source, 'manual') = ?")
         values.append(wanted["source"])
+    if wanted.get("generator"):  # decided by `picture_of`; this leaves out most of the others
+        conditions.append("(m.generator = ? OR m.generator IS NULL AND instr(s.folder, ?) > 0)")
+        values += [wanted["generator"], os.fsencode(wanted["generator"])]
+    if wanted.get("model") in MODEL_SAYS:
+        says = MODEL_SAYS[wanted["model"]]
+        conditions.append(f"EXISTS (SELECT 1 FROM opinions.predictions o WHERE o.sha256 = s.sha256 AND {says})")  # noqa: S608
     if wanted.get("part"):
         conditions.append("EXISTS (SELECT 1 FROM split.samples p WHERE p.sha256 = s.sha256 AND p.place = ?)")
         values.append(wanted["part"])

@@ -16,7 +16,7 @@ from exposr_api.console.visit import SHA256, Visit, only, page
 from utils.metadata import Label
 
 PAGE_PICTURES = 60
-FILTERS = ("label", "source", "generator", "since", "until", "part")
+FILTERS = ("label", "source", "generator", "since", "until", "part", "model")
 LABEL_CHOICES = (
     ("", "any"),
     ("real", "real"),

@@ -66,10 +66,10 @@ class ConsoleData(Protocol):
     """The daemon, as the console sees it besides `exposr_api.protocols.Service`."""
 
     def pictures(self, wanted: Mapping[str, str], cursor: str, limit: int) -> PicturePage:
-        """`wanted` has any of the keys label, source, generator, since, until, part; other values fit all."""
+        """`wanted` has any of the keys label, source, generator, since, until, part, model; other values fit all."""
 
     def choices(self) -> Mapping[str, Sequence[str]]:
-        """What the filters source, generator and part may be set to."""
+        """What the filters source, generator, part and model may be set to."""
 
     def picture(self, sha256: str) -> Json | None:
         """`picture`, `files`, `metadata` (the file's own content), `near` (pictures), `part`, `opinion`, `history`."""

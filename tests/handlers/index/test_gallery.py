@@ -169,6 +169,8 @@ def test_the_least_sure_comes_first_and_a_label_that_looks_wrong_last(folder: Fo
         while (found := read_next(db, left_out, "one", 4, has_opinions=True)).picture is not None:
             order.append(found.picture.path)
             left_out.add(found.picture.id)
+        assert walk(db, 3, model="wrong label") == ["real/3.png"]
+        assert sorted(walk(db, 3, model="unsure")) == ["inbox/1.png", "real/4.png"]
     assert order == ["inbox/1.png", "inbox/2.png", "inbox/0.png", "real/3.png"]
 
 
