@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from reconcile import make_files, take_over
+from intake import fill
 
 from utils.config_loader import load_config
 from utils.logs import configure_logging
@@ -40,8 +40,7 @@ def prepare(folder: Path, count: int) -> None:
     if (folder / "prepared").exists():
         return
     config = load_config(environ=environment(folder))
-    files = make_files(config.storage.local_path, count)
-    print(f"{count} pictures indexed in {take_over(config, files):.0f} s of processor time")
+    print(f"{count} pictures indexed in {count * fill(config, count) / 1e6:.0f} s of processor time")
     (folder / "prepared").touch()
 
 
