@@ -186,9 +186,11 @@ class Dataset:
         reconciler = self._open()
         if self._is_lost(reconciler):
             return
-        if self._liveness.check():
-            self._next_whole = 0.0
         now = self._clock.monotonic()
+        if self._liveness.check() or reconciler.is_accepted:
+            self._next_whole = 0.0
+        elif reconciler.lost:
+            self._next_whole = min(self._next_whole, now + IDLE_SECONDS)
         if now >= self._next_whole and now >= self._rest_until:
             self._dirty_paths.take()
             self._marked_at = None

@@ -190,6 +190,11 @@ class Reconciler:
             self._after(changes)
         return self._clock.monotonic() - started
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether a person has said that what is missing was deleted, which the next whole scan acts on."""
+        return self._folder.is_accepted
+
     def find_folder(self) -> bool:
         """Whether there is a folder to compare with; makes it before the first start, never again."""
         found = self._folder.look()
@@ -311,8 +316,7 @@ class Reconciler:
         """What an operator should know, in words; the work goes on."""
         found = [self._catalog.files.problem]
         found += [f"{problem.path!r}: {problem.reason}" for problem in self.unreadable_folders()[:3]]
-        if self._held:
-            found.append(self.missing())
+        found.append(self.missing())
         return [text for text in found if text]
 
     def missing(self) -> str:

@@ -20,6 +20,7 @@ from handlers.dataset import Dataset
 from handlers.index.rows import Counts
 from handlers.index.schema import INDEX_FILE
 from utils.clock import SystemClock
+from utils.data_folder import DataFolder
 from utils.errors import OperatorError
 
 WATCH = """
@@ -116,13 +117,27 @@ def test_a_data_folder_that_goes_is_an_alarm_until_it_is_back(dataset: Dataset, 
     aside = folder.base / "aside"
     folder.root.rename(aside)
     wait_for(lambda: dataset.counts() == Counts(total=1, real=1, away=1))
-    assert dataset.is_lost() and not dataset.health().ok and "renamed" in dataset.missing()
+    assert dataset.is_lost() and not dataset.health().ok and "renamed" in dataset.health().reason
     assert not folder.root.exists()
     aside.rename(folder.root)
     wait_for(lambda: dataset.counts() == Counts(total=1, real=1))
     wait_for(lambda: dataset.health().ok)
     folder.picture("real/c.png", 3)
     wait_for(lambda: dataset.counts().real == 2)
+
+
+def test_an_emptied_data_folder_is_an_alarm_until_a_person_confirms(dataset: Dataset, folder: Folder) -> None:
+    for seed in range(3):
+        folder.picture(f"real/{seed}.png", seed)
+    wait_for(lambda: dataset.counts().real == 3 and len(folder.metadata_files()) == 3)
+    for name in ("meta", "real"):
+        shutil.rmtree(folder.root / name)
+    wait_for(lambda: dataset.counts() == Counts(total=3, real=3, away=3))
+    health = dataset.health()
+    assert not health.ok and "accept-loss" in health.reason
+    DataFolder(folder.root, folder.base / "state").accept()
+    wait_for(lambda: dataset.counts() == Counts())
+    wait_for(lambda: dataset.health().ok and not dataset.missing())
 
 
 def test_a_data_folder_that_is_away_at_the_start_is_an_alarm(folder: Folder) -> None:
