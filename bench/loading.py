@@ -34,7 +34,7 @@ from trainer.data.resized_cache import AugmentedViews, PreparedImages
 from trainer.data.sampling import BatchOrder, sampling_weights
 from trainer.data.types import GroupedSample
 from trainer.fitting.finetune import BATCH, batches, normalized, train_mode
-from trainer.models.backbones import load_backbone
+from trainer.models.backbones import is_transformer, load_backbone
 from utils.config.training import Model, Training
 
 DEMANDED_SHARE = 0.9
@@ -52,8 +52,7 @@ def main() -> None:
     on_gpu = given.device == "cuda"
     backbone = load_backbone(Model(architecture=given.architecture), on_gpu=on_gpu, seed=0)
     augmentation = Augmentation(Training().augmentation, backbone.preprocessing)
-    is_transformer = hasattr(backbone.model, "patch_embed")
-    crop = backbone.preprocessing.size if on_gpu or is_transformer else backbone.preprocessing.size // 2
+    crop = backbone.preprocessing.size if on_gpu or is_transformer(backbone.model) else backbone.preprocessing.size // 2
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(cores)
     batch = BATCH[on_gpu]
