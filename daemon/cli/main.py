@@ -154,6 +154,23 @@ def train(
 
 
 @app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Pictures in real/<source>/… and ai_generated/<generator>/….")],
+    config: ConfigOption = None,
+    version: Annotated[str | None, typer.Option(help="v3, or vit/v3; without it, the version in service.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the result as a page, too.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a published version on a folder of pictures: a table by sub-folder, and the surest mistakes."""
+    from trainer.benchmarks.evaluate import evaluate_folder, render_html, render_text
+
+    found = evaluate_folder(models.folder_of(config, version), folder)
+    if html is not None:
+        html.write_text(render_html(found), encoding="utf-8")
+    typer.echo(as_json(found) if json else render_text(found))
+
+
+@app.command()
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Counts, what runs, what is due and why not."""
     from daemon.cli.inspection import read_status, render_status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,16 @@ def _registry(config: Any) -> Any:
     from trainer.publishing.registry import Registry
 
     return Registry(read_config(config).storage.models_path)
+
+
+def folder_of(config: Any, name: str | None) -> Path:
+    """The folder of the version that `v3` or `vit/v3` names, of the one in service without a name."""
+    registry = _registry(config)
+    entry = _find(registry, name) if name else registry.champion()
+    if entry is None:
+        raise OperatorError("nothing is published yet")
+    folder: Path = registry.version_folder(entry["model"], entry["version"])
+    return folder
 
 
 def _find(registry: Any, name: str) -> Any:

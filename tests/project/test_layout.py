@@ -33,7 +33,7 @@ ROOMS = {
     "handlers": ("paths", "file_signature", "label_rules", "index", "watch"),
     "trainer": (
         *("interrupts", "quick_import", "distributed", "data", "stats", "models"),
-        *("context", "audit", "evaluation", "gate", "fitting", "publishing"),
+        *("context", "audit", "evaluation", "benchmarks", "gate", "fitting", "publishing"),
     ),
     "daemon": (
         *("state", "monitoring", "scheduling", "serving", "runs", "backup"),
