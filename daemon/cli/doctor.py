@@ -52,7 +52,7 @@ class Finding:
 
 def diagnose(config: Config) -> list[Finding]:
     """Every check, the ones that block first come as they come; reads only, starts and changes nothing."""
-    checks = (_folders, _labels, _formats, _disk, _api, _inotify, _open_files, _sources, _training, _weights)
+    checks = (_folders, _labels, _formats, _disk, _api, _inotify, _open_files, _sources, _training, _weights, _pairs)
     return [finding for check in checks for finding in check(config)]
 
 
@@ -202,3 +202,21 @@ def _weights(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"pretrained weights for offline use: {installed[0]}; timm's hub is asked first")
+
+
+def _pairs(config: Config) -> Iterator[Finding]:
+    """Reconstructions of photographs, which need an autoencoder's weights."""
+    pairs = config.training.pairs
+    if pairs is None:
+        yield Finding(
+            "note",
+            "no reconstructed photographs are learnt from (training.pairs)",
+            "name an autoencoder to have them: a hub id or folder that diffusers reads, or a folder with a tiny one's"
+            " <name>_encoder.pth and <name>_decoder.pth (docs/training.md, Pairs)",
+        )
+        return
+    is_tiny = Path(pairs).is_dir() and not (Path(pairs) / "config.json").is_file()
+    if is_tiny or _is_installed("diffusers"):
+        yield Finding("ok", f"pairs of photographs and their reconstructions by {pairs}")
+    else:
+        yield Finding("missing", f"training.pairs = {pairs} needs diffusers", "pip install 'exposr-trainer[pairs]'")
