@@ -270,8 +270,12 @@ class Dataset:
 
     def _recover(self, error: Exception) -> None:
         """A broken index is made anew; anything else is tried again."""
-        self._fault = f"{type(error).__name__}: {error}"
-        log.error("dataset_turn_failed", reason=self._fault, exc_info=not isinstance(error, OSError))
+        is_expected = isinstance(error, OSError) or (isinstance(error, sqlite3.Error) and not is_broken(error))
+        place = f"{self._index_file}: " if isinstance(error, sqlite3.Error) else ""
+        fault = f"{place}{error}; tried again" if is_expected else f"{type(error).__name__}: {error}"
+        if fault != self._fault:
+            log.error("dataset_turn_failed", reason=fault, exc_info=not is_expected)
+        self._fault = fault
         reconciler, self._reconciler = self._reconciler, None
         if reconciler is not None:
             with contextlib.suppress(Exception):
