@@ -224,7 +224,7 @@ class ConsoleService:
         if state is None:
             return Decision(False, NOT_FOUND, f"there is no source {name}")
         if not state.usable:
-            return Decision(False, "no_source", f"{name} cannot be used: {state.reason}")
+            return Decision(False, "no_source", f"the source {name} cannot be used: {state.reason}")
         refusal = self._application.scrape_refusal()
         if refusal is not None:
             return Decision(False, *refusal)

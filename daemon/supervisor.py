@@ -85,8 +85,10 @@ class Supervisor:
             console = ConsoleService(application)
             api = ApiServer(self._make_app(service, console, config), config.api.host, config.api.port)
             lock.note(Holder(os.getpid(), "exposr-trainer serve", api.address))
-            self._serve(application, api)
-            console.close()
+            try:
+                self._serve(application, api)
+            finally:
+                console.close()
         finally:
             lock.release()
 
