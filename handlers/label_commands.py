@@ -19,7 +19,7 @@ from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.label_history import Entry, open_history, standing
 from handlers.label_rules import source_of_place
 from handlers.metadata_files import is_digest
-from handlers.paths import folder_label, is_scraped_place, split
+from handlers.paths import folder_label, is_scraped_place, join, printable, split
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
@@ -213,10 +213,25 @@ def _metadata_file(config: Config, text: str, image: Path | None) -> Path | None
     is_scraped = image is not None and is_scraped_place(os.fsencode(image.relative_to(root.resolve())))
     names = [sample_id, image.stem if image is not None and is_scraped else None]
     for name in filter(None, names):
+        known = _indexed_metadata(config, name)
+        if known is not None:
+            return known
         found = sorted((root / META_FOLDER).glob(f"*/*/*/{_literal(name)}.json"))
         if found:
             return found[-1]
     return None
+
+
+def _indexed_metadata(config: Config, name: str) -> Path | None:
+    """The newest metadata file of this name that the index knows, if it is there: listing all of meta/ takes long."""
+    try:
+        with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
+            query = "SELECT folder, name FROM metadata WHERE stem = ? ORDER BY folder DESC LIMIT 1"
+            row = db.execute(query, (printable(name),)).fetchone()
+    except sqlite3.OperationalError:
+        return None
+    file = config.storage.local_path / os.fsdecode(join(*row)) if row is not None else None
+    return file if file is not None and file.is_file() else None
 
 
 def _sample_id(config: Config, image: Path) -> str | None:
