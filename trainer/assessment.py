@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer.audit.audit import run_audit
+from trainer.benchmarks.folders import Benchmarks
+from trainer.benchmarks.measure import BenchmarkResult, measure_pictures
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
+from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot
 from trainer.data.split import Split
-from trainer.data.types import Candidate, Outcome
-from trainer.evaluation.calibration import calibrate
+from trainer.data.types import Candidate, Outcome, Scorer
+from trainer.evaluation.calibration import Calibration, calibrate
 from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.familiarity import fit_novelty
@@ -25,7 +29,8 @@ from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.publish import publish
 from trainer.publishing.registry import Registry
 from trainer.publishing.registry_files import CARD_FILE
-from trainer.stats.predictions import CachedScorer
+from trainer.stats.novelty import Novelty
+from trainer.stats.predictions import CachedScorer, Scored, score
 from utils.clock import SystemClock
 from utils.errors import StopRunError
 from utils.job_protocol import OPINIONS_FILE, UNLABELLED_FILE
@@ -35,14 +40,20 @@ log = get_logger(__name__)
 
 
 def judge_and_publish(
-    context: RunContext, snapshot: Snapshot, split: Split, family: str, candidate: Candidate, augmentation: Augmentation
+    context: RunContext,
+    snapshot: Snapshot,
+    split: Split,
+    family: str,
+    candidate: Candidate,
+    augmentation: Augmentation,
+    benchmarks: Benchmarks,
 ) -> Outcome:
     """Publish the candidate, or say why not; either way the gate's numbers are in the outcome."""
     registry = Registry(context.config.storage.models_path)
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        assessment, opinions = _judge(context, registry, split, candidate, augmentation)
+        assessment, opinions = _judge(context, registry, split, candidate, augmentation, benchmarks)
         decision = assessment.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if assessment.evaluation.core is not None:
@@ -76,19 +87,20 @@ def judge_and_publish(
 
 
 def _judge(
-    context: RunContext, registry: Registry, split: Split, candidate: Candidate, augmentation: Augmentation
+    context: RunContext,
+    registry: Registry,
+    split: Split,
+    candidate: Candidate,
+    augmentation: Augmentation,
+    benchmarks: Benchmarks,
 ) -> tuple[Assessment, list[Opinion]]:
     config = context.config
-    scorer = CachedScorer(
-        ModelScorer(
-            candidate.model,
-            candidate.architecture,
-            candidate.preprocessing,
-            context.images,
-            context.cache,
-            context.device,
-        )
-    )
+
+    def scorer_of(images: ImageFolder) -> CachedScorer:
+        model, architecture, view = candidate.model, candidate.architecture, candidate.preprocessing
+        return CachedScorer(ModelScorer(model, architecture, view, images, context.cache, context.device))
+
+    scorer = scorer_of(context.images)
     left_out = NOTHING_LEFT_OUT
     if config.evaluation.leave_one_out:
         context.report("evaluate")(0, 1, "each source and each generator left out in turn")
@@ -110,6 +122,8 @@ def _judge(
             scorer, split.samples(), calibration.temperature, calibration.points, read_reported(context.folder)
         )
     )
+    measured_on = _on_benchmarks(scorer_of, benchmarks, calibration, novelty)
+    evaluation = evaluation.with_benchmarks({name: result.card for name, result in measured_on.items()})
     audit = run_audit(
         split.samples(),
         scorer,
@@ -124,9 +138,47 @@ def _judge(
         log.warning("audit_warning", what=warning)
     report = context.report("gate")
     report(0, 1, "champion and candidate on the same test part")
-    decision = decide(evaluation, audit, _champion(context, registry), config.gate)
+    champion = _champion(context, registry)
+    compared = _against_champion(context, registry, champion, benchmarks, measured_on)
+    decision = decide(evaluation, audit, champion, config.gate, compared)
     report(1, 1, "; ".join(decision.reasons))
     return Assessment(calibration, evaluation, audit, decision), opinions
+
+
+def _on_benchmarks(
+    scorer_of: Callable[[ImageFolder], Scorer],
+    benchmarks: Benchmarks,
+    calibration: Calibration,
+    novelty: Novelty | None,
+) -> dict[str, BenchmarkResult]:
+    return {
+        name: measure_pictures(
+            scorer_of(ImageFolder(pictures.folder)),
+            pictures.members,
+            calibration.temperature,
+            calibration.points,
+            novelty,
+        )
+        for name, pictures in benchmarks.items()
+    }
+
+
+def _against_champion(
+    context: RunContext,
+    registry: Registry,
+    champion: Champion | None,
+    benchmarks: Benchmarks,
+    found: Mapping[str, BenchmarkResult],
+) -> dict[str, tuple[Scored, Scored]]:
+    """Candidate and champion on each benchmark's pictures; nothing without a champion."""
+    if champion is None:
+        return {}
+    folder = registry.version_folder(*champion.name.split("/"))
+    compared: dict[str, tuple[Scored, Scored]] = {}
+    for name, pictures in benchmarks.items():
+        rival = ModelScorer.from_version(folder, ImageFolder(pictures.folder), context.cache, context.device)
+        compared[name] = found[name].scored, score(rival, pictures.members, champion.temperature)
+    return compared
 
 
 def _champion(context: RunContext, registry: Registry) -> Champion | None:

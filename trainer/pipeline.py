@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainer.assessment import judge_and_publish
+from trainer.benchmarks.folders import Benchmarks, kept_out, read_benchmarks
 from trainer.context import RunContext
 from trainer.data.alike import alike_pairs
 from trainer.data.augmentation import Augmentation
@@ -45,6 +46,7 @@ class Prepared:
     snapshot: Snapshot
     split: Split
     outcome: Outcome | None
+    benchmarks: Benchmarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
             return None
         # the audit asks what the augmentation alone leaves of the files' properties
         alone = replace(augmentation, histories=None)
-        outcome = judge_and_publish(context, prepared.snapshot, prepared.split, backbone.family, candidate, alone)
+        outcome = judge_and_publish(
+            context, prepared.snapshot, prepared.split, backbone.family, candidate, alone, prepared.benchmarks
+        )
         context.cache.shrink()
         return outcome
 
@@ -126,6 +130,13 @@ def _prepare(context: RunContext, file: Path, backbone: Backbone) -> Prepared:
     if len(present.samples) < len(snapshot.samples):
         log.warning("samples_gone", count=len(snapshot.samples) - len(present.samples))
     training = context.config.training
+    benchmarks = read_benchmarks(context.config.storage.benchmarks_path)
+    taken = kept_out(present.samples, benchmarks, training.group_distance)
+    if taken:
+        log.warning("kept_out_for_benchmarks", count=len(taken), benchmarks=", ".join(sorted(set(taken.values()))))
+        report(0, 1, f"{len(taken)} pictures are kept out: a benchmark has them, or near-duplicates of them")
+    kept = present
+    present = present.where(lambda sample: sample.sha256 not in taken)
     split = split_samples(
         present.samples,
         context.config.storage.state_path / SPLIT_LEDGER_FILE,
@@ -134,9 +145,13 @@ def _prepare(context: RunContext, file: Path, backbone: Backbone) -> Prepared:
         published=context.config.storage.models_path,
         alike=lambda known: _alike(context, backbone, present.samples, known),
     )
+    if taken:
+        split.report["kept_out_for_benchmarks"] = {
+            sample.path: taken[sample.sha256] for sample in kept.samples if sample.sha256 in taken
+        }
     numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
     report(1, 1, f"split by creator, series and resemblance: {numbers}")
-    return Prepared(present, split, _too_little(context.config, split))
+    return Prepared(present, split, _too_little(context.config, split), benchmarks)
 
 
 def _alike(

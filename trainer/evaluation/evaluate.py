@@ -48,6 +48,9 @@ class Evaluation:
     untrained: Scored | None = None
     novelty: Novelty | None = None
 
+    def with_benchmarks(self, found: dict[str, Any]) -> Evaluation:
+        return replace(self, card=self.card | {"benchmarks": found})
+
     def with_core(self, core: dict[str, Any] | None) -> Evaluation:
         return replace(self, core=core)
 

@@ -9,6 +9,7 @@ about 1 - confidence of the cases, and an equal one is called an improvement as 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from trainer.data.types import Floats, Scorer
 from trainer.evaluation.evaluate import Evaluation
 from trainer.evaluation.operating_points import MIDDLE
 from trainer.gate.advice import what_to_collect
+from trainer.gate.benchmarks import benchmark_objections
 from trainer.gate.first_version import judge_first, probe_objections
 from trainer.gate.unseen_sources import unseen_objections
 from trainer.stats.intervals import Resampler, percentile_interval
@@ -58,8 +60,14 @@ class GateDecision:
         return card | {"collect": self.collect} if self.collect else card
 
 
-def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, settings: Settings) -> GateDecision:
-    """Whether the evaluated candidate may be published."""
+def decide(
+    evaluation: Evaluation,
+    audit: Audit,
+    champion: Champion | None,
+    settings: Settings,
+    benchmarks: Mapping[str, tuple[Scored, Scored]] | None = None,
+) -> GateDecision:
+    """Whether the evaluated candidate may be published. `benchmarks`: candidate and champion on each, by name."""
     test = evaluation.scored_test
     counts = Counter(member.sample.label for member in test.samples)
     measured: dict[str, Any] = {
@@ -80,6 +88,7 @@ def decide(evaluation: Evaluation, audit: Audit, champion: Champion | None, sett
     else:
         verdict, objections, remarks = _judge_against(champion, evaluation, settings, measured)
         objections += probe_objections(test, audit, settings, measured)
+    objections += benchmark_objections(benchmarks or {}, settings, measured)
     objections += unseen_objections(evaluation.unseen, champion.unseen_auc if champion else None, settings, measured)
     objections += [problem if problem.startswith("has learnt") else f"audit: {problem}" for problem in audit.problems]
     if not settings.enabled:

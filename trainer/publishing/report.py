@@ -75,6 +75,10 @@ def render_report(entry: Entry, card: dict[str, Any]) -> str:
             for key, words in ROWS.items()
         ],
         slices=_slice_rows(evaluation),
+        benchmarks=[
+            {"name": name, "n": found["n"], **{key: _number(found[key]) for key in ("auc", "false_alarms", "found")}}
+            for name, found in evaluation.get("benchmarks", {}).items()
+        ],
         plots=plots_of(card),
         robustness=_robustness_rows(evaluation),
         verdicts=_verdict_rows(evaluation["test"]["verdicts"]),

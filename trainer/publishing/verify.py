@@ -136,6 +136,7 @@ class _Recomputation:
             **dict.fromkeys(("val_acc", "val_auc", "val_loss", "precision", "recall", "f1_score"), validation),
             "test_auc": test,
             **dict.fromkeys(("unseen_", "gate.measured.unseen"), left_out),
+            "gate.measured.benchmarks": "benchmarks are measured while training",
             "gate": test or ("" if rival is None or self._rival_folder() else f"{rival} is not published any more"),
             "gate.measured.probes": "; ".join(gone[part] for part in PARTS if self.missing[part]),
         }

@@ -37,6 +37,11 @@ class Section(BaseModel):
 class Storage(Section):
     local_path: Path = Field(Path("./datasets"), description="Folder of the images; people may drop files here.")
     models_path: Path = Field(Path("./models"), description="Folder of the published versions and registry.json.")
+    benchmarks_path: Path = Field(
+        Path("./benchmarks"),
+        description="Folder of benchmarks, <name>/real/… and <name>/ai_generated/…: measured with every version, never "
+        "trained on.",
+    )
     state_path: Path = Field(Path("./state"), description="Folder of index, run history, keys, quotas and cursors.")
     min_free_gb: float = Field(
         2.0, ge=0, description="Collecting and training stop while a disk has less free space than this (GB)."
@@ -47,7 +52,7 @@ class Storage(Section):
     max_dataset_gb: float = Field(0.0, ge=0, description="Collecting stops at this size of the data (GB); 0: no limit.")
     min_free_inodes_percent: float = Field(1.0, ge=0, le=50, description="The same for free inodes (percent).")
 
-    @field_validator("local_path", "models_path", "state_path")
+    @field_validator("local_path", "models_path", "benchmarks_path", "state_path")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
