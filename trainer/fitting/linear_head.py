@@ -35,7 +35,8 @@ from trainer.stats.projection import Projection
 
 REGULARISATION = (1e-3, 1e-2, 1e-1)  # inverse strengths C that are tried
 BRANCH_SHARES = (0.0, 0.5, 0.75, 1.0)  # of the branch in the features' variance, that are tried
-USUAL_SHARE = 0.75  # where nothing can tell
+USUAL_SHARE = 0.75  # the best over many mixes of sources, and kept unless one of the others is clearly better
+LEAST_GAIN = 0.02  # of AUC on left-out sources, from which on it is: few sources say little more than that
 BLOCK_COMPONENTS = 160  # main components kept of the backbone and of the branch, at most, each
 FEATURE_VARIANCE = 1000.0  # of all features together: with it, C means the same for every backbone
 FOLDS = 5  # over groups
@@ -164,21 +165,28 @@ class HeadFitter:
                 for strength in REGULARISATION:
                     ask(share, strength, AUGMENTATIONS[0])
             best = max(history, key=lambda entry: entry["cv_auc"])
-            self._share, self._strength = best["branch_share"], best["regularisation"]
+            usual = self._at_choice(history)[0]
+            if best["cv_auc"] >= usual["cv_auc"] + LEAST_GAIN:
+                self._share, self._strength = best["branch_share"], best["regularisation"]
             for augmentation in AUGMENTATIONS[1:]:
                 ask(self._share, self._strength, augmentation)
-            best = max(history, key=lambda entry: entry["cv_auc"])
+            best = max(self._at_choice(history), key=lambda entry: entry["cv_auc"])
             self._augmentation = AUGMENTATIONS[int(best["augmentation"])]
         weight, bias = self._fitted(np.arange(len(self._samples)), None)
         by = "left-out sources" if pairs else "left-out groups" if folds else "nothing that could be left out"
         return Head(
             weight=weight,
             bias=bias,
-            auc=max(entry["cv_auc"] for entry in history) if history else None,
+            auc=max((entry["cv_auc"] for entry in self._at_choice(history)), default=None),
             by_sources=bool(pairs),
             choice=f"branch share {self._share:g}, C {self._strength:g}, augmentation {self._augmentation}, by {by}",
             history=history,
         )
+
+    def _at_choice(self, history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+        """The entries of the share and strength that are chosen, one an augmentation."""
+        made = (self._share, self._strength)
+        return [entry for entry in history if (entry["branch_share"], entry["regularisation"]) == made]
 
     def refit(self, members: Sequence[GroupedSample]) -> tuple[Floats, float]:
         """By the choice made, on some of the samples: weight [d] and bias."""
