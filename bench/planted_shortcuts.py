@@ -5,7 +5,7 @@
 For each of format, JPEG quality, size and EXIF: a model is trained on pictures whose label only that accident carries,
 and asked about new pictures that come in both variants under a label of chance. Demanded is an AUC of 0.45 to 0.55, and
 that the audit names the accident. `without augmentation` shows what there was to learn: the AUC of telling the variants
-apart. Then duplicates and creators: the AUC on the test part of a split that keeps groups together, and of one that
+apart. Then duplicates and creators: the AUC on the test split of a split that keeps groups together, and of one that
 does not.
 """
 

@@ -137,7 +137,7 @@ def _judge(
     for warning in audit.warnings:
         log.warning("audit_warning", what=warning)
     report = context.report("gate")
-    report(0, 1, "champion and candidate on the same test part")
+    report(0, 1, "champion and candidate on the same test split")
     champion = _champion(context, registry)
     compared = _against_champion(context, registry, champion, benchmarks, measured_on)
     decision = decide(evaluation, audit, champion, config.gate, compared)

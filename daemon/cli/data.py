@@ -20,12 +20,12 @@ def register(app: typer.Typer) -> None:
 def label(
     sample: Annotated[str, typer.Argument(help="A picture's path, or its id.")],
     value: Annotated[str | None, typer.Argument(metavar="LABEL", help="real, ai_generated or none.")] = None,
-    note: Annotated[str | None, typer.Option(help="Why, in your words; kept with the label.")] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back the last label that a person gave it.")] = False,
-    history: Annotated[bool, typer.Option("--history", help="Show what people have said about it.")] = False,
+    note: Annotated[str | None, typer.Option(help="The reason; stored with the label.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo the last label that a person gave it.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show every label that people gave it.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say what a picture is; your word stands over its folder and its source, and returns with the picture."""
+    """Label a picture. Your label overrides folder and source, and is kept when the picture goes and comes back."""
     from handlers.label_commands import label_history, set_label, undo_label
 
     if (value is not None) + undo + history != 1:
@@ -47,7 +47,7 @@ def label(
 
 
 def problems(config: ConfigOption = None) -> None:
-    """Files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable; then notes."""
+    """List the files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable."""
     from handlers.label_commands import list_problems
 
     found = list_problems(read_config(config))
@@ -58,7 +58,7 @@ def problems(config: ConfigOption = None) -> None:
 
 
 def reindex(config: ConfigOption = None) -> None:
-    """Forget the index and read every file again (the files are the truth; nothing is lost)."""
+    """Rebuild the index: read every file again. Nothing is lost."""
     from daemon.state.lock import StateLock
     from handlers.label_commands import reindex as rebuild
 
@@ -75,7 +75,7 @@ def reindex(config: ConfigOption = None) -> None:
 
 
 def accept_loss(config: ConfigOption = None) -> None:
-    """Say that what is missing from the data folder was deleted on purpose: it is forgotten, and the alarm ends."""
+    """Confirm that the missing pictures were deleted on purpose. They are forgotten, and the alarm ends."""
     from utils.data_folder import DataFolder
 
     storage = read_config(config).storage
@@ -85,11 +85,11 @@ def accept_loss(config: ConfigOption = None) -> None:
 
 def forget(
     source: Annotated[str, typer.Option(help="The source's name.")],
-    id: Annotated[str | None, typer.Option("--id", help="The picture's id there.")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="The picture's id at the source.")] = None,
     photographer: Annotated[str | None, typer.Option(help="All pictures of this person.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Delete pictures on request: image, metadata and index entry, and never collect them again."""
+    """Delete pictures at a person's request, with their metadata, and never collect them again."""
     from scrapers.forget import forget as forget_pictures
 
     if (id is None) == (photographer is None):

@@ -47,9 +47,9 @@ def import_dataset(
     rename: Annotated[
         list[str] | None, typer.Option(metavar="OLD=NEW", help="Another name for a generator or source.")
     ] = None,
-    source: Annotated[str, typer.Option(help="Where all pictures are from.")] = "",
-    generator: Annotated[str, typer.Option(help="What made all generated pictures.")] = "",
-    license: Annotated[str, typer.Option(help="Licence of pictures that name none.")] = "",
+    source: Annotated[str, typer.Option(help="Source of all pictures.")] = "",
+    generator: Annotated[str, typer.Option(help="Generator of all generated pictures.")] = "",
+    license: Annotated[str, typer.Option(help="Licence of pictures that have none.")] = "",
     label_column: Annotated[str, typer.Option(help="Column of the label.")] = "",
     generator_column: Annotated[str, typer.Option(help="Column of the generator.")] = "",
     source_column: Annotated[str, typer.Option(help="Column of the source.")] = "",
@@ -57,14 +57,14 @@ def import_dataset(
     image_column: Annotated[str, typer.Option(help="Column (parquet) or extension (tar) of the picture.")] = "",
     path_column: Annotated[str, typer.Option(help="Column of the path (CSV, metadata.jsonl).")] = "",
     only: Annotated[str, typer.Option(metavar="GLOB", help="Only these files, such as 'data/train-*'.")] = "",
-    form: Annotated[str, typer.Option(help="folder, table, webdataset or parquet; default: by what lies there.")] = "",
+    form: Annotated[str, typer.Option(help="folder, table, webdataset or parquet; default: detected.")] = "",
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub's dataset.")] = "",
     labelled_by: Annotated[
-        str, typer.Option(help="person: these labels are your own word, and pairs are kept on purpose.")
+        str, typer.Option(help="person: these labels rank like your own, and pairs are kept.")
     ] = "source",
     limit: Annotated[int | None, typer.Option(min=1, help="New pictures, at most.")] = None,
 ) -> None:
-    """Take in a dataset: image folder, CSV of paths, WebDataset, parquet, Hugging Face. Can be interrupted."""
+    """Import a data set: image folder, CSV of paths, WebDataset, parquet, Hugging Face. It can be interrupted."""
     from scrapers.exchange.hub import Hub
     from scrapers.exchange.mapping import Terms
     from scrapers.exchange.meanings import read_meanings, read_renames
@@ -112,7 +112,7 @@ def export_dataset(
     name: Annotated[str, typer.Option(help="The dataset's name in its description.")] = "",
     shard_mb: Annotated[int, typer.Option(min=1, help="Size of a tar or parquet file (MB).")] = 500,
 ) -> None:
-    """Give out the labelled dataset with its split, credits and a Croissant description."""
+    """Export the labelled data set with its split, credits and a Croissant description."""
     from daemon.export import Export
 
     settings = read_config(config)

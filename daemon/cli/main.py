@@ -30,7 +30,7 @@ EXIT_CONFIG = 78
 
 app = typer.Typer(
     name="exposr-trainer",
-    help="Keeps Exposr's detector of AI-generated pictures fresh: collects, watches, trains, publishes, serves.",
+    help="Keeps Exposr's detector of AI-generated pictures up to date: collects, trains, publishes, serves.",
     epilog="Start with: exposr-trainer demo. Every setting is explained in config.example.toml.",
     no_args_is_help=True,
     add_completion=False,
@@ -56,7 +56,7 @@ def options(
 
 @app.command()
 def serve(config: ConfigOption = None) -> None:
-    """Run the service until it is stopped: watch, collect, train, publish, serve the API."""
+    """Run the service: watch the data folder, collect, train, publish, serve the API."""
     from daemon.monitoring.sd_notify import Notifier
 
     try:
@@ -78,7 +78,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the API.")] = 8001,
     stop: Annotated[bool, typer.Option("--stop", help="End the service that an earlier demo left running.")] = False,
 ) -> None:
-    """Watch the whole loop on real pictures, without a key or a network: collect, train, publish, serve."""
+    """Run the whole loop on real pictures, without a key or a network: collect, train, publish, serve."""
     from daemon.demo.run import run_demo, stop_demo
 
     if stop:
@@ -93,7 +93,7 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Serve a local stand-in of the sources' APIs over a folder of pictures; its key is "sandbox"."""
+    """Serve a folder of pictures through local copies of the sources' APIs. The key is "sandbox"."""
     from scrapers.sandbox.server import run_sandbox
 
     configure_logging("info")
@@ -106,16 +106,14 @@ def scrape(
     source: Annotated[list[str] | None, typer.Option(help="Only this source (may be repeated).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="New images of one source, at most.")] = None,
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only what was published on this day (UTC) or later.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only pictures published on this day (UTC) or later.")
     ] = None,
-    min_size: Annotated[
-        int | None, typer.Option(min=1, help="Only pictures whose shorter side has so many pixels.")
-    ] = None,
+    min_size: Annotated[int | None, typer.Option(min=1, help="Least length of the shorter side (pixels).")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Ask each source for one page, say what would be fetched; fetch nothing.")
+        bool, typer.Option("--dry-run", help="Ask each source for one page and show what would be fetched.")
     ] = False,
 ) -> None:
-    """Collect now, and show a bar for each source; in a pipe, a line every few seconds."""
+    """Collect pictures from the sources now, and show the progress."""
     chosen: dict[str, Any] = {"sources": source} if source else {}
     chosen |= {"limit": limit} if limit else {}
     chosen |= {"since": f"{since:%Y-%m-%d}T00:00:00Z"} if since else {}
@@ -135,10 +133,10 @@ def scrape(
 @app.command()
 def train(
     config: ConfigOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, start nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, start nothing.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the gate's decision with every number.")] = False,
 ) -> None:
-    """Train now on what is labelled, and publish the result when it is good enough."""
+    """Train now on the labelled pictures, and publish the result when it is good enough."""
     if dry_run:
         from daemon.cli.inspection import explain_plan
 
@@ -158,10 +156,10 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Pictures in real/<source>/… and ai_generated/<generator>/….")],
     config: ConfigOption = None,
     version: Annotated[str | None, typer.Option(help="v3, or vit/v3; without it, the version in service.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the result as a page, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the result to this HTML file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure a published version on a folder of pictures: a table by sub-folder, and the surest mistakes."""
+    """Evaluate a published version on a folder of pictures: a table by sub-folder, and the most certain mistakes."""
     from trainer.benchmarks.evaluate import evaluate_folder, render_html, render_text
 
     found = evaluate_folder(models.folder_of(config, version), folder)
@@ -172,7 +170,7 @@ def evaluate(
 
 @app.command()
 def status(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Counts, what runs, what is due and why not."""
+    """Show counts, current runs, the next runs and what delays them."""
     from daemon.cli.inspection import read_status, render_status
 
     found = read_status(read_config(config))
@@ -182,12 +180,12 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 @app.command()
 def runs(
     config: ConfigOption = None,
-    run_id: Annotated[str | None, typer.Argument(help="Show this run alone, whole.")] = None,
+    run_id: Annotated[str | None, typer.Argument(help="Show only this run, with all details.")] = None,
     kind: Annotated[str | None, typer.Option(help="scrape or train.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of runs, newest first.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Past and present scrapes and trainings, with how they ended and why."""
+    """List scrapes and trainings, with their outcome and its reason."""
     from daemon.cli.inspection import read_runs, render_runs
 
     found = read_runs(read_config(config), run_id, kind, limit)
@@ -196,7 +194,7 @@ def runs(
 
 @app.command()
 def doctor(config: ConfigOption = None) -> None:
-    """Check keys, GPU, weights, disk, inotify limits and permissions, and say how to get what is missing."""
+    """Check keys, GPU, weights, disk, inotify limits and permissions, and explain how to get what is missing."""
     from daemon.cli.doctor import diagnose
 
     findings = diagnose(read_config(config))

@@ -42,7 +42,7 @@ def _find(registry: Any, name: str) -> Any:
 
 @app.command("list")
 def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
-    """The published versions, oldest first."""
+    """List the published versions, oldest first."""
     registry = _registry(config)
     entries, champion, previous = registry.entries(), registry.champion(), registry.previous()
     if json:
@@ -61,7 +61,7 @@ def list_(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def show(version: VersionArgument, config: ConfigOption = None) -> None:
-    """A version's card."""
+    """Show a version's card (model.json)."""
     registry = _registry(config)
     entry = _find(registry, version)
     card = registry.version_folder(entry["model"], entry["version"]) / "model.json"
@@ -82,7 +82,7 @@ def verify(version: VersionArgument, config: ConfigOption = None) -> None:
 
 @app.command()
 def promote(version: VersionArgument, config: ConfigOption = None) -> None:
-    """Make a published version the champion; followers take it at their next poll."""
+    """Put a published version in service. Followers load it at their next poll."""
     registry = _registry(config)
     entry = _find(registry, version)
     registry.promote(entry["model"], entry["version"])
@@ -91,7 +91,7 @@ def promote(version: VersionArgument, config: ConfigOption = None) -> None:
 
 @app.command()
 def rollback(config: ConfigOption = None) -> None:
-    """Make the previous champion the champion again, under a new serial."""
+    """Put the previous version back in service, under a new serial."""
     registry = _registry(config)
     entry = registry.rollback()
     typer.echo(f"champion: {entry['model']}/{entry['version']}, serial {registry.serial()}")
@@ -100,10 +100,10 @@ def rollback(config: ConfigOption = None) -> None:
 @app.command()
 def prune(
     keep: Annotated[int, typer.Option(min=1, help="Newest versions to keep, besides champion and previous.")] = 5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Remove old versions; never the champion or the previous one."""
+    """Remove old versions, but never the one in service or the previous one."""
     registry = _registry(config)
     for line in registry.prunable(keep) if dry_run else registry.prune(keep):
         typer.echo(line)

@@ -20,7 +20,7 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     config: ConfigOption = None,
 ) -> None:
-    """Copy data, models and state, consistently and while the service runs."""
+    """Back up data, models and state consistently, also while the service runs."""
     from daemon.backup.backup import back_up
 
     typer.echo(back_up(read_config(config), folder))
@@ -30,14 +30,14 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="A folder that backup made.")],
     config: ConfigOption = None,
 ) -> None:
-    """Bring a backup back; the service must not run, and what is there must be empty."""
+    """Restore a backup. The service must be stopped, and the target folders must be empty."""
     from daemon.backup.backup import restore as bring_back
 
     typer.echo(bring_back(read_config(config), folder))
 
 
 def example_config() -> None:
-    """Print a configuration file with every key, its default and what it means."""
+    """Print a configuration file with every key, its default and its meaning."""
     from utils.config_example import render_example
 
     typer.echo(render_example(), nl=False)

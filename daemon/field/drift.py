@@ -99,7 +99,7 @@ def wilson_low(successes: int, number: int) -> float:
 
 
 def baselines_of(card: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """The validation part's shares and their upper limits, as far as the card has them."""
+    """The validation split's shares and their upper limits, as far as the card has them."""
     found: dict[str, tuple[float, float]] = {}
     try:
         part = card["evaluation"]["validation"]

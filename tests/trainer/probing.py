@@ -48,7 +48,7 @@ def probe(
     size: int = 96,
     key: str = "planted",
 ) -> Probed:
-    """Train a head on the train part of `samples`."""
+    """Train a head on the train split of `samples`."""
     torch.set_num_threads(1)
     settings = Model(image_size=size, short_side_max=2 * size, architecture="mobilenetv2_100")
     backbone = load_backbone(settings, on_gpu=False, seed=0)

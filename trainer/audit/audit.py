@@ -253,7 +253,9 @@ def _duplicates(samples: Sequence[GroupedSample]) -> dict[str, Any]:
             across += 1
             examples.append([samples[first].sample.path, samples[second].sample.path])
     if across:
-        words = f"{across} of {pairs} near-duplicate pairs lie in different parts: the test part's numbers are too good"
+        words = (
+            f"{across} of {pairs} near-duplicate pairs lie in different parts: the test split's numbers are too good"
+        )
     else:
         words = f"{pairs or 'no'} near-duplicate pairs, none across the parts of the split"
     return {"pairs": pairs, "across_parts": across, "examples": examples[:10], "meaning": words}

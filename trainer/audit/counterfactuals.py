@@ -77,7 +77,7 @@ def ways_of(shortcut: str, samples: Sequence[GroupedSample], jpeg_qualities: Flo
 
 
 def told_apart(ways: tuple[Way, Way], samples: Sequence[GroupedSample], scorer: Scorer) -> Measured:
-    """The AUC of the model's scores at telling the second way from the first, over the test part of `samples`."""
+    """The AUC of the model's scores at telling the second way from the first, over the test split of `samples`."""
     chosen = choose([member for member in samples if member.part == "test"], PICTURES)
     groups = np.tile(group_codes([member.group for member in chosen]), 2)
     is_second = np.repeat(np.array([0, 1], dtype=np.int64), len(chosen))

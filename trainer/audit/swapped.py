@@ -42,12 +42,12 @@ class Swapped:
 
 
 def swap(ways: tuple[Way, Way], samples: Sequence[GroupedSample], scorer: Scorer) -> Swapped:
-    """`ways` are those of real and of generated pictures. Asked is the test part of `samples`."""
+    """`ways` are those of real and of generated pictures. Asked is the test split of `samples`."""
     chosen = choose([member for member in samples if member.part == "test"], PICTURES)
     targets = np.array([member.sample.target for member in chosen], dtype=np.int64)
     groups = group_codes([member.group for member in chosen])
     if min((len(np.unique(groups[targets == label])) for label in (0, 1)), default=0) < LEAST_GROUPS:
-        nothing = missing(f"fewer than {LEAST_GROUPS} groups of a label in the test part", len(chosen))
+        nothing = missing(f"fewer than {LEAST_GROUPS} groups of a label in the test split", len(chosen))
         return Swapped(nothing, nothing, nothing)
     own = scorer.logits(chosen)
     other = np.empty(len(chosen))

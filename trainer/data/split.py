@@ -2,7 +2,7 @@
 
 A group is what may not be parted: samples of one creator, post or series, near-duplicates and what is nearly alike,
 joined transitively. A keyed hash of the group decides its part, once: the ledger remembers, so a group that grows,
-merges or shrinks never moves and the test part only grows. A new sample that would tie together two parts is left out,
+merges or shrinks never moves and the test split only grows. A new sample that would tie together two parts is left out,
 for good.
 """
 

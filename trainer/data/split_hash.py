@@ -2,7 +2,7 @@
 
 The hash makes the split the same wherever the same data and key are. On its own it would leave parts of a small data
 set without a label, so groups that are new in this run, and only those, are moved until each part has its floor; with
-some hundred groups a label nothing needs moving. Large groups go to train: a test part of one creator says little.
+some hundred groups a label nothing needs moving. Large groups go to train: a test split of one creator says little.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Calibration: one temperature, so that 0.8 means right four times out of five, and the thresholds of the verdicts.
 
-Temperature scaling (Guo et al., ICML 2017) on the calibration part, which nothing was trained or chosen on. A weak
+Temperature scaling (Guo et al., ICML 2017) on the calibration split, which nothing was trained or chosen on. A weak
 prior around 1 keeps the temperature finite where few pictures are told apart perfectly.
 """
 
@@ -49,7 +49,7 @@ class Calibration:
 def calibrate(
     scorer: Scorer, parts: PartsOfSplit, settings: Settings, left_out: LeftOutSources = NOTHING_LEFT_OUT
 ) -> Calibration:
-    """Fit the temperature on the calibration part, with the validation part where it lacks a label; the thresholds
+    """Fit the temperature on the calibration split, with the validation split where it lacks a label; the thresholds
     on the same and on what was left out."""
     for fitted_on in PARTS_TO_TRY:
         samples = [member for part in fitted_on for member in parts[part]]

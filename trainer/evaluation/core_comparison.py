@@ -1,4 +1,4 @@
-"""Comparison with the deployed model: what Exposr-Core's detect endpoint says about a sample of the test part.
+"""Comparison with the deployed model: what Exposr-Core's detect endpoint says about a sample of the test split.
 
 It informs and never decides: whatever Core does (down, slow, garbage, another service) ends in a result with the reason
 in words, within `core.total_timeout_seconds`, and never in an exception.
@@ -25,7 +25,7 @@ from utils.logs import get_logger
 
 MAX_ANSWER_BYTES = 64 * 1024
 FAILURES_IN_A_ROW = 3  # after that Core is taken to be down, and not asked again in this training
-SAMPLE_SEED = 0  # the same test part gives the same sample
+SAMPLE_SEED = 0  # the same test split gives the same sample
 Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 
 Share = dict[str, float | int]

@@ -1,4 +1,4 @@
-"""What a candidate is worth: validation and test part, every generator and real source, robustness, what it never saw.
+"""What a candidate is worth: validation and test split, every generator and real source, robustness, what it never saw.
 
 The plain metrics are of the two-way decision at 0.5 after temperature; verdicts are those at the shipped thresholds.
 """
@@ -32,10 +32,10 @@ CURVE_POINTS = 200  # kept of a ROC curve, for the plot
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Numbers for the card, and the scored test part for the gate. `core` is what Exposr-Core's model said of it,
+    """Numbers for the card, and the scored test split for the gate. `core` is what Exposr-Core's model said of it,
     `reported` what became of the mistakes that Exposr-Core reported.
 
-    `untrained` adds the calibration part, on which nothing was fitted that could change a ranking.
+    `untrained` adds the calibration split, on which nothing was fitted that could change a ranking.
     """
 
     validation: dict[str, Measured]
@@ -70,10 +70,10 @@ def evaluate(
     left_out: LeftOutSources = NOTHING_LEFT_OUT,
     novelty: Novelty | None = None,
 ) -> Evaluation:
-    """Measure everything that the settings ask for; costs a few passes over the test part."""
+    """Measure everything that the settings ask for; costs a few passes over the test split."""
     scorer = scorer if isinstance(scorer, CachedScorer) else CachedScorer(scorer)
     steps = STEPS_BEFORE + len(CONDITIONS)
-    report(0, steps, "validation and test part")
+    report(0, steps, "validation and test split")
     validation = score(scorer, parts["validation"], calibration.temperature)
     test = score(scorer, parts["test"], calibration.temperature)
     calibrated = score(scorer, parts["calibration"], calibration.temperature)

@@ -19,7 +19,7 @@ SEEN_SHARE = 0.99  # of the pictures of seen sources, at least; of them alone wh
 
 
 def fit_novelty(scorer: Scorer, parts: PartsOfSplit, left_out: LeftOutSources) -> Novelty | None:
-    """Fitted on the train part, cut by what was left out; None where there is too little to fit."""
+    """Fitted on the train split, cut by what was left out; None where there is too little to fit."""
     train = parts["train"]
     if not train:
         return None

@@ -1,9 +1,9 @@
-"""Each real source and each generator left out in turn: what a model that never met them says about their pictures.
+"""Leave-one-source-out evaluation: scores for each real source and generator by a head fitted without it.
 
-For every fold of `trainer.data.sources` a head is fitted again on the train part without it (and without any group that
-it appears in), gets a temperature of its own from what is left of the calibration part, and is asked about all of the
-fold. Pairs leave out a source and a generator together. The network itself is not trained again, which is named in
-`method`: exact for frozen features, an upper bound for what was fine-tuned.
+For each fold of `trainer.data.sources` the head is fitted again on the train split without the fold, and without any
+group that it appears in. The rest of the calibration split gives its temperature. Then the head scores the whole fold.
+Pairs leave out a source and a generator together. The network itself is not trained again, and `method` says so: the
+result is exact for frozen features and an upper bound for fine-tuned ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLAIN_HEAD = (
 class LeftOut:
     """One fold as seen by a head that never met it: its pictures, and with them the other label's test pictures.
 
-    `novelty` is that of its pictures to a train part without it.
+    `novelty` is that of its pictures to a train split without it.
     """
 
     name: str
@@ -164,7 +164,7 @@ def _plain_refit(scorer: Scorer, train: Sequence[GroupedSample]) -> Refit:
     project = Projection.of(embeddings) if train else None
 
     def refit(members: Sequence[GroupedSample]) -> tuple[Floats, float]:
-        assert project is not None  # there are no members without a train part
+        assert project is not None  # there are no members without a train split
         rows = [row_of[member.sample.sha256] for member in members]
         targets = np.array([member.sample.target for member in members])
         head = feature_head().fit(project(embeddings[rows]), targets)

@@ -82,7 +82,7 @@ def verdicts(probabilities: Floats, points: OperatingPoints) -> np.ndarray[Any, 
 def operating_points(
     scored: Scored, settings: Settings, left_out: LeftOutSources = NOTHING_LEFT_OUT
 ) -> OperatingPoints:
-    """From the calibrated probabilities of the calibration part, and from those of what was left out."""
+    """From the calibrated probabilities of the calibration split, and from those of what was left out."""
     real = _by_slice(scored, 0, settings.source_images)
     generated = _by_slice(scored, 1, settings.source_images)
     real |= {fold.name + LEFT_OUT: fold.own.probabilities for fold in left_out.real}

@@ -1,7 +1,7 @@
 """What a model says of each picture that it did not learn from, kept for people who look for wrong labels.
 
 Labelled pictures are judged by heads that never met their source, where sources were left out; else, outside of the
-train part, by the model itself. Pictures without a label are judged by the model. Each training replaces the file.
+train split, by the model itself. Pictures without a label are judged by the model. Each training replaces the file.
 """
 
 from __future__ import annotations

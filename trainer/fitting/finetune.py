@@ -45,7 +45,7 @@ WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
 EMA_DECAY = 0.999  # of the published average, once there were enough steps
 REPORT_SECONDS = 1.0
-VALIDATIONS = 8  # looks at the validation part, over the whole training
+VALIDATIONS = 8  # looks at the validation split, over the whole training
 WORKERS_MAX = 12
 LEARNING_RATE = {"lora": 5e-4, "full": 1e-4, "full transformer": 5e-5}
 FROM_RANDOM_FACTOR = 5.0  # faster where there is nothing to forget
@@ -276,7 +276,7 @@ def _validated(
     samples: Sequence[GroupedSample],
     images: PreparedImages,
 ) -> dict[str, float]:
-    """AUC and log loss of the averaged weights on the validation part, by the serving view, on the first rank."""
+    """AUC and log loss of the averaged weights on the validation split, by the serving view, on the first rank."""
     targets = [grouped.sample.target for grouped in samples]
     if not context.ranks.is_main or len(set(targets)) < 2:
         return {}

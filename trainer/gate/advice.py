@@ -12,12 +12,12 @@ ADVICE = {
     "worse on what it never saw": "collect more real sources and more generators, each in a folder of its own",
     "not surely better than chance": "collect more pictures of both labels, by many hands, of the same kinds of "
     "subjects and in the same storage",
-    "nothing can be said": "collect pictures of both labels by more creators, so that the test part gets some of each",
+    "nothing can be said": "collect pictures of both labels by more creators, so that the test split gets some of each",
     "worse than a trivial probe": "collect real and generated pictures that show the same kinds of subjects",
     "does not beat a trivial probe": "collect real and generated pictures that show the same kinds of subjects",
     "audit": "look at what the audit says of these data (exposr-trainer runs)",
 }
-OTHERWISE = "collect more labelled pictures: a larger test part tells smaller differences"
+OTHERWISE = "collect more labelled pictures: a larger test split tells smaller differences"
 
 
 def what_to_collect(objections: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
-"""The gate for a first version, which has no champion: it must beat what can be had without a model.
+"""The gate for a first version, which has no champion: it must beat trivial predictors.
 
-On the test and calibration parts it must surely be better than chance, however few pictures there are: every retraining
-of a model at chance is another ticket in a lottery, so `gate.first_confidence` is high. Its other trivial rivals are a
-forest on the file properties that are left after the augmentation, and a linear model on 32-pixel thumbnails: with
-`gate.first_groups` groups of either label in the test part it must beat them, with fewer it may not surely be worse.
+On the test and calibration splits it must be significantly better than chance, however few pictures there are.
+`gate.first_confidence` is high, because repeated trainings of a useless model would otherwise pass by luck one day.
+The trivial predictors are a forest on the file properties that are left after the augmentation, and a linear model on
+32-pixel thumbnails. With `gate.first_groups` groups of either label in the test split the version must beat them; with
+fewer it must not be significantly worse.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The gate: a version is published because it is better than, or at least not worse than, what is in service.
 
-Candidate and champion are scored on the same current test part. The cluster bootstrap draws groups once for both, so
+Candidate and champion are scored on the same current test split. The cluster bootstrap draws groups once for both, so
 that what is compared is their difference on the same pictures. Not worse means: the lower end of that difference, at
 the stated one-sided confidence, is above minus the margin. A candidate that is worse by more than that passes in
 about 1 - confidence of the cases, and an equal one is called an improvement as rarely.
@@ -105,7 +105,7 @@ def _judge_against(
     test = evaluation.scored_test
     rival = score(champion.scorer, test.samples, champion.temperature)
     if set(test.targets.tolist()) != {0, 1}:
-        return "rejected", ["the test part lacks one label: candidate and champion cannot be compared"], []
+        return "rejected", ["the test split lacks one label: candidate and champion cannot be compared"], []
     measured["overall"] = overall = paired_differences(test, rival, settings)
     objections = _overall_objections(overall, champion.name, settings)
     measured["slices"] = slices = _slice_differences(test, rival, settings)
@@ -172,7 +172,7 @@ def _overall_objections(overall: dict[str, Any], champion: str, settings: Settin
         entry = overall[name]
         if entry["low"] >= -margin:
             continue
-        sure = "is worse" if entry["high"] < 0 else "may be worse, the test part is too small to rule it out"
+        sure = "is worse" if entry["high"] < 0 else "may be worse, the test split is too small to rule it out"
         objections.append(
             f"{names[name]} {entry['candidate']:.3f} against {entry['champion']:.3f} of {champion}: {sure} "
             f"(difference between {entry['low']:+.3f} and {entry['high']:+.3f}, positive is better; "
@@ -228,7 +228,7 @@ def render_decision(card: dict[str, Any]) -> str:
         f"{'published' if card['publish'] else 'kept out'}: {card['verdict'].replace('_', ' ')}",
         *(f"  - {reason}" for reason in card["reasons"]),
         *([f"  what helps: {card['collect']}"] if card.get("collect") else []),
-        f"test part: {measured['test']['n']} pictures ({measured['test']['real']} real, "
+        f"test split: {measured['test']['n']} pictures ({measured['test']['real']} real, "
         f"{measured['test']['ai_generated']} ai_generated); champion: {measured['champion'] or 'none yet'}",
     ]
     for title, table in (("overall", measured.get("overall", {})), ("slices", measured.get("slices", {}))):

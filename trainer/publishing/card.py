@@ -49,7 +49,7 @@ LABELS_CARD = {
     },
 }
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
-SMALL_TEST = 100  # pictures of the test part below which the notes warn
+SMALL_TEST = 100  # pictures of the test split below which the notes warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def make_card(
 def make_entry(
     identity: Identity, candidate: Candidate, assessment: Assessment, snapshot: Snapshot, parts: PartsOfSplit
 ) -> Entry:
-    """The guide's fields, from the validation part at a threshold of 0.5 after temperature, and what the gate found."""
+    """The guide's fields, from the validation split at a threshold of 0.5 after temperature, and the gate's result."""
     validation = assessment.evaluation.validation
     return {
         "model": identity.model,
@@ -167,7 +167,7 @@ def notes(candidate: Candidate, assessment: Assessment) -> str:
     if reported is not None and reported["mistakes"]:
         parts.append(f"of {reported['mistakes']} mistakes that Exposr-Core reported {reported['right']} are right now")
     parts.append(f"gate: {'; '.join(decision.reasons)}")
-    parts.append(f"val_* and precision, recall, f1_score are at P >= {MIDDLE} on the validation part")
+    parts.append(f"val_* and precision, recall, f1_score are at P >= {MIDDLE} on the validation split")
     return ". ".join(parts)
 
 

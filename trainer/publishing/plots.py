@@ -60,7 +60,7 @@ def _roc(evaluation: dict[str, Any]) -> Plot | None:
         ylim=(-0.02, 1.02),
     )
     interval = "" if auc["low"] is None else f" ({auc['low']:.2f} to {auc['high']:.2f})"
-    return Plot(_svg(figure), f"ROC of the test part: AUC {auc['value']:.3f}{interval}; dashed: chance")
+    return Plot(_svg(figure), f"ROC of the test split: AUC {auc['value']:.3f}{interval}; dashed: chance")
 
 
 def _reliability(evaluation: dict[str, Any]) -> Plot | None:
@@ -79,7 +79,7 @@ def _reliability(evaluation: dict[str, Any]) -> Plot | None:
     )
     axes.set(xlabel="probability given", ylabel="share that is generated", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
     return Plot(
-        _svg(figure), "Calibration of the test part: dots on the line are as sure as they should be; size: pictures"
+        _svg(figure), "Calibration of the test split: dots on the line are as sure as they should be; size: pictures"
     )
 
 

@@ -41,7 +41,7 @@ UNSEEN_TILES = {
     "unseen_found": "found, unseen generator",
 }
 WORDS = {"real": "real", "ai_generated": "generated"}
-FEW_PICTURES = 100  # in the test part
+FEW_PICTURES = 100  # in the test split
 
 
 def write_report(file: Path, entry: Entry, card: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def worth_in_words(card: dict[str, Any]) -> list[str]:
     test = card["evaluation"]["test"]
     auc, accuracy = test["auc"], test["accuracy"]
     if auc["value"] is None:
-        return [f"Nothing can be said about how good it is: {auc.get('why', 'the test part is too small')}."]
+        return [f"Nothing can be said about how good it is: {auc.get('why', 'the test split is too small')}."]
     right = round(accuracy["value"] * test["n"])
     sentences = [
         f"Of {test['n']} test pictures that it never saw ({test['real']} real, {test['ai_generated']} generated, "

@@ -1,4 +1,4 @@
-"""How unlike the train part a picture is, by its features: what is too unlike gets no verdict.
+"""How unlike the train split a picture is, by its features: what is too unlike gets no verdict.
 
 A Gaussian for each label, with a common covariance, on the main components of features scaled column by column and
 brought to length 1 (Lee et al., NeurIPS 2018), and the energy outside of these components (Wang et al., ViM, CVPR

@@ -11,10 +11,11 @@ from utils.config.sections import Section
 
 
 class Notify(Section):
-    """One webhook that hears of new versions, rejections, failing sources, full disks and drift."""
+    """One webhook for notices: new versions, rejections, failing sources, full disks, drift."""
 
     url: SecretStr | None = Field(
-        None, description="Address that notices are posted to; it may be a secret and is never logged. None: nobody."
+        None,
+        description="Address that notices are posted to; it may be a secret and is never logged. None: no notices.",
     )
     format: Literal["json", "ntfy", "slack", "matrix"] = Field(
         "json", description="Form of the JSON body, see docs/operations.md: plain, or what one of these expects."

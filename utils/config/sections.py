@@ -47,7 +47,7 @@ class Storage(Section):
         2.0, ge=0, description="Collecting and training stop while a disk has less free space than this (GB)."
     )
     max_thumbnails_mb: float = Field(
-        1000.0, ge=1, description="Small pictures for the console, kept below state_path, take at most this (MB)."
+        1000.0, ge=1, description="Maximum size of the console's thumbnails below state_path (MB)."
     )
     max_dataset_gb: float = Field(0.0, ge=0, description="Collecting stops at this size of the data (GB); 0: no limit.")
     min_free_inodes_percent: float = Field(1.0, ge=0, le=50, description="The same for free inodes (percent).")
@@ -75,7 +75,7 @@ class Triggers(Section):
     cooldown_minutes: float = Field(60.0, ge=0, description="Minutes between two training attempts, at least.")
     drift: bool = Field(
         True,
-        description="Collect once a day while Exposr-Core surely sees more undecidable pictures than validation did.",
+        description="Collect once a day while Exposr-Core sees significantly more uncertain pictures than validation.",
     )
     max_backoff_days: float = Field(
         28.0, gt=0, description="Failed and rejected trainings double the wait before the next one, up to this (days)."
@@ -87,25 +87,30 @@ class Intake(Section):
         2.0, gt=0, le=600, description="A file that cannot be decoded is reported after being unchanged for this long."
     )
     workers: int = Field(2, ge=1, le=64, description="Processes that check images.")
-    check_timeout_seconds: float = Field(20.0, gt=0, le=600, description="Longest check of one image (seconds).")
+    check_timeout_seconds: float = Field(
+        20.0, gt=0, le=600, description="Time limit for the check of one image (seconds)."
+    )
     check_memory_mb: int = Field(1536, ge=256, description="Memory limit of one check process (MB).")
     max_file_mb: float = Field(60.0, gt=0, description="Larger files are rejected (MB).")
     min_side: int = Field(32, ge=1, description="Shortest allowed side (pixels).")
     max_side: int = Field(16_384, ge=64, description="Longest allowed side (pixels).")
     max_megapixels: float = Field(50.0, gt=0, description="Largest allowed area (megapixels).")
     near_duplicate_distance: int = Field(
-        4, ge=0, le=8, description="Perceptual hashes (64 bit) this close, in bits, are the same picture."
+        4,
+        ge=0,
+        le=8,
+        description="Images whose perceptual hashes (64 bit) differ in at most this many bits are the same picture.",
     )
     real_folders: tuple[str, ...] = Field(
         ("photo", "photos", "photographs", "0_real"),
-        description="Folder names that label what lies below as real, besides real; case and separators do not count.",
+        description="Folder names that label pictures below as real, besides real; case and separators are ignored.",
     )
     generated_folders: tuple[str, ...] = Field(
         ("ai", "ai_art", "ai_images", "aigc", "fake", "fakes", "deepfakes", "generated", "synthetic", "1_fake"),
-        description="Folder names that label what lies below as generated, besides ai_generated.",
+        description="Folder names that label pictures below as generated, besides ai_generated.",
     )
     watcher: Literal["auto", "inotify", "polling"] = Field(
-        "auto", description="How changes are noticed; auto polls on network file systems, where inotify cannot work."
+        "auto", description="How changes are detected; auto polls on network file systems, where inotify cannot work."
     )
 
     @field_validator("real_folders", "generated_folders")
@@ -113,7 +118,7 @@ class Intake(Section):
     def _single_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if not name.strip(" ._-") or "/" in name:
-                raise ValueError(f"{name!r} is no name of a folder")
+                raise ValueError(f"{name!r} is not a folder name")
         return names
 
     @model_validator(mode="after")
@@ -140,7 +145,7 @@ class Api(Section):
     )
     max_event_clients: int = Field(64, ge=1, description="Open /events connections, at most.")
     session_hours: float = Field(
-        168.0, gt=0, le=24 * 365, description="Hours after which the console asks again for a key."
+        168.0, gt=0, le=24 * 365, description="Hours after which people must sign in to the console again."
     )
     root_path: str = Field(
         "",
@@ -148,7 +153,8 @@ class Api(Section):
         description="Path under which a reverse proxy shows the service, such as /trainer. Pages work without it.",
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Addresses and networks of proxies whose X-Forwarded-For, -Proto and -Prefix are believed."
+        (),
+        description="Addresses and networks of proxies whose X-Forwarded-For, -Proto and -Prefix headers are trusted.",
     )
 
     @field_validator("trusted_proxies")
@@ -160,11 +166,13 @@ class Api(Section):
 
 
 class Core(Section):
-    enabled: bool = Field(False, description="Ask Exposr-Core's detector about a sample of the test part, in training.")
+    enabled: bool = Field(
+        False, description="In each training, compare with Exposr-Core's detector on a sample of the test split."
+    )
     endpoint: str | None = Field(None, description="URL of Exposr-Core's detect endpoint, http(s)://host/detect.")
     sample_size: int = Field(64, ge=1, le=10_000, description="Pictures sent in one training, at most.")
-    timeout_seconds: float = Field(5.0, gt=0, description="Longest answer to one picture (seconds).")
-    total_timeout_seconds: float = Field(120.0, gt=0, description="Longest whole comparison (seconds).")
+    timeout_seconds: float = Field(5.0, gt=0, description="Time limit for the answer to one picture (seconds).")
+    total_timeout_seconds: float = Field(120.0, gt=0, description="Time limit for the whole comparison (seconds).")
 
     @field_validator("endpoint")
     @classmethod
@@ -175,4 +183,4 @@ class Core(Section):
 
 
 class Logging(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")

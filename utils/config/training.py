@@ -18,7 +18,7 @@ class Augmentation(Section):
         True, description="Augment training views; false trains on crops of the pictures as they are."
     )
     histories: bool = Field(
-        True, description="First save each view as some picture of the data is stored, without regard to its label."
+        True, description="First save each view in the format of a random picture of the data, whatever its label."
     )
     untouched_share: float = Field(0.15, ge=0, le=1, description="Share of views that are only cropped and mirrored.")
     rescale_share: float = Field(0.7, ge=0, le=1, description="Share of the other views that are rescaled.")
@@ -43,13 +43,13 @@ class Model(Section):
     name: str | None = Field(
         None,
         pattern=r"^[a-z0-9][a-z0-9_]{0,31}$",
-        description="Family name under which versions are published; none: the architecture's (vit, mobilenetv2).",
+        description="Family name of published versions; none: that of the architecture (vit, mobilenetv2).",
     )
     architecture: str | None = Field(
         None,
-        description="timm model name; none: a ViT by hardware, or the offline backbone where no weights can be had.",
+        description="timm model name; none: a ViT by hardware, or the offline backbone if no weights are available.",
     )
-    pretrained: bool = Field(True, description="Start from pretrained weights where they can be had.")
+    pretrained: bool = Field(True, description="Start from pretrained weights if they are available.")
     checkpoint: Path | None = Field(None, description="File or folder of backbone weights, instead of timm's hub.")
     branch: bool = Field(
         True, description="Low-level branch beside the backbone: statistics of high-pass residuals and spectrum."
@@ -77,16 +77,18 @@ class Training(Section):
         75.0,
         gt=0,
         le=100,
-        description="Share of the service's memory (percent) beyond which a training is ended alone, as out of memory.",
+        description="Share of the service's memory (percent); a training that needs more is ended as out of memory.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random choice in a training.")
     checkpoint_seconds: float = Field(
-        20.0, ge=0, description="Seconds between two checkpoints of a fine-tuning: how much a crash costs."
+        20.0,
+        ge=0,
+        description="Seconds between two checkpoints of a fine-tuning; a crash loses at most this much work.",
     )
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate; none: by mode.")
     cache_gb: float = Field(5.0, ge=0, description="Embeddings kept for later trainings, at most (GB).")
     workers: int | None = Field(
-        None, ge=0, le=64, description="Processes that load training pictures, a device; none: by hardware."
+        None, ge=0, le=64, description="Processes for each device that load training pictures; none: by hardware."
     )
     launch: Literal["auto", "single", "torchrun"] = Field(
         "auto", description="How ranks are started; auto: torchrun when there is more than one device or node."
@@ -136,7 +138,7 @@ class Evaluation(Section):
         description="A source or generator sets a threshold of its own from this many calibration pictures on.",
     )
     robustness: bool = Field(
-        True, description="Measure the test part again under JPEG, WebP, resize, blur, noise, crop."
+        True, description="Measure the test split again under JPEG, WebP, resize, blur, noise, crop."
     )
     robustness_images: int = Field(
         200, ge=2, description="Test pictures in each condition of the robustness sweep, at most."
@@ -146,13 +148,13 @@ class Evaluation(Section):
     )
     leave_one_out_slices: int = Field(6, ge=2, description="Generators, and real sources, left out in turn, at most.")
     max_images: int = Field(
-        4000, ge=20, description="Pictures whose embeddings the leave-one-out runs and the audit look at, at most."
+        4000, ge=20, description="Most pictures whose embeddings the leave-one-out runs and the audit use."
     )
 
 
 class Audit(Section):
     enabled: bool = Field(
-        True, description="Look for shortcuts: labels that format, size, content or creators give away."
+        True, description="Search for shortcuts: format, size, content or creators that predict the label."
     )
     max_images: int = Field(2000, ge=20, description="Pictures that the audit looks at, at most.")
     folds: int = Field(5, ge=2, le=20, description="Folds of the probes' cross-validation, by group.")
@@ -160,13 +162,13 @@ class Audit(Section):
         0.65,
         gt=0.5,
         lt=1,
-        description="A property that tells the labels apart with a higher AUC is named as a shortcut.",
+        description="A property that separates the labels with a higher AUC is named as a shortcut.",
     )
     swapped_margin: float = Field(
         0.05,
         ge=0,
         le=0.5,
-        description="AUC that may surely be lost when each label is stored the way the other one comes.",
+        description="AUC that may significantly be lost when each label is stored in the other label's way.",
     )
     metadata_auc: float = Field(
         0.60, gt=0.5, lt=1, description="AUC of file properties: an objection without augmentation, a warning after it."
@@ -177,7 +179,9 @@ class Audit(Section):
 
 
 class Gate(Section):
-    enabled: bool = Field(True, description="Publish only what is not worse; false publishes every finished training.")
+    enabled: bool = Field(
+        True, description="Publish only versions that are not worse; false publishes every finished training."
+    )
     margin: float = Field(0.02, ge=0, le=0.5, description="AUC by which a candidate may be worse than the champion.")
     accuracy_margin: float = Field(0.05, ge=0, le=0.5, description="The same for the balanced accuracy.")
     loss_margin: float = Field(0.10, ge=0, description="The same for the log loss, above the champion's (nats).")
@@ -187,19 +191,21 @@ class Gate(Section):
     slice_images: int = Field(50, ge=2, description="A generator or real source is a large slice from this many on.")
     slice_margin: float = Field(0.05, ge=0, le=1, description="Accuracy that a large slice may lose.")
     max_calibration_error: float = Field(
-        0.10, gt=0, le=1, description="Highest calibration error (ECE) of the test part, from calibration_images on."
+        0.10, gt=0, le=1, description="Highest calibration error (ECE) of the test split, from calibration_images on."
     )
     calibration_images: int = Field(200, ge=1, description="Test pictures from which the calibration error is judged.")
     first_groups: int = Field(
         30,
         ge=1,
-        description="From this many groups of either label in the test part on, a first version must beat the trivial "
-        "probes; with fewer it may not surely be worse.",
+        description="With at least this many groups of either label in the test split, a first version must beat the "
+        "trivial probes; with fewer it must not be significantly worse.",
     )
     first_confidence: float = Field(
         0.999,
         gt=0.5,
         lt=1,
-        description="One-sided confidence with which a first version must be better than chance on the test part.",
+        description="One-sided confidence with which a first version must be better than chance on the test split.",
     )
-    keep_versions: int = Field(50, ge=1, description="Versions that stay published; older ones without an alias go.")
+    keep_versions: int = Field(
+        50, ge=1, description="Versions that stay published; older ones without an alias are removed."
+    )

@@ -26,8 +26,8 @@ FIGURES = (  # of a registry entry: key, words, and words for a narrow column; w
     ("unseen_auc", "AUC, unseen sources and generators", "AUC, unseen"),
     ("unseen_false_alarms", "False alarms, unseen sources", "False alarms, unseen"),
     ("unseen_found", "Generated found, unseen generators", "Found, unseen"),
-    ("test_auc", "AUC, test part", "AUC, test part"),
-    ("val_acc", "Accuracy, validation part", "Accuracy"),
+    ("test_auc", "AUC, test split", "AUC, test split"),
+    ("val_acc", "Accuracy, validation split", "Accuracy"),
 )
 
 

@@ -81,7 +81,7 @@ def _paths() -> Document:
     return {
         **CONSOLE_PAGES,
         **PAGES,
-        "/status": {"get": _get("Counts, what runs, what is due next", _json("Status"), security=OPEN)},
+        "/status": {"get": _get("Counts, current runs, what is due next", _json("Status"), security=OPEN)},
         "/health": {
             "get": _get(
                 "Whether the service lives and is ready; 503 while it is not",

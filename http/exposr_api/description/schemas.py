@@ -109,7 +109,7 @@ SCHEMAS: dict[str, Schema] = {
         {"status": TEXT, "taken": COUNT, "ignored": COUNT},
     ),
     "Observations": _object(
-        "Sums by day and version; the scores of the validation part; the decision.",
+        "Sums by day and version; the scores of the validation split; the decision.",
         {
             "days": {"type": "array", "items": {"type": "object"}},
             "validation": {"type": ["object", "null"]},

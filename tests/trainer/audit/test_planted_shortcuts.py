@@ -66,7 +66,7 @@ def test_a_creator_teaches_nothing_about_the_next(tmp_path: Path, monkeypatch: p
     assert probed.split.report["would_leak"]["creator"] > 0.5
     creators = {part: {m.sample.creator for m in members} for part, members in probed.split.parts.items()}
     assert creators["train"].isdisjoint(creators["test"])
-    # someone else's pictures: the cast that tells the train part's labels says nothing here
+    # someone else's pictures: the cast that tells the train split's labels says nothing here
     others = by_creators(tmp_path, 30, 4, seed=7)
     assert abs(roc_auc_score(targets_of(others), probed.logits(others)) - 0.5) < 0.25
 

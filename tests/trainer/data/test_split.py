@@ -1,4 +1,4 @@
-"""The split: never parts a group, never moves a sample, only ever grows the test part."""
+"""The split: never parts a group, never moves a sample, only ever grows the test split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The novelty score: what is unlike the train part stands out, and trainer and client mean the same by it."""
+"""The novelty score: what is unlike the train split stands out, and trainer and client mean the same by it."""
 
 from __future__ import annotations
 
