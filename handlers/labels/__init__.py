@@ -1,0 +1,1 @@
+"""What label a picture has: folders, metadata, and what people have said."""
