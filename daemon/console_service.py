@@ -33,7 +33,7 @@ from handlers.index.gallery import (
     read_picture,
 )
 from handlers.index.schema import INDEX_FILE, connect_reader
-from handlers.label_history import Entry, open_history
+from handlers.labels.history import Entry, open_history
 from scrapers.outcomes.figures import SourceFigures, source_figures
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool

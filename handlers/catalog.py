@@ -14,11 +14,11 @@ from handlers.deletions import Deletions
 from handlers.file_signature import Found
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
 from handlers.index.store import Index
-from handlers.label_history import LabelHistory
+from handlers.labels.history import LabelHistory
+from handlers.labels.person import PersonLabels, is_persons
 from handlers.loss import SMALLEST_LOSS
 from handlers.metadata_files import MetaFiles
 from handlers.paths import folder_label, is_scraped_place, stem
-from handlers.person_labels import PersonLabels, is_persons
 from handlers.sample_state import SampleState, descriptions, is_uuid
 from handlers.samples import Samples
 from handlers.scan import Changes

@@ -12,7 +12,7 @@ from typing import Any
 from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.rows import StoredMetadata, StoredSample
 from handlers.index.store import Index
-from handlers.label_rules import MANUAL, Statement, interpret
+from handlers.labels.rules import MANUAL, Statement, interpret
 from handlers.paths import folder_label, printable, split, stem
 from utils.clock import Clock, from_iso, to_iso
 from utils.errors import SkipItemError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from handlers.label_folders import adopted
+from handlers.labels.folders import adopted
 from utils.files import PART_SUFFIX
 from utils.metadata import IMAGES_FOLDER, META_FOLDER, Label
 
@@ -81,7 +81,7 @@ def clips_of_stills(names: Iterable[bytes]) -> set[bytes]:
 
 
 def folder_label(path: bytes) -> Label | None:
-    """The label that the folders on the way from the data folder to the file say (`handlers/label_folders.py`)."""
+    """The label that the folders on the way from the data folder to the file say (`handlers/labels/folders.py`)."""
     below = adopted().below(path)
     return below[0] if below else None
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from handlers import label_folders
 from handlers.catalog import Catalog
 from handlers.file_signature import Found
 from handlers.index import queries
@@ -17,7 +16,8 @@ from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE
 from handlers.index.store import Index
 from handlers.intake import Intake
-from handlers.label_history import open_history
+from handlers.labels import folders
+from handlers.labels.history import open_history
 from handlers.loss import Inventory, is_loss
 from handlers.paths import META, is_under
 from handlers.scan import Changes, Scan
@@ -59,7 +59,7 @@ class Reconciler:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         intake = config.intake
-        label_folders.adopt(intake)
+        folders.adopt(intake)
         self._root = config.storage.local_path
         self._clock = clock
         self._file = config.storage.state_path / INDEX_FILE
@@ -378,7 +378,7 @@ class Reconciler:
                 self._index.forget_rejections()
             if self._index.setting("distance") not in (None, str(distance)):
                 self._index.rebuild_bands(distance)
-            names = label_folders.adopted().describe()
+            names = folders.adopted().describe()
             if self._index.setting("label_folders") != names:
                 self._catalog.relabel()
             self._index.set_setting("label_folders", names)

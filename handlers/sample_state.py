@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from handlers.index.rows import HELD, FileRow, StoredMetadata, StoredSample
-from handlers.label_history import Entry
-from handlers.label_rules import MANUAL, Resolution, Statement, follow, resolve
+from handlers.labels.history import Entry
+from handlers.labels.rules import MANUAL, Resolution, Statement, follow, resolve
 from handlers.paths import folder_label
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from handlers.index.phash import is_near
 from handlers.index.rows import StoredMetadata, StoredSample
 from handlers.index.store import Index
+from handlers.labels.person import PersonLabels, is_persons
 from handlers.metadata_files import MetaFiles
 from handlers.paths import is_scraped_place, stem
-from handlers.person_labels import PersonLabels, is_persons
 from handlers.sample_state import SampleState, decide, first_statement, may_be_about
 from utils.images.facts import ImageFacts
 from utils.metadata import Label

@@ -26,7 +26,7 @@ def label(
     config: ConfigOption = None,
 ) -> None:
     """Label a picture. Your label overrides folder and source, and is kept when the picture goes and comes back."""
-    from handlers.label_commands import label_history, set_label, undo_label
+    from handlers.labels.commands import label_history, set_label, undo_label
 
     if (value is not None) + undo + history != 1:
         raise OperatorError("label needs one of: a label, --undo, --history")
@@ -48,7 +48,7 @@ def label(
 
 def problems(config: ConfigOption = None) -> None:
     """List the files that are not used, each with its reason: rejected, duplicate, in conflict, unreadable."""
-    from handlers.label_commands import list_problems
+    from handlers.labels.commands import list_problems
 
     found = list_problems(read_config(config))
     for problem in found:
@@ -60,7 +60,7 @@ def problems(config: ConfigOption = None) -> None:
 def reindex(config: ConfigOption = None) -> None:
     """Rebuild the index: read every file again. Nothing is lost."""
     from daemon.state.lock import StateLock
-    from handlers.label_commands import reindex as rebuild
+    from handlers.labels.commands import reindex as rebuild
 
     settings = read_config(config)
     lock = StateLock(settings.storage.state_path)

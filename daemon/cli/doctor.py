@@ -16,7 +16,7 @@ from typing import Literal
 from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import gpu_memory
 from daemon.state.lock import current_holder
-from handlers.label_commands import unlabelled_folders
+from handlers.labels.commands import unlabelled_folders
 from scrapers.status import how_to_start, source_states
 from scrapers.terms import TERMS
 from utils.config_loader import Config

@@ -207,7 +207,7 @@ def _known_content(config: Config, dry_run: bool) -> Iterator[Callable[[str, Lab
 def _bring_index_up_to_date(config: Config) -> None:
     """A running service does it all the time; without one it is done here."""
     from daemon.state.lock import StateLock, current_holder
-    from handlers.label_commands import bring_up_to_date
+    from handlers.labels.commands import bring_up_to_date
 
     if current_holder(config.storage.state_path) is not None:
         return

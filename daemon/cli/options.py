@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers import label_folders
+from handlers.labels import folders
 from utils.config_loader import Config, load_config
 
 ConfigOption = Annotated[
@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 def read_config(path: Path | None) -> Config:
     config = load_config(path)
-    label_folders.adopt(config.intake)
+    folders.adopt(config.intake)
     return config
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from handlers.index.gallery import Picture
-from handlers.label_commands import undo_label, write_label
+from handlers.labels.commands import undo_label, write_label
 from utils.config_loader import Config
 from utils.errors import ExposrError
 from utils.logs import get_logger

@@ -19,7 +19,7 @@ from typing import Any
 
 from handlers.index.phash import bands, is_near
 from handlers.index.queries import LEFT_OUT, LEFT_OUT_OF_PAIRED_SET
-from handlers.label_rules import MANUAL, source_of_place
+from handlers.labels.rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_source, join, printable, split
 from utils.metadata import Label, LabelSource
 

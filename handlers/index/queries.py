@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from handlers.index.rows import Counts, KnownSample, Problem
-from handlers.label_rules import MANUAL, source_of_place
+from handlers.labels.rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_series, folder_source, join
 from utils.metadata import LABELS
 from utils.sample import Sample

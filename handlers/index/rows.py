@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from handlers.file_signature import FileSignature
-from handlers.label_rules import Statement
+from handlers.labels.rules import Statement
 from handlers.paths import join
 from utils.images.facts import ImageFacts
 from utils.metadata import Label, LabelSource

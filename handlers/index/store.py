@@ -14,7 +14,7 @@ from handlers.index import queries
 from handlers.index.phash import bands
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample, Twin
 from handlers.index.schema import open_index
-from handlers.label_rules import Resolution, Statement
+from handlers.labels.rules import Resolution, Statement
 from handlers.loss import Inventory
 from handlers.paths import join, printable, split
 from utils.images.facts import ImageFacts

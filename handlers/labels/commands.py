@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from handlers import label_folders
 from handlers.file_signature import FileSignature
 from handlers.index import queries
 from handlers.index.rows import Counts, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
-from handlers.label_history import Entry, open_history, standing
-from handlers.label_rules import source_of_place
+from handlers.labels import folders
+from handlers.labels.history import Entry, open_history, standing
+from handlers.labels.rules import source_of_place
 from handlers.metadata_files import is_digest
 from handlers.paths import folder_label, is_scraped_place, join, printable, split
 from handlers.reconcile import Reconciler, remove_index
@@ -166,7 +166,7 @@ def bring_up_to_date(config: Config, progress: Callable[[int, int], None] = lamb
 
 def _find(config: Config, path_or_id: str) -> tuple[Path | None, Path | None]:
     """The picture's file, where it was named by its path, and its metadata file, where there is one; never neither."""
-    label_folders.adopt(config.intake)
+    folders.adopt(config.intake)
     root = config.storage.local_path
     image = _image_named(root, path_or_id)
     file = _metadata_file(config, path_or_id, image)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from handlers.index.rows import StoredMetadata, StoredSample
 from handlers.index.store import Index
-from handlers.label_history import Entry, LabelHistory
+from handlers.labels.history import Entry, LabelHistory
 from utils.clock import Clock, to_iso
 
 

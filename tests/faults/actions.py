@@ -18,7 +18,7 @@ from lifted import lifted_config
 
 from daemon.backup.backup import back_up, restore
 from daemon.backup.files import damage, read_manifest
-from handlers.label_commands import set_label
+from handlers.labels.commands import set_label
 from scrapers.exchange.hub import Hub
 from scrapers.exchange.mapping import Terms
 from scrapers.exchange.readers.reader import ReaderOptions

@@ -9,7 +9,7 @@ import pytest
 from dataset_kit import Folder, Runner
 
 from handlers.index.rows import Counts
-from handlers.label_commands import reindex
+from handlers.labels.commands import reindex
 from handlers.loss import Inventory, is_loss
 from utils.data_folder import ACCEPT_COMMAND, MARKER_NAME, DataFolder, Identity, judge_root, require_data_folder
 from utils.errors import OperatorError

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from encoded_pictures import WORKFLOW, encode, png_chunk, with_chunks
 from handlers.index.problem_pages import read_problems
 from handlers.index.rows import Counts
-from handlers.label_commands import set_label, unlabelled_folders
+from handlers.labels.commands import set_label, unlabelled_folders
 from utils.config.sections import Intake
 from utils.errors import OperatorError
 from utils.images.check_pool import CheckLimits, CheckPool

@@ -30,7 +30,7 @@ MAY_IMPORT = {
 ROOMS = {
     "utils": ("errors", "files", "logs", "process", "config", "config_loader", "images"),
     "scrapers": ("errors", "candidate", "store", "http", "limits", "sources", "outcomes", "exchange"),
-    "handlers": ("paths", "file_signature", "label_rules", "index", "watch"),
+    "handlers": ("paths", "file_signature", "labels", "index", "watch"),
     "trainer": (
         *("interrupts", "quick_import", "distributed", "data", "stats", "models"),
         *("context", "audit", "evaluation", "benchmarks", "gate", "fitting", "publishing"),

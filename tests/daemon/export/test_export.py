@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from daemon.cli.main import app
-from handlers.label_commands import set_label
+from handlers.labels.commands import set_label
 from utils.config_loader import Config, load_config
 from utils.metadata import read_metadata
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from daemon.cli.main import app
 from handlers.index.rows import Counts
-from handlers.label_commands import label_history, set_label, undo_label
-from handlers.label_history import HISTORY_FILE, Entry, standing
+from handlers.labels.commands import label_history, set_label, undo_label
+from handlers.labels.history import HISTORY_FILE, Entry, standing
 from utils.errors import OperatorError
 
 SCRAPED = "6f1c2f64-4a3b-4a8e-9f52-0d5f7f6f2c11"

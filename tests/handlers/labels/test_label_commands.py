@@ -9,7 +9,7 @@ from dataset_kit import Folder, Runner, wait_for
 
 from handlers.dataset import Dataset
 from handlers.index.rows import Counts
-from handlers.label_commands import list_problems, reindex, set_label
+from handlers.labels.commands import list_problems, reindex, set_label
 from utils.errors import OperatorError, SkipItemError
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from handlers.label_rules import Resolution, Statement, follow, interpret, resolve
+from handlers.labels.rules import Resolution, Statement, follow, interpret, resolve
 from handlers.paths import folder_label, folder_series, folder_source, is_ignored_file, is_under, join, split
 from utils.config.sections import Intake
 
