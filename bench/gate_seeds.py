@@ -31,7 +31,6 @@ from trainer.audit.audit import Audit
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
-from trainer.data.split import split_samples
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit, Transform
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation
@@ -42,6 +41,7 @@ from trainer.gate.gate import Champion, GateDecision, decide
 from trainer.models.backbones import load_backbone
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import Embedder
+from trainer.split.split import split_samples
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import score
 from utils.config_loader import load_config

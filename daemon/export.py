@@ -27,7 +27,7 @@ from scrapers.exchange.readers.beneath import read_beneath
 from scrapers.exchange.writers import FORMS, open_writer
 from scrapers.exchange.writers.croissant import FILE_NAME, describe_dataset
 from trainer.data.snapshot import Sample, Snapshot, write_snapshot
-from trainer.data.split import split_samples
+from trainer.split.split import split_samples
 from utils.clock import SystemClock
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError

@@ -13,7 +13,6 @@ from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot
-from trainer.data.split import Split
 from trainer.data.types import Candidate, Outcome, Scorer
 from trainer.evaluation.calibration import Calibration, calibrate
 from trainer.evaluation.core_comparison import compare_with_core
@@ -29,6 +28,7 @@ from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.publish import publish
 from trainer.publishing.registry import Registry
 from trainer.publishing.registry_files import CARD_FILE
+from trainer.split.split import Split
 from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import CachedScorer, Scored, score
 from utils.clock import SystemClock

@@ -18,7 +18,6 @@ from trainer.data.alike import alike_pairs
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample, Snapshot, read_snapshot
-from trainer.data.split import Split, split_samples
 from trainer.data.storage import StorageHistories
 from trainer.data.types import Candidate, Outcome
 from trainer.distributed.ranks import Ranks
@@ -27,6 +26,7 @@ from trainer.interrupts import Interrupts
 from trainer.models.backbones import Backbone, branch_width, load_backbone
 from trainer.models.embedding_cache import EmbeddingCache
 from trainer.models.embeddings import SERVING_VIEW, Embedder
+from trainer.split.split import Split, split_samples
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
 from utils.job_protocol import SPLIT_LEDGER_FILE, read_job

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
-from trainer.data.split import Split, split_samples
 from trainer.data.types import GroupedSample
 from trainer.fitting.linear_head import HeadFitter, embed_views
 from trainer.models.backbones import branch_width, load_backbone
 from trainer.models.embeddings import Embedder
 from trainer.models.scorer import ModelScorer
+from trainer.split.split import Split, split_samples
 from utils.config.training import Augmentation as AugmentationSettings
 from utils.config.training import Model
 

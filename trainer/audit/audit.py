@@ -31,9 +31,9 @@ from trainer.audit.statements import (
 )
 from trainer.audit.swapped import Swapped, swap
 from trainer.data.augmentation import Augmentation
-from trainer.data.near_duplicates import close_pairs
 from trainer.data.types import Floats, GroupedSample, Report, Scorer
 from trainer.models.embedding_cache import EmbeddingCache
+from trainer.split.near_duplicates import close_pairs
 from trainer.stats.folds import Folds
 from trainer.stats.intervals import Measured, missing
 from trainer.stats.predictions import Ints, choose, group_codes

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainer.benchmarks.pictures import BenchmarkPictures, read_pictures
-from trainer.data.near_duplicates import close_pairs
+from trainer.split.near_duplicates import close_pairs
 from utils.errors import OperatorError
 from utils.logs import get_logger
 from utils.sample import Sample

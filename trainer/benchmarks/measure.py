@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.sources import origin
 from trainer.data.types import GroupedSample, Scorer
 from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, verdicts
+from trainer.split.sources import origin
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import measure
 from trainer.stats.novelty import Novelty

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import get_args
 
 from trainer.data.snapshot import Sample, read_snapshot
-from trainer.data.split_hash import facts_of
-from trainer.data.split_store import add_assignments
 from trainer.data.types import Part
+from trainer.split.hash import facts_of
+from trainer.split.store import add_assignments
 from utils.errors import StopRunError
 from utils.logs import get_logger
 

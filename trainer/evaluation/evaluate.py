@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from trainer.data.sources import origin
 from trainer.data.types import PartsOfSplit, Report, Scorer
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, LeftOutSources
 from trainer.evaluation.operating_points import MIDDLE, OperatingPoints, verdicts
 from trainer.evaluation.robustness import CONDITIONS, STEPS_BEFORE, sweep
 from trainer.evaluation.unseen import Unseen, by_name, unseen_card, unseen_figures
+from trainer.split.sources import origin
 from trainer.stats.intervals import Measured, wilson
 from trainer.stats.metrics import BINS, measure, to_card
 from trainer.stats.novelty import Novelty

@@ -1,6 +1,6 @@
 """Leave-one-source-out evaluation: scores for each real source and generator by a head fitted without it.
 
-For each fold of `trainer.data.sources` the head is fitted again on the train split without the fold, and without any
+For each fold of `trainer.split.sources` the head is fitted again on the train split without the fold, and without any
 group that it appears in. The rest of the calibration split gives its temperature. Then the head scores the whole fold.
 Pairs leave out a source and a generator together. The network itself is not trained again, and `method` says so: the
 result is exact for frozen features and an upper bound for fine-tuned ones.
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import expit
 
-from trainer.data.sources import LEAST_IMAGES, SourceFold, source_folds
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit, Refit, Scorer
 from trainer.evaluation.temperature import fit_temperature
+from trainer.split.sources import LEAST_IMAGES, SourceFold, source_folds
 from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import Bools, Ints, Scored, choose
 from trainer.stats.probes import feature_head

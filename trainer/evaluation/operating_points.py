@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.sources import origin
 from trainer.data.types import Floats
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, LeftOutSources
+from trainer.split.sources import origin
 from trainer.stats.metrics import FALSE_POSITIVE_RATES
 from trainer.stats.predictions import Bools, Scored
 from utils.config.training import Evaluation as Settings

@@ -23,12 +23,12 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.images import sample_generator
 from trainer.data.sampling import sampling_weights
 from trainer.data.snapshot import Sample
-from trainer.data.sources import source_folds
 from trainer.data.types import Floats, GroupedSample, Report
 from trainer.models.backbones import classifier_of
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import SERVING_VIEW, Embedder
 from trainer.models.reconstructions import Reconstructions
+from trainer.split.sources import source_folds
 from trainer.stats.folds import Folds, grouped_folds
 from trainer.stats.predictions import Ints
 from trainer.stats.projection import Projection

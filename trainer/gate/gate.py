@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 
 from trainer.audit.audit import Audit
-from trainer.data.sources import origin
 from trainer.data.types import Floats, Scorer
 from trainer.evaluation.evaluate import Evaluation
 from trainer.evaluation.operating_points import MIDDLE
@@ -24,6 +23,7 @@ from trainer.gate.advice import what_to_collect
 from trainer.gate.benchmarks import benchmark_objections
 from trainer.gate.first_version import judge_first, probe_objections
 from trainer.gate.unseen_sources import unseen_objections
+from trainer.split.sources import origin
 from trainer.stats.intervals import Resampler, percentile_interval
 from trainer.stats.metrics import expected_calibration_error, log_losses, weighted_auc
 from trainer.stats.predictions import Ints, Scored, score

@@ -12,7 +12,6 @@ from typing import Any
 
 from trainer.audit.audit import Audit
 from trainer.data.snapshot import Snapshot
-from trainer.data.sources import origin
 from trainer.data.types import PARTS, Candidate, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.evaluate import Evaluation
@@ -20,6 +19,7 @@ from trainer.evaluation.operating_points import MIDDLE
 from trainer.gate.gate import GateDecision
 from trainer.models.golden import record_golden
 from trainer.publishing.registry_files import Entry
+from trainer.split.sources import origin
 from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.version import VERSION

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.data.snapshot import Sample
-from trainer.data.split_store import Place
 from trainer.data.types import PARTS, Part
+from trainer.split.store import Place
 from utils.metadata import LABELS, Label
 
 SHARES: dict[Part, float] = {"train": 0.6, "validation": 0.1, "calibration": 0.1, "test": 0.2}

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from trainer.data.split_hash import SHARES, hashed_part, is_fact
 from trainer.data.types import GroupedSample, Part
+from trainer.split.hash import SHARES, hashed_part, is_fact
 from utils.metadata import LABELS
 
 LINK_KINDS = ("creator", "post", "series", "near_duplicate", "alike")

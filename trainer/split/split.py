@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from trainer.data.near_duplicates import close_pairs
 from trainer.data.snapshot import Sample
-from trainer.data.split_hash import facts_of, group_name, is_fact, place_fresh
 from trainer.data.split_recovery import recover
-from trainer.data.split_report import describe_split
-from trainer.data.split_store import LEFT_OUT, Assignments, Place, add_assignments, open_ledger, read_assignments
 from trainer.data.types import PARTS, GroupedSample, Part, PartsOfSplit
+from trainer.split.hash import facts_of, group_name, is_fact, place_fresh
+from trainer.split.near_duplicates import close_pairs
+from trainer.split.report import describe_split
+from trainer.split.store import LEFT_OUT, Assignments, Place, add_assignments, open_ledger, read_assignments
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from test_split import DISTANCE, many, places, sample
 
 from trainer.data.alike import LEAST_PICTURES, alike_pairs
 from trainer.data.snapshot import Sample
-from trainer.data.split import Split, split_samples
+from trainer.split.split import Split, split_samples
 
 
 def subjects(count: int, each: int, *, offset: float, seed: int = 0) -> np.ndarray:

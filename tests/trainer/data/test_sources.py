@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import make_sample
 
-from trainer.data.sources import LEAST_IMAGES, MOST_FOLDS, origin, source_folds
 from trainer.data.types import GroupedSample
+from trainer.split.sources import LEAST_IMAGES, MOST_FOLDS, origin, source_folds
 
 
 def members_of(sizes: dict[str, int], target: int = 0) -> list[GroupedSample]:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.near_duplicates import close_pairs
 from trainer.data.snapshot import Sample
-from trainer.data.split import Split, split_samples
 from trainer.data.types import PARTS
+from trainer.split.near_duplicates import close_pairs
+from trainer.split.split import Split, split_samples
 
 DISTANCE = 6
 

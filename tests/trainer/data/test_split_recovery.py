@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.snapshot import Sample, write_snapshot
-from trainer.data.split import Split, split_samples
+from trainer.split.split import Split, split_samples
 
 
 def samples(count: int, start: int = 0) -> list[Sample]:

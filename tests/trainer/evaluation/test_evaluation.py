@@ -11,12 +11,12 @@ import pytest
 from judging import KnownScorer, make_members, make_sample, noisy_scorer, silent
 from PIL import Image
 
-from trainer.data.sources import origin
 from trainer.data.types import PARTS, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation, evaluate
 from trainer.evaluation.leave_sources_out import leave_sources_out
 from trainer.evaluation.robustness import CONDITIONS, WEB_SIDE
+from trainer.split.sources import origin
 from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import CachedScorer, choose
 from utils.config.training import Evaluation as Settings
