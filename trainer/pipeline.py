@@ -14,7 +14,6 @@ import numpy as np
 from trainer.assessment import judge_and_publish
 from trainer.benchmarks.folders import Benchmarks, kept_out, read_benchmarks
 from trainer.context import RunContext
-from trainer.data.alike import alike_pairs
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample, Snapshot, read_snapshot
@@ -26,6 +25,7 @@ from trainer.interrupts import Interrupts
 from trainer.models.backbones import Backbone, branch_width, load_backbone
 from trainer.models.embedding_cache import EmbeddingCache
 from trainer.models.embeddings import SERVING_VIEW, Embedder
+from trainer.split.alike import alike_pairs
 from trainer.split.split import Split, split_samples
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from trainer.data.snapshot import Sample
-from trainer.data.split_recovery import recover
 from trainer.data.types import PARTS, GroupedSample, Part, PartsOfSplit
 from trainer.split.hash import facts_of, group_name, is_fact, place_fresh
 from trainer.split.near_duplicates import close_pairs
+from trainer.split.recovery import recover
 from trainer.split.report import describe_split
 from trainer.split.store import LEFT_OUT, Assignments, Place, add_assignments, open_ledger, read_assignments
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_split import DISTANCE, many, places, sample
 
-from trainer.data.alike import LEAST_PICTURES, alike_pairs
 from trainer.data.snapshot import Sample
+from trainer.split.alike import LEAST_PICTURES, alike_pairs
 from trainer.split.split import Split, split_samples
 
 
