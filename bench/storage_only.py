@@ -2,7 +2,7 @@
 
     python bench/storage_only.py [--seeds 20] [--pictures 300] [--size 96]
 
-For each seed drawn pictures whose label JPEG quality alone carries, another split, the frozen mode, and the judgement
+For each seed drawn pictures whose label JPEG quality alone carries, another split, the frozen mode, and the assessment
 as in a training: calibration, evaluation, audit, gate. Twice: with augmentation as shipped, and without (`raw`), where
 the shortcut is learnt in full. Demanded: never published, and every rejection names what tells the labels apart.
 """

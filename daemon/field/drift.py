@@ -83,8 +83,8 @@ def decide_drift(window: Window, baselines: Mapping[str, tuple[float, float]]) -
         shares[kind] = Share(count / window.pictures, wilson_low(count, window.pictures), validation, high)
     risen = {kind: share for kind, share in shares.items() if share.is_risen}
     said = "; ".join(
-        f"{share.seen:.1%} of {window.pictures} pictures in {WINDOW_DAYS} days were {kind}, surely {share.low:.1%}; in "
-        f"validation {share.validation:.1%}, at most {share.high:.1%}"
+        f"{share.seen:.1%} of {window.pictures} pictures in {WINDOW_DAYS} days were {kind}, at least {share.low:.1%} "
+        f"with 99 % confidence; in validation {share.validation:.1%}, at most {share.high:.1%}"
         for kind, share in (risen or shares).items()
     )
     return Drift("risen" if risen else "steady", said, window.pictures, shares)

@@ -142,9 +142,11 @@ def _runs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _model(snapshot: MetricsSnapshot) -> Iterator[Metric]:
-    yield _gauge("drift_risen", "1 while Core surely sees more undecidable pictures.", [], [((), snapshot.drift_risen)])
+    yield _gauge(
+        "drift_risen", "1 while Core significantly sees more undecidable pictures.", [], [((), snapshot.drift_risen)]
+    )
     yield _gauge("observed_pictures", "Judged by Core in 7 days.", [], [((), snapshot.observed_pictures)])
-    text = "Share of pictures, uncertain or unfamiliar: seen, surely at least, in validation at most."
+    text = "Share of pictures, uncertain or unfamiliar: seen, significantly at least, in validation at most."
     yield _gauge("observed_share", text, ["kind", "which"], list(snapshot.observed_shares.items()))
     yield _gauge("models_published", "Published versions.", [], [((), snapshot.models_published)])
     if snapshot.model is None:

@@ -93,7 +93,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A body whose end frees its lane, once."""
+    """A body that frees its connection once, at its end."""
 
     def __init__(self, stream: Any, free: Callable[[], None]) -> None:
         self._stream = stream

@@ -124,7 +124,7 @@ class Wikimedia(Defaults):
         return self._describe(page_id, page, info, about, generator)
 
     def _mislabels(self, info: Mapping[str, Any], categories: Sequence[str]) -> str | None:
-        """Why a file is not surely what its category says."""
+        """Why a file is not significantly what its category says."""
         if not self._photographs:
             return "modified" if any(map(shows_modified, categories)) else None
         if any(map(shows_generator, categories)) or any(map(shows_modified, categories)):

@@ -172,7 +172,7 @@ def test_it_works_behind_a_proxy_that_takes_a_prefix_off(browser: Browser, servi
         expect(first.locator("img")).to_have_js_property("naturalWidth", 160)
         first.click()
         page.get_by_role("button", name=re.compile("^Unlabelled")).click()
-        expect(page.get_by_role("status").filter(has_text="said by a person")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="labelled by a person")).to_be_visible()
         page.get_by_role("link", name="Models", exact=True).click()
         page.get_by_role("link", name="vit/v2").click()
         expect(page.locator("iframe")).to_be_visible()
@@ -225,5 +225,5 @@ def test_the_keyboard_alone_reaches_everything(page: Page, service: ServiceProce
     page.wait_for_url(re.compile(r"/pictures/[0-9a-f]{64}"))
     name = page.locator("main h1").inner_text()
     page.keyboard.press("g")
-    expect(page.get_by_role("status").filter(has_text="said by a person")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="labelled by a person")).to_be_visible()
     assert page.locator("main h1").inner_text() == name

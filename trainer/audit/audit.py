@@ -217,8 +217,9 @@ def _shortcuts(
 
 
 def _is_learnt(name: str, model: Measured, swapped: Swapped, settings: Settings) -> bool:
-    """The AUC falls to chance where the storage is swapped, or surely loses more than the margin. A change of size
-    changes traces of generators, too: there the scores must also tell the sizes apart."""
+    """Whether the AUC with swapped storage falls to chance, or significantly loses more than the margin.
+
+    Resizing also changes traces of generators, so for sizes the scores must separate the sizes, too."""
     falls = swapped.falls_to_chance() or swapped.surely_loses(settings.swapped_margin)
     return falls and (name not in SIZE or _tells(model, settings))
 

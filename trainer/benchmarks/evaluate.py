@@ -27,11 +27,11 @@ p{max-width:48rem}</style></head><body>
 <h2>By folder</h2><table><tr><th>Folder</th><th>Label</th><th>n</th><th>called generated</th><th>called real</th>
 <th>uncertain</th></tr>
 {% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
-<h2>Surest mistakes</h2>
+<h2>Most certain mistakes</h2>
 {% if mistakes %}<table><tr><th>Picture</th><th>is</th><th>P(generated)</th></tr>
 {% for row in mistakes %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
 {% else %}<p>None: no verdict was wrong.</p>{% endif %}
-{% if skipped %}<h2>Left aside</h2><ul>{% for line in skipped %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
+{% if skipped %}<h2>Left out</h2><ul>{% for line in skipped %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 </body></html>
 """
 
@@ -58,8 +58,15 @@ def render_text(found: dict[str, Any]) -> str:
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     mistakes = [f"  {path}: is {label}, P(generated) {probability}" for path, label, probability in _mistakes(found)]
     skipped = [f"  {line}" for line in _skipped(found)]
-    lines = [*_summary(found), "", *table, "", "surest mistakes:", *(mistakes or ["  none: no verdict was wrong"])]
-    return "\n".join([*lines, *(["", "left aside:", *skipped] if skipped else [])])
+    lines = [
+        *_summary(found),
+        "",
+        *table,
+        "",
+        "most certain mistakes:",
+        *(mistakes or ["  none: no verdict was wrong"]),
+    ]
+    return "\n".join([*lines, *(["", "left out:", *skipped] if skipped else [])])
 
 
 def render_html(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a version makes of a folder of pictures: by sub-folder, at the shipped thresholds, with its surest mistakes."""
+"""Evaluates a version on a folder of pictures, by sub-folder, at the published thresholds, with the certain mistakes."""
 
 from __future__ import annotations
 

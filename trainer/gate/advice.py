@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# how an objection begins -> what helps; the first that fits is said
+# the beginning of an objection -> the advice; the first match is used
 ADVICE = {
-    "has learnt": "collect both labels in the same storage: the same format, JPEG quality and size, best the originals",
-    "not surely better than chance on what it never saw": "collect more real sources and more generators, each in a "
-    "folder of its own (real/<source>/…, ai_generated/<generator>/…)",
-    "worse on what it never saw": "collect more real sources and more generators, each in a folder of its own",
-    "not surely better than chance": "collect more pictures of both labels, by many hands, of the same kinds of "
-    "subjects and in the same storage",
+    "has learnt": "collect both labels in the same format, JPEG quality and size, preferably as original files",
+    "not significantly better than chance on what it never saw": "collect more real sources and more generators, each "
+    "in its own folder (real/<source>/…, ai_generated/<generator>/…)",
+    "worse on what it never saw": "collect more real sources and more generators, each in its own folder",
+    "not significantly better than chance": "collect more pictures of both labels, by many creators, of the same kinds "
+    "of subjects and in the same formats and sizes",
     "nothing can be said": "collect pictures of both labels by more creators, so that the test split gets some of each",
     "worse than a trivial probe": "collect real and generated pictures that show the same kinds of subjects",
     "does not beat a trivial probe": "collect real and generated pictures that show the same kinds of subjects",
-    "audit": "look at what the audit says of these data (exposr-trainer runs)",
+    "audit": "read the audit's problems (exposr-trainer runs RUN)",
 }
 OTHERWISE = "collect more labelled pictures: a larger test split tells smaller differences"
 

@@ -1,4 +1,4 @@
-"""The gate looks at each benchmark as at a large slice: accuracy on it may not surely fall by more than the margin."""
+"""The gate treats each benchmark as a large slice: its accuracy must not significantly fall by more than the margin."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def judge_first(
         evaluation.untrained or test, settings.first_confidence
     )
     if surely_above <= CHANCE:
-        objections.append(f"not surely better than chance: {words}{_tempting(audit)}")
+        objections.append(f"not significantly better than chance: {words}{_tempting(audit)}")
     else:
         remarks.append(f"first version: {words}")
     measured["probes"] = against_probes(test, audit, settings)
@@ -86,7 +86,7 @@ def _tempting(audit: Audit) -> str:
 
 
 def probe_objections(test: Scored, audit: Audit, settings: Settings, measured: dict[str, Any]) -> list[str]:
-    """For a version that has a champion: it may not be surely worse than a trivial probe either."""
+    """For a version that has a champion: it may not be significantly worse than a trivial probe either."""
     measured["probes"] = against_probes(test, audit, settings)
     return [
         f"worse than a trivial probe: {_in_words(name, entry)}"

@@ -19,7 +19,7 @@ def unseen_objections(
     low, high = figure.within
     words = f"AUC {figure.value:.3f} ({low:.3f} to {high:.3f}) on sources and generators that were left out"
     if low <= 0.5:
-        return [f"not surely better than chance on what it never saw: {words}"]
+        return [f"not significantly better than chance on what it never saw: {words}"]
     if champion_auc is not None and high < champion_auc - settings.margin:
         return [f"worse on what it never saw: {words}, {champion_auc:.3f} of the champion"]
     return []

@@ -103,7 +103,10 @@ class Training(Section):
         description="Key of the split's hash; kept in the split's own store from the first use on.",
     )
     group_distance: int = Field(
-        6, ge=0, le=12, description="Perceptual hashes (64 bit) this close, in bits, are never parted by the split."
+        6,
+        ge=0,
+        le=12,
+        description="Pictures with perceptual hashes (64 bit) this close, in bits, are in the same split.",
     )
     pairs: str | None = Field(
         None,
@@ -112,7 +115,7 @@ class Training(Section):
         "hub id that diffusers reads; none: no pairs. In the frozen mode.",
     )
     group_alike: bool = Field(
-        True, description="Pictures that are nearly alike to the pretrained backbone are never parted by the split."
+        True, description="Pictures with nearly the same embedding (pretrained backbone) are in the same split."
     )
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="Re-encoding, rescaling and cropping of training views."

@@ -95,7 +95,9 @@ async def label_picture(request: Request, visit: Visit) -> Response:
     sha256 = request.path_params["sha256"]
     written = await run_in_threadpool(visit.data.label, [sha256], LABELS[label])
     if written:
-        visit.say(f"Written into the metadata: {'unlabelled' if label == 'unlabeled' else label}, said by a person.")
+        visit.say(
+            f"Written into the metadata: {'unlabelled' if label == 'unlabeled' else label}, labelled by a person."
+        )
     else:
         visit.say("This could not be written; the log says why.", bad=True)
     return visit.redirect(f"pictures/{sha256}")

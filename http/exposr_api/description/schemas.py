@@ -114,7 +114,7 @@ SCHEMAS: dict[str, Schema] = {
             "days": {"type": "array", "items": {"type": "object"}},
             "validation": {"type": ["object", "null"]},
             "drift": _object(
-                "Whether the share of pictures that could not be judged has surely risen.",
+                "Whether the share of pictures that could not be judged has significantly risen.",
                 {
                     "state": {"enum": ["off", "no_version", "no_baseline", "too_few", "steady", "risen"]},
                     "reason": TEXT,

@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_would_come_and_fetches_nothing(settings: Path, sand
     assert "pexels: would fetch 4 (limit 5): 4 new on 1 pages" in done.stdout
     assert "civitai: would fetch 4 (limit 5)" in done.stdout
     assert "127.0.0.1 (4)" in done.stdout and "quota" in done.stdout and "GB free" in done.stdout
-    assert "leaves out 4: is older or smaller than was asked for" in done.stdout
+    assert "leaves out 4: is older or smaller than requested" in done.stdout
     assert images(settings) == []
     requests = sandbox.sandbox.journal.counters(with_paths=False)["requests"]
     assert requests == {"pexels api": 1, "civitai api": 1}

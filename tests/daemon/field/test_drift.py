@@ -21,9 +21,9 @@ RATE = {"value": 0.02, "low": 0.0, "high": 0.05, "n": 100}
         (LEAST_PICTURES - 1, LEAST_PICTURES - 1, 0, "too_few"),
         (LEAST_PICTURES, 0, 0, "steady"),
         (1000, 50, 10, "steady"),
-        (1000, 110, 0, "steady"),  # above, but not surely
+        (1000, 110, 0, "steady"),  # above, but not significantly
         (1000, 140, 0, "risen"),
-        (1000, 35, 35, "steady"),  # above, but not surely
+        (1000, 35, 35, "steady"),  # above, but not significantly
         (1000, 60, 60, "risen"),  # no more uncertain ones than in validation, but of another kind
         (100_000, 10_500, 0, "risen"),
         (LEAST_PICTURES, LEAST_PICTURES, 0, "risen"),

@@ -1,4 +1,4 @@
-"""A version on any folder: a table by sub-folder, the surest mistakes, and what was left aside."""
+"""A version on any folder: a table by sub-folder, the most certain mistakes, and what was left out."""
 
 from __future__ import annotations
 

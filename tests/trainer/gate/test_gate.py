@@ -186,14 +186,14 @@ def test_a_large_first_version_must_beat_the_trivial_probes() -> None:
     assert first_decision(200, 1.5, 0.5).publish
     assert not first_decision(200, 0.5, 1.5).publish
     assert not first_decision(200, 0.0, 0.0).publish
-    assert "not surely better than chance" in first_decision(200, 0.0, 0.0).reasons[0]
+    assert "not significantly better than chance" in first_decision(200, 0.0, 0.0).reasons[0]
 
 
 def test_a_first_version_must_surely_beat_chance_however_few_pictures_there_are() -> None:
     assert first_decision(20, 4.0, 0.0).publish  # ten groups of either label are enough for a perfect ranking
     unsure = first_decision(20, 0.4, 0.0)
     assert not unsure.publish
-    assert "not surely better than chance" in unsure.reasons[0]
+    assert "not significantly better than chance" in unsure.reasons[0]
     assert unsure.collect.startswith("collect more pictures of both labels")
     assert unsure.collect in render_decision(unsure.to_card())
 
@@ -204,8 +204,8 @@ def test_what_was_left_out_decides_too() -> None:
     chance = Unseen(0.55, 0.1, 0.9, 0.4, "phone and flux", within=(0.46, 0.63), sources=4, n=400)
     decision = decide(replace(evaluation, unseen={"unseen_auc": chance}), CLEAN, None, GATE)
     assert not decision.publish
-    assert decision.reasons[0].startswith("not surely better than chance on what it never saw: AUC 0.550")
-    assert "folder of its own" in decision.collect
+    assert decision.reasons[0].startswith("not significantly better than chance on what it never saw: AUC 0.550")
+    assert "its own folder" in decision.collect
     good = replace(chance, value=0.8, within=(0.75, 0.85))
     assert decide(replace(evaluation, unseen={"unseen_auc": good}), CLEAN, None, GATE).publish
     unknown = Unseen(None, why="not known")
