@@ -1,4 +1,4 @@
-"""Evaluates a version on a folder of pictures, by sub-folder, at the published thresholds, with the certain mistakes."""
+"""Evaluates a version on a folder of pictures, by sub-folder, at the published thresholds, with its mistakes."""
 
 from __future__ import annotations
 
