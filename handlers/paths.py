@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from handlers.labels.folders import adopted
@@ -21,6 +22,7 @@ UNFINISHED_SUFFIXES = (
     *(PART_SUFFIX.encode(), b".tmp", b".crdownload", b".partial", b".download", b".filepart", b"~"),
     *(b".opdownload", b".aria2", b".bc!", b".incomplete", b".unfinished", b".downloading"),
 )
+LEFT_OVER = re.compile(rb"\.[0-9a-f]{32}" + re.escape(PART_SUFFIX.encode()))
 UNFINISHED_MARK = b".!"  # torrent and sync clients: .!sync, .!ut, .!qb
 SIDECAR_SUFFIXES = tuple(
     b".json .jsonl .txt .md .csv .tsv .xml .xmp .aae .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
@@ -47,6 +49,11 @@ def is_under(path: bytes, folder: bytes) -> bool:
 def is_scraped_place(path: bytes) -> bool:
     """Under images/, where a scraper writes the image first and its metadata right after."""
     return path.startswith(IMAGES + b"/")
+
+
+def is_left_over(folder: bytes, name: bytes) -> bool:
+    """What a killed writer of metadata leaves: `write_atomically` writes beside the place, under such a name."""
+    return is_under(folder, META) and LEFT_OVER.fullmatch(name) is not None
 
 
 def is_ignored_folder(name: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -19,7 +20,7 @@ from handlers.intake import Intake
 from handlers.labels import folders
 from handlers.labels.history import open_history
 from handlers.loss import Inventory, is_loss
-from handlers.paths import META, is_under
+from handlers.paths import META, is_under, printable
 from handlers.scan import Changes, Scan
 from utils.clock import Clock, to_iso
 from utils.config_loader import Config
@@ -37,6 +38,7 @@ CONFIRM_SECONDS = 2.0  # a missing file is forgotten when a whole scan this much
 LONGEST_EMPTYING_SECONDS = 60.0  # deletions are confirmed when none was seen for CONFIRM_SECONDS, or after this long
 CONFIRM_REST = 10.0  # and so many times as long as such a scan takes
 CHORES_SECONDS = 10.0  # at most between two batches of metadata while new pictures keep coming
+LEFT_OVER_SECONDS = 3600.0  # after which a half-written metadata file belongs to nobody
 COUNT_REST = 10.0  # counting rests so many times as long as it took
 
 
@@ -133,12 +135,22 @@ class Reconciler:
             self._folder.end_acceptance()
             log.warning("data_loss_accepted", vanished=len(changes.vanished))
         self._unreadable = changes.unreadable
+        self._remove(changes.left_over)
         self._after(changes)
         self._held = queries.held_files(self._index.connection)
         seconds = self._clock.monotonic() - started
         again = self._clock.monotonic() + max(CONFIRM_SECONDS, CONFIRM_REST * seconds)
         self.confirm_after = again if self._index.has_gone() else None
         return seconds, changes.folders
+
+    def _remove(self, left_over: list[bytes]) -> None:
+        """A writer at work renames its file within moments; an hour later nobody will."""
+        for path in left_over:
+            file = self._root / os.fsdecode(path)
+            with contextlib.suppress(OSError):
+                if self._clock.now().timestamp() - file.lstat().st_mtime > LEFT_OVER_SECONDS:
+                    file.unlink()
+                    log.info("left_over_removed", path=printable(path))
 
     def _scan_all(self) -> Changes:
         """What is dropped while a large folder is read does not wait for the end of it."""

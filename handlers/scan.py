@@ -11,7 +11,16 @@ from pathlib import Path
 
 from handlers.file_signature import SIGNED_64, FileSignature, Found
 from handlers.index.store import Index, Known
-from handlers.paths import META, clips_of_stills, is_clip, is_ignored_file, is_ignored_folder, is_under, join
+from handlers.paths import (
+    META,
+    clips_of_stills,
+    is_clip,
+    is_ignored_file,
+    is_ignored_folder,
+    is_left_over,
+    is_under,
+    join,
+)
 
 SPECIAL_KINDS = (
     (stat.S_ISFIFO, "is a named pipe, not a file"),
@@ -31,6 +40,7 @@ class Changes:
     returned: list[Found] = field(default_factory=list)  # missed before, here again, unchanged
     companions: list[bytes] = field(default_factory=list)  # reported before the picture came that they belong to
     vanished: list[tuple[bytes, bool]] = field(default_factory=list)  # path, and whether its file system is still there
+    left_over: list[bytes] = field(default_factory=list)  # what a killed writer of metadata left half-written
     moved_device: list[tuple[bytes, int]] = field(default_factory=list)  # folder whose device got another number
     unreadable: dict[bytes, str] = field(default_factory=dict)  # folder -> why; what is known of it stays as it is
     folders: int = 0
@@ -170,6 +180,8 @@ class Scan:
                     continue
                 before = known.pop(name, None)
                 if before is None and is_ignored_file(folder, name):
+                    if is_left_over(folder, name):
+                        self.changes.left_over.append(join(folder, name))
                     continue
                 try:
                     status = entry.stat(follow_symlinks=False)

@@ -32,6 +32,8 @@ from utils.images.check_pool import CheckPool
 from utils.images.check_worker import check
 from utils.images.facts import CheckLimits, CheckResult
 
+LONG_AFTER_SECONDS = 7200.0  # when nobody can be writing any more what was begun before the kill
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -82,7 +84,10 @@ def check_data(base: Path, **expected: int) -> None:
         runner.settle()
         runner.forget()
         runner.settle()
+        runner.clock.pass_time(LONG_AFTER_SECONDS)
+        runner.settle()
         counts = runner.reconciler.count()
+    assert not list((base / "datasets/meta").rglob(".*")), "something half-written stays"
     told = {name: getattr(counts, name) for name in ("total", "real", "ai_generated", "unlabeled")}
     assert data_violations(base / "datasets", told) == []
     assert {name: told[name] for name in expected} == expected

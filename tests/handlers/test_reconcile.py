@@ -497,3 +497,20 @@ def test_a_dropped_picture_is_looked_up_once(folder: Folder, runner: Runner) -> 
     assert len(reads) <= 6, reads
     assert len([line for line in own if line.startswith("SELECT")]) <= 22, own
     assert len(own) <= 32, own
+
+
+def test_what_a_killed_writer_of_metadata_left_is_removed_an_hour_later(runner: Runner, folder: Folder) -> None:
+    folder.picture("real/a.png")
+    runner.settle()
+    (metadata,) = folder.metadata_files()
+    beside = metadata.parent
+    left = beside / f".{'0a' * 16}.part"
+    others = [beside / ".hidden.part", folder.root / f".{'0b' * 16}.part"]
+    for file in (left, *others):
+        file.write_bytes(b"half")
+    runner.settle()
+    assert left.exists()
+    runner.clock.pass_time(7200)
+    runner.settle()
+    assert not left.exists()
+    assert all(file.exists() for file in others)
