@@ -69,7 +69,7 @@ class Export:
         if self.form not in FORMS:
             raise OperatorError(f"no such form: {self.form!r}; forms are {', '.join(FORMS)}")
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise OperatorError(f"{self.folder}: is there already; name a new or empty folder")
+            raise OperatorError(f"{self.folder}: already exists; name a new or empty folder")
         snapshot, index = self._snapshot()
         with contextlib.closing(index):
             if not snapshot.samples:

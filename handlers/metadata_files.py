@@ -51,7 +51,7 @@ class MetaFiles:
             reason = printable(str(error).removeprefix(f"{file}: "))
             log.warning("metadata_unreadable", path=os.fsdecode(found.path), reason=reason)
             row = before or StoredMetadata(folder, name, stem(found.path), "", Statement(None, None, MANUAL, b""))
-            row = replace(row, problem=f"{reason}; what it said before stays in force")
+            row = replace(row, problem=f"{reason}; its earlier content stays in force")
         else:
             image = _clean(metadata.path)
             said = Statement(metadata.label, metadata.label_source, printable(metadata.source), image)

@@ -81,7 +81,7 @@ def main() -> int:
     unknown = [name for name in names or () if name not in ALL_SOURCES]
     if unknown:
         emit_outcome(
-            "failed", f"no such source: {', '.join(unknown)}; sources are {', '.join(ALL_SOURCES)}", {"sources": {}}
+            "failed", f"no such source: {', '.join(unknown)}; known sources: {', '.join(ALL_SOURCES)}", {"sources": {}}
         )
         return EXIT_FINISHED
     harvest = Harvest(

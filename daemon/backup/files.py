@@ -106,7 +106,7 @@ def read_manifest(folder: Path) -> Manifest:
     for saved in manifest.files:
         parts = PurePosixPath(saved.path).parts
         if len(parts) < 2 or parts[0] not in ROOTS or ".." in parts:
-            raise OperatorError(f"{file}: {saved.path!r} is no path inside a backup")
+            raise OperatorError(f"{file}: {saved.path!r} is not a path inside a backup")
     return manifest
 
 

@@ -112,7 +112,7 @@ def _origins(config: Config) -> Iterator[Finding]:
         if len(named) < LEAST_ORIGINS:
             yield Finding(
                 "note",
-                f"{label}/ has {len(named)} folders, each a {what}: how it does on the next one cannot be told",
+                f"{label}/ has {len(named)} folders, each a {what}: performance on a new one cannot be measured",
                 f"sort its pictures into {label}/<{what}>/…, at least {LEAST_ORIGINS} of them (docs/data-folder.md)",
             )
         else:

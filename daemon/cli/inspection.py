@@ -23,8 +23,8 @@ def read_status(config: Config) -> dict[str, Any]:
         return {"service": daemon.url, **daemon.get("/status"), "health": daemon.get("/health")}
     if not config.storage.state_path.is_dir():
         raise OperatorError(
-            f"{config.storage.state_path}: nothing here yet; exposr-trainer serve starts the service (or is another "
-            f"configuration meant? see --config)"
+            f"{config.storage.state_path}: there is no state here yet; start the service with exposr-trainer serve, or "
+            f"name another configuration with --config"
         )
     with open_application(config, "exposr-trainer status") as application:
         from daemon.api_service import TrainerService

@@ -147,7 +147,7 @@ def train(
         from trainer.gate.gate import render_decision
 
         decision = run["outcome"]["details"].get("gate")
-        typer.echo(render_decision(decision) if decision else "the training ended before the gate was asked")
+        typer.echo(render_decision(decision) if decision else "the training ended before the gate's decision")
     _end(run)
 
 

@@ -20,7 +20,7 @@ def preview_scrape(config: Config, options: dict[str, Any]) -> str:
     """Lines for a terminal. Raises OperatorError for a source that does not exist."""
     names = options.get("sources")
     if unknown := [name for name in names or () if name not in ALL_SOURCES]:
-        raise OperatorError(f"no such source: {', '.join(unknown)}; sources are {', '.join(ALL_SOURCES)}")
+        raise OperatorError(f"no such source: {', '.join(unknown)}; known sources: {', '.join(ALL_SOURCES)}")
     since = from_iso(options["since"]) if options.get("since") else None
     harvest = Harvest(config, "preview", names, options.get("limit"), since, int(options.get("min_size") or 0))
     return render_preview(asyncio.run(preview(harvest)))

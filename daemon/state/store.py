@@ -164,7 +164,7 @@ class Store:
             self._retry_after = time.monotonic() + min(LONGEST_RETRY_SECONDS, 2.0**self._failures)
             if not self.problem:
                 log.error("state_not_written", file=str(self._file), reason=str(error))
-            self.problem = f"{self._file} cannot be written ({error}); what is new is kept in memory until it can"
+            self.problem = f"{self._file} cannot be written ({error}); new state is kept in memory until then"
         else:
             if self.problem:
                 log.info("state_written_again", file=str(self._file))

@@ -100,7 +100,7 @@ def undo_label(config: Config, path_or_id: str, *, way: str = "command") -> Meta
     with contextlib.closing(open_history(config.storage.state_path)) as history:
         stack = standing(history.entries(sha256))
         if not stack or file is None or now is None:
-            raise OperatorError(f"{path_or_id}: no person has given it a label that stands")
+            raise OperatorError(f"{path_or_id}: it has no label by a person")
         *earlier, last = stack
         label, source = _before(last, earlier, now)
         note = (earlier[-1].note if earlier else None) or ("" if last.note else None)
@@ -183,7 +183,7 @@ def _content(config: Config, image: Path | None, metadata: Metadata | None) -> s
         return sha256_of_file(place)
     if metadata is not None and is_digest(metadata.sha256):
         return metadata.sha256.lower()
-    raise OperatorError(f"its picture is not to be found under {root}")
+    raise OperatorError(f"its picture was not found under {root}")
 
 
 def _before(last: Entry, earlier: list[Entry], now: Metadata) -> tuple[Label | None, LabelSource | None]:
@@ -261,7 +261,7 @@ def _require_usable(config: Config, image: Path) -> None:
     with CheckPool(1, limits, intake.check_timeout_seconds, intake.check_memory_mb) as pool:
         result = pool.submit(image).result()
     if isinstance(result, CheckFailure):
-        raise OperatorError(f"{image}: gets no label, since it is not used: {result.reason}")
+        raise OperatorError(f"{image}: cannot be labelled, because it is not used: {result.reason}")
 
 
 def _describe(root: Path, image: Path, sha256: str) -> Path:

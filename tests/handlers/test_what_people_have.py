@@ -222,7 +222,7 @@ def test_a_label_on_a_file_that_is_not_used_says_so(folder: Folder, runner: Runn
     file.write_text("words")
     if is_known:
         runner.settle()
-    with pytest.raises(OperatorError, match=r"notes.jpg: gets no label, since it is not used: is text"):
+    with pytest.raises(OperatorError, match=r"notes.jpg: cannot be labelled, because it is not used: is text"):
         set_label(folder.config, str(file), "real")
     assert not (folder.root / "meta").exists()
 

@@ -37,7 +37,7 @@ def judge_first(
     """Objections and remarks; what was compared is added to `measured["probes"]`."""
     test, auc = evaluation.scored_test, evaluation.test["auc"]
     if auc.value is None or auc.low is None or auc.high is None:
-        return [f"nothing can be said about its worth: {auc.why}"], []
+        return [f"nothing can be said about its quality: {auc.why}"], []
     fewest = min(len(np.unique(test.groups[test.targets == label])) for label in (0, 1))
     is_large = fewest >= settings.first_groups
     measured["first"] = {"fewest_groups": fewest, "needed": settings.first_groups, "probes_judged": is_large}

@@ -68,7 +68,7 @@ class VerifyReport:
         counts = {finding: sum(check.finding == finding for check in self.checks) for finding in MARKS}
         lines = [f"{MARKS[check.finding]}  {check.name}: {check.words}" for check in self.checks]
         summary = (
-            f"{self.name}: {counts['same']} same, {counts['different']} different, {counts['cannot']} cannot be told"
+            f"{self.name}: {counts['same']} same, {counts['different']} different, {counts['cannot']} not verifiable"
         )
         return "\n".join([*lines, summary])
 

@@ -136,7 +136,7 @@ def wanted_of(request: Request) -> dict[str, str]:
 def cursor_of(request: Request) -> str:
     cursor = request.query_params.get("after", "")
     if not CURSOR.fullmatch(cursor):
-        raise ApiError("bad_request", "`after` is not from a page of this service")
+        raise ApiError("bad_request", "`after` is not a cursor of this service")
     return cursor
 
 

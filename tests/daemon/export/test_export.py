@@ -122,7 +122,7 @@ def test_one_export_is_the_other(exports: dict[str, tuple[Path, str]]) -> None:
 
 def test_a_folder_that_is_taken_is_left_alone(here: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(Exception, match="is there already"):
+    with pytest.raises(Exception, match="already exists"):
         run("export", str(tmp_path), "--config", str(here))
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
