@@ -173,7 +173,7 @@ def test_a_manifest_cannot_lead_outside(service: Config, tmp_path: Path, path: s
     raw = json.loads(file.read_text())
     raw["files"][0]["path"] = path
     file.write_text(json.dumps(raw))
-    with pytest.raises(OperatorError, match="no path inside a backup"):
+    with pytest.raises(OperatorError, match="is not a path inside a backup"):
         restore(service, tmp_path / "backup")
 
 
