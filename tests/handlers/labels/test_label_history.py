@@ -62,7 +62,7 @@ def test_labels_are_taken_back_one_by_one(folder: Folder, runner: Runner) -> Non
     assert undo_label(folder.config, "real/a.png").label == "real"
     assert runner.settle() == Counts(total=1, real=1)
     assert folder.only_metadata()["label_source"] == "folder"
-    with pytest.raises(OperatorError, match="no person"):
+    with pytest.raises(OperatorError, match="no label by a person"):
         undo_label(folder.config, "real/a.png")
     actions = [(entry.action, entry.label) for entry in label_history(folder.config, "real/a.png")]
     assert actions == [("label", "ai_generated"), ("label", None), ("undo", None), ("undo", None)]
