@@ -89,11 +89,11 @@ def stored(data: Path) -> dict[str, Path]:
     return {file.stem: file for file in (data / "images").rglob("*") if file.is_file()}
 
 
-def kill_and_finish(config: Path, dataset: Path, count: int, dice: random.Random) -> None:
+def kill_and_finish(config: Path, dataset: Path, count: int, rng: random.Random) -> None:
     data = config.parent / "datasets"
     for number in range(KILLS):
         process = start("import", dataset, "--config", config, "--map", "photo=real")
-        goal = len(stored(data)) + dice.randint(count // 12, count // 5)
+        goal = len(stored(data)) + rng.randint(count // 12, count // 5)
         while process.poll() is None and len(stored(data)) < goal:
             time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--forms", nargs="*", default=["parquet", "webdataset"])
     options = parser.parse_args()
     writers: dict[str, Callable[[Path, Sequence[bytes]], None]] = {"parquet": write_parquet, "webdataset": write_tars}
-    dice = random.Random(20261127)
+    rng = random.Random(20261127)
     pictures = draw(options.pictures)
     missed = False
     with tempfile.TemporaryDirectory(prefix="exposr-bench-") as folder:
@@ -154,7 +154,7 @@ def main() -> int:
             dataset.mkdir(parents=True)
             writers[form](dataset, pictures)
             config = write_config(Path(folder) / form / "here")
-            kill_and_finish(config, dataset, len(pictures), dice)
+            kill_and_finish(config, dataset, len(pictures), rng)
             exact = is_exact(config.parent / "datasets", pictures)
             first, second, exporting, importing = round_trip(config, form)
             print(f"  exact set: {exact}; same fingerprint after export and import: {first == second} ({first[:12]})")

@@ -88,9 +88,9 @@ def draw(folder: Path, side: int, files: int) -> list[Path]:
     paths = [folder / f"{number:06d}.jpg" for number in range(files)]
     for number, path in enumerate(paths):
         if not path.exists():
-            dice = random.Random(number)
-            coarse = Image.frombytes("RGB", (side // 8, side // 8), dice.randbytes((side // 8) ** 2 * 3))
-            fine = Image.frombytes("RGB", (side // 2, side * 3 // 8), dice.randbytes((side // 2) * (side * 3 // 8) * 3))
+            rng = random.Random(number)
+            coarse = Image.frombytes("RGB", (side // 8, side // 8), rng.randbytes((side // 8) ** 2 * 3))
+            fine = Image.frombytes("RGB", (side // 2, side * 3 // 8), rng.randbytes((side // 2) * (side * 3 // 8) * 3))
             size = side, side * 3 // 4
             Image.blend(coarse.resize(size, Image.Resampling.BICUBIC), fine.resize(size), 0.12).save(path, quality=85)
     return paths
@@ -247,16 +247,16 @@ def fill(config: Config, pictures: int) -> float:
 
 
 def made_up(number: int) -> ImageFacts:
-    dice = random.Random(number)
+    rng = random.Random(number)
     return ImageFacts(
-        sha256=dice.randbytes(32).hex(),
+        sha256=rng.randbytes(32).hex(),
         size_bytes=8,
         format="jpeg",
         extension=".jpg",
         width=640,
         height=480,
-        phash=dice.randbytes(8).hex(),
-        thumb=dice.randbytes(48).hex(),
+        phash=rng.randbytes(8).hex(),
+        thumb=rng.randbytes(48).hex(),
         has_exif=False,
     )
 

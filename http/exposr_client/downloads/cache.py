@@ -1,7 +1,7 @@
 """The folder of verified versions. Several processes may share it: what has its final name never changes.
 
     trusted_key.pem                   the pinned key, when it was trusted on first use
-    <key>/…                           the signed pointers of a key (ledger.py)
+    <key>/…                           the signed pointers of a key (pointer_store.py)
     versions/vit-v3-1f0c…/weights.pt  the files; the folder's name stands for their content
     parts/<sha256>.<random>.part      a download on its way; only its maker writes it, anyone may copy from it
 
@@ -25,7 +25,7 @@ from exposr_client.downloads.parts import PART_SUFFIX, Part
 from exposr_client.errors import CacheError, IntegrityError
 from exposr_client.trust.keys import PublicKey, parse_key
 from exposr_client.trust.pointer import FileFacts, ModelInfo
-from exposr_client.trust.pointer_store import Ledger
+from exposr_client.trust.pointer_store import PointerStore
 
 WEIGHTS_FILE = "weights.pt"
 CARD_FILE = "model.json"
@@ -69,9 +69,9 @@ class Cache:
         )
         return key
 
-    def ledger(self, key: PublicKey) -> Ledger:
+    def pointers(self, key: PublicKey) -> PointerStore:
         """What this key has signed."""
-        return Ledger(self.folder, key, self._put)
+        return PointerStore(self.folder, key, self._put)
 
     def path(self, info: ModelInfo, name: str) -> Path:
         return self._versions / info.folder_name / name
@@ -97,12 +97,12 @@ class Cache:
 
         A damaged one is reported and taken out, so that it is downloaded again.
         """
-        ledger = self.ledger(key)
-        for info in ledger.installed(below):
+        pointers = self.pointers(key)
+        for info in pointers.installed(below):
             if all(self.has(info, name) for name in needed_files(info)):
                 return info
             log.error("the cached files of %s/%s are damaged; they will be downloaded again", info.model, info.version)
-            ledger.uninstall(info.serial)
+            pointers.uninstall(info.serial)
         return None
 
     def begin_filling(self, info: ModelInfo) -> BinaryIO | None:
@@ -139,18 +139,18 @@ class Cache:
 
     def install(self, info: ModelInfo, key: PublicKey) -> None:
         """Note that every needed file of `info` is in place and was checked; then remove what is too old."""
-        ledger = self.ledger(key)
-        ledger.install(info)
-        seen = ledger.seen()
-        self._prune(ledger, coming=seen.info.folder_name if seen else "")
+        pointers = self.pointers(key)
+        pointers.install(info)
+        seen = pointers.seen()
+        self._prune(pointers, coming=seen.info.folder_name if seen else "")
 
-    def _prune(self, ledger: Ledger, coming: str) -> None:
+    def _prune(self, pointers: PointerStore, coming: str) -> None:
         """Keep the last `keep` installed versions, and what the newest pointer names: it may be on its way."""
         kept: list[str] = []
         dropped: set[str] = set()
-        for info in ledger.installed():
+        for info in pointers.installed():
             if info.folder_name in kept or len(kept) == self.keep:
-                ledger.uninstall(info.serial)
+                pointers.uninstall(info.serial)
                 dropped.add(info.folder_name)
             else:
                 kept.append(info.folder_name)

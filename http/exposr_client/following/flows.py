@@ -74,8 +74,8 @@ class Plan:
 def check(plan: Plan) -> Flow[ModelInfo | None]:
     """The trainer's current version, verified, or None when it is installed already or nothing is published."""
     key = yield from _key(plan)
-    ledger = plan.cache.ledger(key)
-    seen = yield Do(ledger.seen)
+    pointers = plan.cache.pointers(key)
+    seen = yield Do(pointers.seen)
     headers = {"If-None-Match": seen.etag} if seen and seen.etag else {}
     reply: Reply = yield Get(POINTER_PATH, MAX_POINTER_BYTES, headers)
     if reply.status == 304 and seen:
@@ -88,8 +88,8 @@ def check(plan: Plan) -> Flow[ModelInfo | None]:
         info = read_pointer(reply.body, key)
         info.require_not_older_than(seen.info if seen else None)
         info.require_valid_at(plan.now())
-        yield Do(lambda: ledger.accept(info, reply.headers.get("etag")))
-    installed = yield Do(ledger.installed_serial)
+        yield Do(lambda: pointers.accept(info, reply.headers.get("etag")))
+    installed = yield Do(pointers.installed_serial)
     return info if info.serial > installed else None
 
 
@@ -189,7 +189,7 @@ def _hand_over_cached(plan: Plan) -> Flow[int]:
 def _hand_over_newest(plan: Plan, handed: int) -> Flow[int]:
     """Hand over what was installed since, by this process or by another one that shares the cache."""
     key = yield from _key(plan)
-    if (yield Do(plan.cache.ledger(key).installed_serial)) <= handed:
+    if (yield Do(plan.cache.pointers(key).installed_serial)) <= handed:
         return handed
     info = yield from current(plan)
     if info is None or info.serial <= handed:

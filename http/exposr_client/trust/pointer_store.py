@@ -3,7 +3,7 @@
     <key>/accepted/000000000007.json    the newest pointer that was accepted: no older one is, ever again
     <key>/installed/000000000007.json   the same, once every file it names was downloaded and checked
 
-The newest serial is the largest file name, so several processes need no lock. Another key has a ledger of its own: its
+The newest serial is the largest file name, so several processes need no lock. Another key has its own store: its
 serials may begin anew, and nothing that the old key signed is used.
 """
 
@@ -33,7 +33,7 @@ class SeenPointer:
     etag: str | None
 
 
-class Ledger:
+class PointerStore:
     """All methods block on the disk; OSError means that it cannot be used. `write` puts a whole file in place."""
 
     def __init__(self, cache_folder: Path, key: PublicKey, write: Callable[[Path, bytes], None]) -> None:

@@ -42,10 +42,10 @@ def test_three_kills_lose_and_repeat_nothing(
     pytest.importorskip("pyarrow")
     config, dataset = config_file(tmp_path / "here"), write(tmp_path / name, [*PICTURES, *PICTURES[:5]])
     data = tmp_path / "here" / "datasets"
-    dice = random.Random(7)
+    rng = random.Random(7)
     for _ in range(KILLS):
         process = start(config, dataset)
-        goal = len(stored(data)) + dice.randint(5, 25)
+        goal = len(stored(data)) + rng.randint(5, 25)
         while process.poll() is None and len(stored(data)) < goal:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
