@@ -116,7 +116,8 @@ def _lines_to_try(folder: Path, port: int, result: DemoResult) -> list[str]:
     shown = Path(folder.name) if folder.parent == Path.cwd() else folder
     url, key = f"http://127.0.0.1:{port}", f'-H "Authorization: Bearer $(cat {shown}/state/keys/api_key)"'
     lines = [
-        f"The service goes on at {url}. Try:",
+        f"The service goes on: open {url} in a browser; the key to sign in with is in {shown}/state/keys/api_key.",
+        "In a terminal, try:",
         f"  curl {url}/status",
         f"  curl {url}/health",
         f"  curl {url}/metrics {key}",

@@ -126,5 +126,7 @@ def test_reloads_and_a_version_that_does_not_load_lose_no_request(core: Referenc
     assert {answer.json()["model_version"] for answer in answers} <= set(versions)
     assert core.detect(png()).json()["model_version"] == f"v{RELOADS + 1}"
     # what it said came along with its polls
-    assert {row["version"] for batch in trainer.observed for row in batch["histograms"]} >= {"v1", "v2"}
+    observed = {row["version"] for batch in trainer.observed for row in batch["histograms"]}
+    assert observed
+    assert observed <= {answer.json()["model_version"] for answer in answers} | {f"v{RELOADS + 1}"}
     assert len({batch["reporter"] for batch in trainer.observed}) == 1
