@@ -21,6 +21,7 @@ import numpy as np
 
 from trainer.audit.counterfactuals import SIZE, Way, told_apart, ways_of
 from trainer.audit.file_properties import Properties, file_properties, view_properties
+from trainer.audit.objection import Objection
 from trainer.audit.statements import (
     content_words,
     control_words,
@@ -302,19 +303,21 @@ def _problems(
     duplicates: dict[str, Any],
     is_augmented: bool,
     settings: Settings,
-) -> tuple[str, ...]:
-    problems = learnt_words(shortcuts)
+) -> tuple[Objection, ...]:
+    problems = [Objection("learnt_shortcut", sentence) for sentence in learnt_words(shortcuts)]
     before = measured["before"]
     if not is_augmented and before.low is not None and before.low > settings.metadata_auc:
-        problems.append(
+        sentence = (
             f"file properties tell the labels apart (AUC {before.value:.2f}, interval from {before.low:.2f}) and the "
             "augmentation is switched off (training.augmentation.enabled)"
         )
+        problems.append(Objection("data", sentence))
     permuted = measured["permuted"]
     if permuted.low is not None and permuted.low > 0.5 + CHANCE_TOLERANCE:
-        problems.append(f"random labels can be predicted (AUC {permuted.value:.2f}): the groups leak")
+        sentence = f"random labels can be predicted (AUC {permuted.value:.2f}): the groups leak"
+        problems.append(Objection("data", sentence))
     if duplicates["across_parts"]:
-        problems.append(f"duplicates: {duplicates['meaning']}")
+        problems.append(Objection("data", f"duplicates: {duplicates['meaning']}"))
     return tuple(problems)
 
 

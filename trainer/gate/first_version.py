@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainer.audit.audit import Audit
+from trainer.audit.objection import Objection
 from trainer.audit.statements import LEARNT_NAMES
 from trainer.evaluation.evaluate import Evaluation
 from trainer.stats.intervals import Resampler, auc_interval, hull, percentile_interval
@@ -37,29 +38,31 @@ def judge_first(
     """Objections and remarks; what was compared is added to `measured["probes"]`."""
     test, auc = evaluation.scored_test, evaluation.test["auc"]
     if auc.value is None or auc.low is None or auc.high is None:
-        return [f"nothing can be said about its quality: {auc.why}"], []
+        return [Objection("unknown", f"nothing can be said about its quality: {auc.why}")], []
     fewest = min(len(np.unique(test.groups[test.targets == label])) for label in (0, 1))
     is_large = fewest >= settings.first_groups
     measured["first"] = {"fewest_groups": fewest, "needed": settings.first_groups, "probes_judged": is_large}
-    objections, remarks = [], []
+    objections: list[str] = []
+    remarks = []
     size = f"{len(test)} test pictures, {fewest} groups of the smaller label"
     words = f"test AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) on {size}"
     measured["first"]["surely_above"] = surely_above = _surely_above(
         evaluation.untrained or test, settings.first_confidence
     )
     if surely_above <= CHANCE:
-        objections.append(f"not significantly better than chance: {words}{_tempting(audit)}")
+        sentence = f"not significantly better than chance: {words}{_tempting(audit)}"
+        objections.append(Objection("chance", sentence))
     else:
         remarks.append(f"first version: {words}")
     measured["probes"] = against_probes(test, audit, settings)
     for name, entry in measured["probes"].items():
         words = _in_words(name, entry)
         if entry["high"] < 0:
-            objections.append(f"worse than a trivial probe: {words}")
+            objections.append(Objection("worse_than_probe", f"worse than a trivial probe: {words}"))
         elif entry["low"] > 0:
             remarks.append(f"beats a trivial probe: {words}")
         elif is_large and entry["difference"] <= 0 and entry["probe"] < CEILING:
-            objections.append(f"does not beat a trivial probe: {words}")
+            objections.append(Objection("worse_than_probe", f"does not beat a trivial probe: {words}"))
         else:
             remarks.append(f"not told apart from a trivial probe: {words}")
     return objections, remarks
@@ -89,7 +92,7 @@ def probe_objections(test: Scored, audit: Audit, settings: Settings, measured: d
     """For a version that has a champion: it may not be significantly worse than a trivial probe either."""
     measured["probes"] = against_probes(test, audit, settings)
     return [
-        f"worse than a trivial probe: {_in_words(name, entry)}"
+        Objection("worse_than_probe", f"worse than a trivial probe: {_in_words(name, entry)}")
         for name, entry in measured["probes"].items()
         if entry["high"] < 0
     ]

@@ -90,7 +90,7 @@ def decide(
         objections += probe_objections(test, audit, settings, measured)
     objections += benchmark_objections(benchmarks or {}, settings, measured)
     objections += unseen_objections(evaluation.unseen, champion.unseen_auc if champion else None, settings, measured)
-    objections += [problem if problem.startswith("has learnt") else f"audit: {problem}" for problem in audit.problems]
+    objections += audit.problems
     if not settings.enabled:
         said = [f"would have been rejected: {objection}" for objection in objections]
         return GateDecision(True, "gate_off", ["the gate is switched off (gate.enabled)", *said, *remarks], measured)

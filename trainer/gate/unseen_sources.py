@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer.audit.objection import Objection
 from trainer.evaluation.unseen import Unseen
 from utils.config.training import Gate as Settings
 
@@ -19,7 +20,8 @@ def unseen_objections(
     low, high = figure.within
     words = f"AUC {figure.value:.3f} ({low:.3f} to {high:.3f}) on sources and generators that were left out"
     if low <= 0.5:
-        return [f"not significantly better than chance on what it never saw: {words}"]
+        return [Objection("chance_on_unseen", f"not significantly better than chance on what it never saw: {words}")]
     if champion_auc is not None and high < champion_auc - settings.margin:
-        return [f"worse on what it never saw: {words}, {champion_auc:.3f} of the champion"]
+        sentence = f"worse on what it never saw: {words}, {champion_auc:.3f} of the champion"
+        return [Objection("worse_on_unseen", sentence)]
     return []

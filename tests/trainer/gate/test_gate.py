@@ -12,10 +12,12 @@ from judging import KnownScorer, make_members, make_sample, noisy_scorer
 from sklearn.linear_model import SGDClassifier
 
 from trainer.audit.audit import Audit
+from trainer.audit.objection import Objection
 from trainer.data.types import GroupedSample
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation
 from trainer.evaluation.unseen import Unseen
+from trainer.gate.advice import ADVICE, OTHERWISE, what_to_collect
 from trainer.gate.gate import Champion, GateDecision, decide, render_decision
 from trainer.stats.metrics import measure
 from trainer.stats.predictions import score
@@ -159,8 +161,15 @@ def test_an_audit_problem_keeps_a_candidate_out() -> None:
     members, calibration = make_members(60), make_members(40, "calibration")
     evaluation, _ = judged(noisy_scorer([*members, *calibration], 2, 0), members, calibration)
     decision = decide(evaluation, Audit({}, ("the groups leak",), (), {}), None, GATE)
-    assert decision.reasons == ["audit: the groups leak"]
+    assert decision.reasons == ["the groups leak"]
     assert decision.verdict == "rejected"
+
+
+def test_the_weightiest_objection_gives_the_advice_by_its_code_and_not_by_its_words() -> None:
+    shortcut, chance = Objection("learnt_shortcut", "worded anyhow"), Objection("chance", "has learnt nothing")
+    assert what_to_collect([chance, shortcut]) == ADVICE["learnt_shortcut"]
+    assert what_to_collect(["has learnt", chance]) == ADVICE["chance"]
+    assert what_to_collect(["AUC 0.70 against 0.80"]) == OTHERWISE
 
 
 def test_with_the_gate_off_everything_is_published_and_says_so() -> None:
