@@ -7,6 +7,9 @@ Who deletes pictures leaves their metadata in meta/. A disk that goes, an empty 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from utils.data_folder import ACCEPT_COMMAND
 
 LOST_SHARE = 0.5  # of the pictures and of the metadata files: more than this missing at once is a loss
 SMALLEST_LOSS = 20  # pictures; fewer are only a loss when nothing at all is left
@@ -37,3 +40,12 @@ def is_loss(now: Inventory, *, was_lost: bool = False, is_strange: bool = False)
     pictures_lost = now.missing_pictures > LOST_SHARE * known
     metadata_lost = now.missing_metadata > LOST_SHARE * (now.metadata + now.missing_metadata)
     return pictures_lost and (metadata_lost or is_strange)
+
+
+def explain_loss(now: Inventory, root: Path) -> str:
+    """What is missing, what is not done meanwhile, and the command that confirms a deletion."""
+    return (
+        f"{now.missing_pictures} of {now.missing_pictures + now.pictures} pictures are missing from {root},"
+        " with their metadata: emptied, replaced, or not mounted. Nothing is forgotten and nothing is trained until"
+        f" they are back. If they were deleted on purpose: {ACCEPT_COMMAND}"
+    )

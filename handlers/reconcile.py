@@ -19,7 +19,7 @@ from handlers.index.store import Index
 from handlers.intake import Intake
 from handlers.labels import folders
 from handlers.labels.history import open_history
-from handlers.loss import Inventory, is_loss
+from handlers.loss import Inventory, explain_loss, is_loss
 from handlers.paths import META, is_under, printable
 from handlers.scan import Changes, Scan
 from utils.clock import Clock, to_iso
@@ -227,7 +227,7 @@ class Reconciler:
             now = self._inventory(changes)
             is_strange = found == "strange" or (found == "new" and not self._folder.is_remembered)
             if is_loss(now, was_lost=bool(self.lost), is_strange=is_strange) and not is_accepted:
-                self._lose(self._explain_loss(now))
+                self._lose(explain_loss(now, self._root))
                 return False
         if self.lost:
             log.warning("data_is_back", path=str(self._root))
@@ -248,13 +248,6 @@ class Reconciler:
             missing_pictures=missing - appeared,
             metadata=max(0, before.metadata - metadata),
             missing_metadata=before.missing_metadata + metadata,
-        )
-
-    def _explain_loss(self, now: Inventory) -> str:
-        return (
-            f"{now.missing_pictures} of {now.missing_pictures + now.pictures} pictures are missing from {self._root},"
-            " with their metadata: emptied, replaced, or not mounted. Nothing is forgotten and nothing is trained until"
-            f" they are back. If they were deleted on purpose: {ACCEPT_COMMAND}"
         )
 
     def _lose(self, reason: str) -> None:
