@@ -9,12 +9,22 @@ import pytest
 from fake_clock import FakeClock
 from utils.config_loader import Config, load_config
 
+# modules that take five seconds and more, in many small tests: `scripts/test --quick` leaves them out like slow tests
+HEAVY = {
+    *("test_console_browser", "test_console_pages", "test_publish", "test_registry", "test_job", "test_gate"),
+    *("test_scrape_run", "test_scrape_faults", "test_scrape_job", "test_scrape_command", "test_dataset"),
+    *("test_crash_anywhere", "test_export", "test_lifecycle", "test_counting", "test_odd_paths", "test_check_pool"),
+    *("test_reference_core", "test_dataset_readers"),
+}
 LAB = "lab"  # one machine under systemd for all tests that need one
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A module's tests stay in one process, so that they share what is costly; the longest begin first."""
+    for item in items:
+        if item.path.stem in HEAVY:
+            item.add_marker(pytest.mark.slow)
     groups = {item: LAB if item.get_closest_marker("systemd") else item.path.stem for item in items}
     slow = {groups[item] for item in items if item.get_closest_marker("slow")}
     for item, group in groups.items():
