@@ -9,12 +9,12 @@ import pytest
 from fake_clock import FakeClock
 from utils.config_loader import Config, load_config
 
-# modules that take five seconds and more, in many small tests: `scripts/test --quick` leaves them out like slow tests
+# modules that take some seconds, in many small tests: `scripts/test --quick` leaves them out like slow tests
 HEAVY = {
     *("test_console_browser", "test_console_pages", "test_publish", "test_registry", "test_job", "test_gate"),
     *("test_scrape_run", "test_scrape_faults", "test_scrape_job", "test_scrape_command", "test_dataset"),
     *("test_crash_anywhere", "test_export", "test_lifecycle", "test_counting", "test_odd_paths", "test_check_pool"),
-    *("test_reference_core", "test_dataset_readers"),
+    *("test_reference_core", "test_dataset_readers", "test_follow", "test_audit", "test_import_command"),
 }
 LAB = "lab"  # one machine under systemd for all tests that need one
 
