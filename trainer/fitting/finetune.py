@@ -232,7 +232,10 @@ def _optimizer(model: nn.Module, rate: float) -> torch.optim.AdamW:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Linear warm-up to 1, then a cosine to 0."""
+    """Linear warm-up to 1, then a cosine to 0.
+
+    Why not LambdaLR: a function of the step alone needs no state of its own in the checkpoint.
+    """
     warm = max(1, round(WARM_UP * steps))
     if step < warm:
         return (step + 1) / warm
@@ -257,6 +260,7 @@ def train_mode(model: nn.Module, *, keep_statistics: bool) -> None:
 
 @torch.no_grad()
 def _move_average(average: Sequence[Tensor], learnt: Sequence[Tensor], step: int) -> None:
+    # not AveragedModel: it copies the whole network, while here only what is trained has an average (little, with LoRA)
     decay = min(EMA_DECAY, (1 + step) / (10 + step))
     for mean, tensor in zip(average, learnt, strict=True):
         mean.lerp_(tensor, 1 - decay)
