@@ -20,18 +20,8 @@ from daemon.serving.thumbnails import FOLDER, Thumbnails
 from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSize
 from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Json
 from handlers.index import label_queue, problem_pages, queries
-from handlers.index.gallery import (
-    MODEL_SAYS,
-    Page,
-    Picture,
-    attached,
-    count_mix,
-    read_choices,
-    read_facts,
-    read_near,
-    read_page,
-    read_picture,
-)
+from handlers.index.gallery import Picture, attached, count_mix, read_facts, read_near, read_picture
+from handlers.index.picture_pages import MODEL_SAYS, NOVELTY, Page, knows_novelty, read_choices, read_page
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.labels.history import Entry, open_history
 from scrapers.outcomes.figures import SourceFigures, source_figures
@@ -104,16 +94,21 @@ class ConsoleService:
                 attached(db, "split", self._state / SPLIT_LEDGER_FILE) as has_split,
                 attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions,
             ):
-                if ("part" in wanted and not has_split) or ("model" in wanted and not has_opinions):
+                has_novelty = has_opinions and knows_novelty(db)
+                known = {"part": has_split, "model": has_opinions, "novelty": has_novelty}
+                if any(name in wanted and not is_known for name, is_known in known.items()):
                     return _NoPage()
                 return read_page(db, wanted, cursor, limit)
 
     def choices(self) -> Mapping[str, Sequence[str]]:
         with self._index() as db:
-            found: dict[str, Sequence[str]] = dict(read_choices(db)) if db is not None else {}
-        parts = PARTS if (self._state / SPLIT_LEDGER_FILE).is_file() else ()
-        says = tuple(MODEL_SAYS) if (self._state / OPINIONS_FILE).is_file() else ()
-        return {**found, "part": parts, "model": says}
+            if db is None:
+                return {}
+            with attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions:
+                says = tuple(MODEL_SAYS) if has_opinions else ()
+                novelty = tuple(NOVELTY) if has_opinions and knows_novelty(db) else ()
+            parts = PARTS if (self._state / SPLIT_LEDGER_FILE).is_file() else ()
+            return {**read_choices(db), "part": parts, "model": says, "novelty": novelty}
 
     def picture(self, sha256: str) -> Json | None:
         with self._index() as db:
@@ -268,18 +263,20 @@ class ConsoleService:
         return None if row is None else str(row[0])
 
     def _opinion_of(self, db: sqlite3.Connection, sha256: str) -> Json | None:
-        """What the last training says of the picture; `version` is empty where its model was not published."""
+        """What the last training says of the picture; `version` is empty where its model was not published.
+
+        `probability` and `how` are None for what it learnt from, `novelty` and `cut` where they were not measured.
+        """
         with attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions:
-            row = (
-                db.execute(
-                    "SELECT o.probability, o.how, a.version FROM opinions.predictions o, opinions.about a"
-                    " WHERE o.sha256 = ?",
-                    (sha256,),
-                ).fetchone()
-                if has_opinions
-                else None
-            )
-        return None if row is None else dict(zip(("probability", "how", "version"), row, strict=True))
+            if not has_opinions:
+                return None
+            said = _row(db, "probability, how", "predictions", sha256)
+            (version,) = db.execute("SELECT version FROM opinions.about").fetchone()
+            found = {"version": version, "probability": None, "how": None, "novelty": None, "cut": None, **said}
+            if knows_novelty(db):
+                (found["cut"],) = db.execute("SELECT cut FROM opinions.about").fetchone()
+                found |= _row(db, "value AS novelty", "novelty", sha256)
+            return None if found["probability"] is None and found["novelty"] is None else found
 
     def _metadata(self, path: str | None) -> dict[str, Any]:
         """What the metadata file itself says now."""
@@ -314,3 +311,10 @@ class ConsoleService:
             return file.path.read_bytes()
         except OSError:
             return None
+
+
+def _row(db: sqlite3.Connection, columns: str, table: str, sha256: str) -> dict[str, Any]:
+    """Of what the last training says; empty where it says nothing of the picture."""
+    found = db.execute(f"SELECT {columns} FROM opinions.{table} WHERE sha256 = ?", (sha256,))  # noqa: S608
+    names = [column[0] for column in found.description]
+    return next((dict(zip(names, row, strict=True)) for row in found), {})

@@ -19,7 +19,14 @@ from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.familiarity import fit_novelty
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, leave_sources_out
-from trainer.evaluation.opinions import Opinion, form_opinions, read_unlabelled, write_opinions
+from trainer.evaluation.opinions import (
+    Novelties,
+    Opinion,
+    form_opinions,
+    measure_novelties,
+    read_unlabelled,
+    write_opinions,
+)
 from trainer.evaluation.reported import judge_reported, read_reported
 from trainer.gate.gate import Champion, decide
 from trainer.models.scorer import ModelScorer
@@ -53,7 +60,7 @@ def judge_and_publish(
     for line in registry.sweep():
         log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
-        assessment, opinions = _judge(context, registry, split, candidate, augmentation, benchmarks)
+        assessment, opinions, novelties = _judge(context, registry, split, candidate, augmentation, benchmarks)
         decision = assessment.decision
         details: dict[str, Any] = {"gate": decision.to_card(), "mode": candidate.mode, "notes": candidate.notes}
         if assessment.evaluation.core is not None:
@@ -61,7 +68,7 @@ def judge_and_publish(
         if assessment.evaluation.reported is not None:
             details["reported"] = assessment.evaluation.reported
         if not decision.publish:
-            write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, "")
+            write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, "", novelties)
             said = f"{'; '.join(decision.reasons)}. What helps: {decision.collect}"
             return Outcome("rejected", said, {"reasons": decision.reasons, "collect": decision.collect, **details})
         context.interrupts.defer_signals()  # once begun, publishing ends with an outcome
@@ -79,7 +86,7 @@ def judge_and_publish(
             context.report("publish"),
         )
     name = f"{entry['model']}/{entry['version']}"
-    write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, name)
+    write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, name, novelties)
     auc = assessment.evaluation.test["auc"].value
     worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
     details |= {"model": entry["model"], "version": entry["version"]}
@@ -93,7 +100,7 @@ def _judge(
     candidate: Candidate,
     augmentation: Augmentation,
     benchmarks: Benchmarks,
-) -> tuple[Assessment, list[Opinion]]:
+) -> tuple[Assessment, list[Opinion], Novelties]:
     config = context.config
 
     def scorer_of(images: ImageFolder) -> CachedScorer:
@@ -109,6 +116,7 @@ def _judge(
     unlabelled = read_unlabelled(context.folder / UNLABELLED_FILE, context.images.folder)
     opinions = form_opinions(scorer, split.parts, calibration.temperature, left_out, unlabelled)
     novelty = fit_novelty(scorer, split.parts, left_out)
+    novelties = measure_novelties(scorer, novelty, split.parts, unlabelled)
     evaluation = evaluate(
         scorer, split.parts, calibration, config.evaluation, context.report("evaluate"), left_out, novelty
     )
@@ -142,7 +150,7 @@ def _judge(
     compared = _against_champion(context, registry, champion, benchmarks, measured_on)
     decision = decide(evaluation, audit, champion, config.gate, compared)
     report(1, 1, "; ".join(decision.reasons))
-    return Assessment(calibration, evaluation, audit, decision), opinions
+    return Assessment(calibration, evaluation, audit, decision), opinions, novelties
 
 
 def _on_benchmarks(

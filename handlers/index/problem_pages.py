@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from handlers.index.gallery import decode_cursor, encode_cursor
+from handlers.index.picture_pages import decode_cursor, encode_cursor
 from handlers.paths import join
 
 LIMIT = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from handlers.paths import folder_source
+from handlers.paths import folder_label, folder_source, is_scraped_place, printable
 from utils.metadata import Label, LabelSource
 
 MANUAL = "manual"
@@ -69,12 +69,18 @@ def follow(statement: Statement, path: bytes, folder: Label | None) -> Statement
 
 def is_by_hand(statement: Statement) -> bool:
     """Nobody but the place of its image says where a sample comes from; a scraper's or a person's word stands."""
-    return statement.source in ("", MANUAL, folder_source(statement.image))
+    return statement.source in ("", MANUAL, source_of_place(statement.image))
 
 
 def source_of_place(path: bytes) -> str:
-    """The source of a picture that a person put at `path`."""
-    return folder_source(path) or MANUAL
+    """The source of a picture that a person put at `path`: the first folder below its label's, or of the data folder.
+
+    Where there is no such folder, it is `manual`; under images/ only metadata can tell.
+    """
+    if folder_label(path) is not None or is_scraped_place(path):
+        return folder_source(path) or MANUAL
+    first, below, _ = path.partition(b"/")
+    return printable(first) if below else MANUAL
 
 
 def resolve(statements: Sequence[Statement], folders: Iterable[tuple[bytes, Label | None]]) -> Resolution:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from drawn_pictures import write_pictures
+from handlers.index.schema import INDEX_FILE, connect_reader
 from service_process import KEY, ServiceProcess
+from trainer.evaluation.opinions import Novelties, Opinion, write_opinions
 from trainer.publishing.registry import Registry
+from utils.job_protocol import OPINIONS_FILE
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -29,6 +32,7 @@ PAGES = (
     "",
     "pictures",
     "pictures?label=real&generator=flux",
+    "pictures?novelty=only+unfamiliar",
     "problems?kind=rejected",
     "problems?kind=conflict",
     "problems?kind=duplicate",
@@ -70,6 +74,15 @@ def write_data(service: ServiceProcess) -> None:
     file = data / "meta/2026/01/02/hostile.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(metadata))
+
+
+def write_what_a_training_says(service: ServiceProcess) -> None:
+    """Opinions and novelties of the pictures that are there."""
+    with closing(connect_reader(service.state / INDEX_FILE)) as index:
+        known = index.execute("SELECT sha256, label FROM samples ORDER BY sha256").fetchall()
+    opinions = [Opinion(sha256, label, 0.4, "held out from the training") for sha256, label in known[::2]]
+    novelties = Novelties({sha256: 2.0 + place for place, (sha256, _) in enumerate(known)}, 6.5)
+    write_opinions(service.state / OPINIONS_FILE, opinions, "vit/v2", novelties)
 
 
 def publish_versions(folder: Path, number: int = 2) -> None:

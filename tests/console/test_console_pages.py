@@ -176,6 +176,17 @@ def test_a_wish_is_asked_about_before_it_is_done_without_scripts(client: httpx.C
     assert service.get("/models/latest")["model_version"] == "v2"
 
 
+def test_the_most_novel_pictures_are_found_and_one_says_how_novel_it_is(client: httpx.Client) -> None:
+    every = SHA256.findall(client.get("/console/pictures").text)
+    sorted_by_novelty = SHA256.findall(client.get("/console/pictures?novelty=unfamiliar+first").text)
+    assert sorted_by_novelty == sorted(every, reverse=True)  # as the fixture wrote them
+    unfamiliar = SHA256.findall(client.get("/console/pictures?novelty=only+unfamiliar").text)
+    assert unfamiliar == sorted_by_novelty[: len(unfamiliar)]
+    assert 0 < len(unfamiliar) < len(every)
+    assert ">unfamiliar<" in client.get(f"/console/pictures/{unfamiliar[0]}").text
+    assert ">unfamiliar<" not in client.get(f"/console/pictures/{sorted_by_novelty[-1]}").text
+
+
 def test_a_part_of_a_page_is_only_that_part(client: httpx.Client) -> None:
     part = client.get("/console/?fragment=counts").text
     assert part.lstrip().startswith("<section")

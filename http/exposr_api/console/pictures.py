@@ -16,7 +16,7 @@ from exposr_api.console.visit import SHA256, Visit, only, page
 from utils.metadata import Label
 
 PAGE_PICTURES = 60
-FILTERS = ("label", "source", "generator", "since", "until", "part", "model")
+FILTERS = ("label", "source", "generator", "since", "until", "part", "model", "novelty")
 LABEL_CHOICES = (
     ("", "any"),
     ("real", "real"),
@@ -53,6 +53,10 @@ PROBLEMS: dict[ProblemKind, tuple[str, str, str]] = {  # kind -> (words, what it
         "Nothing has to be done.",
     ),
 }
+NOVELTY_MEANS = (
+    "Novelty says how unlike the training pictures a picture is: about 2 is usual, and beyond the cut of the version "
+    "Exposr-Core gives no verdict."
+)
 CURSOR = re.compile(r"[A-Za-z0-9_=-]{0,4000}")
 
 
@@ -74,6 +78,7 @@ async def gallery(request: Request, visit: Visit) -> Response:
         query=urlencode(wanted),
         labels=LABEL_CHOICES,
         choices=choices,
+        novelty_means=NOVELTY_MEANS,
         counts=visit.service.status()["dataset_counts"],
     )
 
@@ -82,7 +87,7 @@ async def gallery(request: Request, visit: Visit) -> Response:
 async def picture(request: Request, visit: Visit) -> Response:
     found = await _found(request, visit)
     reports = await run_in_threadpool(visit.service.feedback.reports, request.path_params["sha256"])
-    return visit.render("picture.html", "pictures", **found, reports=reports)
+    return visit.render("picture.html", "pictures", **found, reports=reports, novelty_means=NOVELTY_MEANS)
 
 
 @page

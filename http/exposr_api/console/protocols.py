@@ -19,9 +19,11 @@ QueueGrouping = Literal["one", "folder", "similar"]
 
 
 class PicturePage(Protocol):
-    """One page, newest first. `older` is the cursor of the next page, empty at the end.
+    """One page, newest first, or with `novelty` the most novel first. `older` is the cursor of the next page, empty at
+    the end.
 
-    A filter that fits few pictures is searched in steps: `searched_to` is then the ISO time at which this step ended.
+    A filter that fits few pictures is searched in steps: `searched_to` is then the ISO time, or the novelty, at which
+    this step ended.
     """
 
     @property
@@ -66,10 +68,11 @@ class ConsoleData(Protocol):
     """The daemon, as the console sees it besides `exposr_api.protocols.Service`."""
 
     def pictures(self, wanted: Mapping[str, str], cursor: str, limit: int) -> PicturePage:
-        """`wanted` has any of the keys label, source, generator, since, until, part, model; other values fit all."""
+        """`wanted` has any of the keys label, source, generator, since, until, part, model, novelty; other values fit
+        all."""
 
     def choices(self) -> Mapping[str, Sequence[str]]:
-        """What the filters source, generator, part and model may be set to."""
+        """What the filters source, generator, part, model and novelty may be set to."""
 
     def picture(self, sha256: str) -> Json | None:
         """`picture`, `files`, `metadata` (the file's own content), `near` (pictures), `part`, `opinion`, `history`."""

@@ -8,12 +8,13 @@ import sqlite3
 import pytest
 from dataset_kit import Folder, Runner
 
-from handlers.index import gallery
-from handlers.index.gallery import attached, count_mix, read_choices, read_facts, read_near, read_page, read_picture
+from handlers.index import picture_pages
+from handlers.index.gallery import attached, count_mix, read_facts, read_near, read_picture
 from handlers.index.label_queue import read_next
+from handlers.index.picture_pages import knows_novelty, read_choices, read_page
 from handlers.index.problem_pages import read_problems
 from handlers.index.schema import INDEX_FILE, connect_reader
-from trainer.evaluation.opinions import Opinion, write_opinions
+from trainer.evaluation.opinions import Novelties, Opinion, write_opinions
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_pages_hold_every_picture_once_newest_first(filled: Folder, limit: int) 
 def test_a_filter_that_fits_little_is_searched_in_bounded_steps(
     filled: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "STEP", 4)
+    monkeypatch.setattr(picture_pages, "STEP", 4)
     db = reader(filled)
     page = read_page(db, {"label": "conflict"}, "", 50)
     assert page.pictures == []
@@ -84,11 +85,57 @@ def test_a_cursor_that_is_not_ours_gives_the_first_page(filled: Folder) -> None:
 def test_choices_and_the_mix_are_what_is_there(filled: Folder) -> None:
     db = reader(filled)
     choices = read_choices(db)
-    assert "phone" in choices["source"]
+    assert choices["source"] == ["flux", "inbox", "phone"]
     assert choices["generator"] == ["flux"]
     mix = count_mix(db, is_paired=False)
     assert sum(number for label, _, number in mix if label == "real") == 7
     assert sum(number for _, _, number in mix) == 15
+    assert ("unlabeled", "inbox", 3) in mix
+
+
+def test_the_first_folder_is_the_source_of_what_has_no_label_also_where_old_metadata_says_manual(
+    filled: Folder, runner: Runner
+) -> None:
+    with contextlib.closing(sqlite3.connect(filled.config.storage.state_path / INDEX_FILE)) as index, index:
+        index.execute("UPDATE metadata SET source = 'manual' WHERE source = 'inbox'")
+    filled.picture("loose.png", 99)
+    runner.settle()
+    db = reader(filled)
+    assert len(walk(db, 2, source="inbox")) == 3
+    assert ("unlabeled", "inbox", 3) in count_mix(db, is_paired=False)
+    assert walk(db, 2, source="manual") == ["loose.png"]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 50])
+def test_the_most_novel_come_first_and_those_beyond_the_cut_alone(filled: Folder, limit: int) -> None:
+    db = reader(filled)
+    by_path = {picture.path: picture.sha256 for picture in read_page(db, {}, "", 50).pictures}
+    values = {sha256: 2.0 + number // 2 for number, sha256 in enumerate(by_path.values())} | {"0" * 64: 99.0}
+    file = filled.base / "opinions.sqlite"
+    write_opinions(file, [], "vit/v1", Novelties(values, 6.5))
+    with attached(db, "opinions", file):
+        assert knows_novelty(db)
+        found = [values[by_path[path]] for path in walk(db, limit, novelty="unfamiliar first")]
+        assert len(found) == 15
+        assert found == sorted(found, reverse=True)
+        unfamiliar = walk(db, limit, novelty="only unfamiliar")
+        assert sorted(unfamiliar) == sorted(path for path, sha256 in by_path.items() if values[sha256] > 6.5)
+        only = walk(db, limit, novelty="unfamiliar first", label="ai_generated")
+        assert sorted(only) == sorted(path for path in by_path if path.startswith("ai_generated"))
+        assert walk(db, limit, novelty="unfamiliar first", until="2001-01-01") == []
+        assert len(read_page(db, {"novelty": "unfamiliar first"}, "WyJ4IiwgInkiXQ==", 50).pictures) == 15
+
+
+def test_where_nothing_has_a_cut_or_a_novelty_no_picture_is_unfamiliar(filled: Folder) -> None:
+    db, file = reader(filled), filled.base / "opinions.sqlite"
+    sha256 = read_page(db, {}, "", 1).pictures[0].sha256
+    write_opinions(file, [], "", Novelties({sha256: 50.0}, None))
+    with attached(db, "opinions", file):
+        assert walk(db, 9, novelty="only unfamiliar") == []
+        assert len(walk(db, 9, novelty="unfamiliar first")) == 1
+    write_opinions(file, [], "")
+    with attached(db, "opinions", file):
+        assert not knows_novelty(db)
 
 
 def test_a_picture_has_its_copies_its_metadata_and_its_near_duplicates(folder: Folder, runner: Runner) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from handlers.labels.rules import Resolution, Statement, follow, interpret, resolve
+from handlers.labels.rules import Resolution, Statement, follow, interpret, resolve, source_of_place
 from handlers.paths import folder_label, folder_series, folder_source, is_ignored_file, is_under, join, split
 from utils.config.sections import Intake
 
@@ -54,6 +54,26 @@ def test_the_source_is_the_first_folder_below_whatever_name_says_the_label() -> 
     assert folder_source(b"set/Fake/flux-2/cats/a.jpg") == "flux-2"
     assert folder_series(b"set/Fake/flux-2/cats/a.jpg") == "Fake/flux-2/cats"
     assert folder_source(b"Photos/a.jpg") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        (b"real/a.jpg", "manual"),
+        (b"real/phone/a.jpg", "phone"),
+        (b"inbox/a.jpg", "inbox"),
+        (b"inbox/2026/a.jpg", "inbox"),
+        (b"inbox/fake/flux-2/a.jpg", "flux-2"),
+        (b"a.jpg", "manual"),
+        (b"images/2026/01/02/a.jpg", "manual"),
+        (b"caf\xe9/a.jpg", "caf\\xe9"),
+    ],
+)
+def test_the_place_names_the_source(path: bytes, source: str) -> None:
+    assert source_of_place(path) == source
+    moved = follow(Statement(None, None, "manual", path), path, folder_label(path))
+    assert moved.source == source
+    assert follow(moved, b"real/phone/a.jpg", "real").source == "phone"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ import pytest
 from trainer.data.snapshot import Sample
 from trainer.data.types import Floats, GroupedSample, Part, Transform
 from trainer.evaluation.leave_sources_out import LeftOut, LeftOutSources
-from trainer.evaluation.opinions import Opinion, form_opinions, read_unlabelled, write_opinions
+from trainer.evaluation.opinions import (
+    Novelties,
+    Opinion,
+    form_opinions,
+    measure_novelties,
+    read_unlabelled,
+    write_opinions,
+)
+from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import Scored
 from utils.errors import StopRunError
 
@@ -30,7 +39,7 @@ class Fixed:
         return np.array([float(member.sample.path) for member in samples])
 
     def embeddings(self, samples: Sequence[GroupedSample], transform: Transform | None = None, seed: int = 0) -> Floats:
-        raise AssertionError("nobody asks for these")
+        return np.stack([np.random.default_rng(len(member.sample.sha256)).normal(size=6) for member in samples])
 
 
 def member(name: str, part: Part, label: str = "real", logit: str = "0") -> GroupedSample:
@@ -99,3 +108,23 @@ def test_a_new_file_replaces_the_old_while_somebody_reads_it(tmp_path: Path) -> 
         assert reader.execute("SELECT version, (SELECT count(*) FROM predictions) FROM about").fetchall() == [
             ("vit/v2", 0)
         ]
+
+
+def test_every_picture_has_a_novelty_also_what_was_learnt_from(
+    parts: dict[Part, list[GroupedSample]], tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 6))
+    fitted = Novelty.of(rows, np.arange(60) % 2)
+    assert fitted is not None
+    unlabelled = member("waits", "test").sample
+    found = measure_novelties(Fixed(), replace(fitted, cut=3.0), parts, [unlabelled])
+    assert set(found.values) == {"learnt", "seen", "tested", "waits"}
+    assert found.cut == 3.0
+    expected = fitted(Fixed().embeddings(parts["test"]))
+    assert found.values["tested"] == pytest.approx(expected[0])
+    file = tmp_path / "opinions.sqlite"
+    write_opinions(file, [], "vit/v1", found)
+    with closing(sqlite3.connect(file)) as reader:
+        assert dict(reader.execute("SELECT sha256, value FROM novelty")) == found.values
+        assert reader.execute("SELECT cut FROM about").fetchone() == (3.0,)
+    assert measure_novelties(Fixed(), None, parts, [unlabelled]) == Novelties({}, None)
