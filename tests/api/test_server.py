@@ -14,8 +14,7 @@ from api_double import AUTH, KEY, SmallService, exchange, head_of, is_open
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from exposr_api import files
-from exposr_api.transport import connection
+from exposr_api.transport import connection, zero_copy
 from exposr_api.transport.server import ApiServer
 from utils.errors import OperatorError
 
@@ -211,7 +210,7 @@ def test_a_reader_that_leaves_costs_nothing_more(server: ApiServer, service: Sma
 def test_a_reader_that_takes_nothing_is_cut_off(
     server: ApiServer, service: SmallService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "CHUNK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(zero_copy, "STALL_SECONDS", 0.2)
     service.models.publish(b"w" * 30_000_000)
     peer = start_download(server)
     wait_until_closed(service.models.registry.models_path / "vit" / "v1" / "weights.pt")
