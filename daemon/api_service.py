@@ -15,7 +15,7 @@ from daemon.scheduling.planner import SCRAPE_END, TRAIN_END
 from daemon.serving.published_models import PublishedModels
 from daemon.state.store import Run, RunKind
 from exposr_api.events import Listener
-from exposr_api.protocols import RUNNING, STARTED, Decision, Health
+from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Health
 from utils.health import PartHealth
 
 FAILURES_UNTIL_DEGRADED = 3
@@ -96,6 +96,13 @@ class TrainerService:
     def run(self, run_id: str) -> Mapping[str, Any] | None:
         found = self._application.run(run_id)
         return found.as_public() if found else None
+
+    def stop_run(self, run_id: str) -> Decision:
+        if self._application.run(run_id) is None:
+            return Decision(False, NOT_FOUND, f"{run_id}: no such run")
+        if not self._application.runner.stop_run(run_id):
+            return Decision(False, "not_running", "this run has ended already")
+        return Decision(True, STARTED, "the run is being stopped", {"run_id": run_id})
 
     def _start(self, kind: RunKind, refusal: tuple[str, str] | None) -> Decision:
         if self._application.runner.current(kind) is not None:

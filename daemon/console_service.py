@@ -201,13 +201,6 @@ class ConsoleService:
             return ""
         return text if len(text) < LOG_TAIL_BYTES // 2 else text.partition("\n")[2]
 
-    def stop_run(self, run_id: str) -> Decision:
-        if self._application.run(run_id) is None:
-            return Decision(False, NOT_FOUND, "there is no such run")
-        if not self._application.runner.stop_run(run_id):
-            return Decision(False, "not_running", "this run has ended already")
-        return Decision(True, STARTED, "the run is being stopped", {"run_id": run_id})
-
     def sources(self) -> Sequence[Json]:
         figures = source_figures(self._state)
         return [

@@ -28,6 +28,7 @@ RUN_KINDS = ("scrape", "train")
 DEFAULT_RUNS, MAX_RUNS = 50, 1000
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PEM = "application/x-pem-file"
+NO_RUN = "no such run; GET /runs lists them"
 NOTHING_PUBLISHED = "no version has been published yet; POST /train starts a training once there are enough images"
 
 
@@ -114,8 +115,15 @@ async def get_run(request: Request, service: Service) -> Response:
     run_id = request.path_params["id"]
     run = await run_in_threadpool(service.run, run_id) if RUN_ID.fullmatch(run_id) else None
     if run is None:
-        raise ApiError("not_found", "no such run; GET /runs lists them")
+        raise ApiError("not_found", NO_RUN)
     return json_response(run)
+
+
+async def post_stop(request: Request, service: Service) -> Response:
+    run_id = request.path_params["id"]
+    if not RUN_ID.fullmatch(run_id):
+        raise ApiError("not_found", NO_RUN)
+    return _changed(await run_in_threadpool(service.stop_run, run_id), 202)
 
 
 async def get_events(request: Request, service: Service) -> Response:
@@ -138,9 +146,9 @@ def _started(decision: Decision, what: str) -> Response:
     return _refused(decision, status)
 
 
-def _changed(decision: Decision) -> Response:
+def _changed(decision: Decision, status: int = 200) -> Response:
     if decision.accepted:
-        return json_response({**decision.details, "status": decision.message})
+        return json_response({**decision.details, "status": decision.message}, status)
     if decision.code == NOT_FOUND:
         raise ApiError("not_found", decision.message)
     return _refused(decision, decision.message)
@@ -184,6 +192,7 @@ ENDPOINTS = (
     Endpoint("POST", "/observations", post_observations, body="form"),
     Endpoint("GET", "/runs", get_runs),
     Endpoint("GET", "/runs/{id}", get_run),
+    Endpoint("POST", "/runs/{id}/stop", post_stop),
     Endpoint("GET", "/events", get_events),
     Endpoint("GET", "/models", get_models),
     Endpoint("GET", "/models/latest", get_latest),

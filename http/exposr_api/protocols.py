@@ -170,5 +170,8 @@ class Service(Protocol):
     def run(self, run_id: str) -> Json | None:
         """One run with its progress and outcome."""
 
+    def stop_run(self, run_id: str) -> Decision:
+        """End a run for good, a little later. `NOT_FOUND` without such a run, `not_running` once it has ended."""
+
     def subscribe(self) -> EventStream:
         """A new listener. Raises RetryLaterError when there are too many. In memory; called on the event loop."""

@@ -167,6 +167,15 @@ class SmallService:
     def run(self, run_id: str) -> Mapping[str, Any] | None:
         return next((run for run in self.known_runs if run["id"] == run_id), None)
 
+    def stop_run(self, run_id: str) -> Decision:
+        run = next((run for run in self.known_runs if run["id"] == run_id), None)
+        if run is None:
+            return Decision(False, NOT_FOUND, "no such run")
+        if run.get("ended") is not None:
+            return Decision(False, "not_running", "this run has ended already")
+        run["ended"] = "2026-01-01T00:00:00Z"
+        return Decision(True, STARTED, "the run is being stopped", {"run_id": run_id})
+
     def subscribe(self) -> Listener:
         return self.hub.subscribe()
 

@@ -119,6 +119,18 @@ def test_rollback_without_a_previous_version_is_refused(client: TestClient, serv
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_previous")
 
 
+def test_an_open_run_is_stopped_once(client: TestClient, service: SmallService) -> None:
+    service.known_runs = [{"id": "r1", "kind": "train", "ended": None}]
+    assert client.post("/runs/r1/stop").status_code == 401
+    assert service.known_runs[0]["ended"] is None
+    stopped = client.post("/runs/r1/stop", headers=AUTH)
+    assert (stopped.status_code, stopped.json()) == (202, {"status": "the run is being stopped", "run_id": "r1"})
+    again = client.post("/runs/r1/stop", headers=AUTH)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "not_running")
+    for unknown in ("r2", "..%2fr1", "r1%0a"):
+        assert client.post(f"/runs/{unknown}/stop", headers=AUTH).json()["error"]["code"] == "not_found"
+
+
 def test_runs_can_be_listed_filtered_and_read(client: TestClient, service: SmallService) -> None:
     service.known_runs = [{"id": "r2", "kind": "train"}, {"id": "r1", "kind": "scrape"}]
     assert [run["id"] for run in client.get("/runs", headers=AUTH).json()["runs"]] == ["r2", "r1"]

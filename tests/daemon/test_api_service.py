@@ -76,3 +76,16 @@ def test_a_failed_collection_that_asked_its_sources_is_not_repeated_at_once(
         assert run is not None
         application._run_ended(run, JobEnd("failed", "", {"sources": {"pexels": {"state": state}}}))
         assert (application.planner.last(SCRAPE_END) is not None) == marked
+
+
+def test_a_run_is_stopped_once_by_its_id(with_pexels: Config, fake_clock: FakeClock) -> None:
+    with contextlib.closing(Application(with_pexels, fake_clock)) as application:
+        service = TrainerService(application)
+        run = application.runner.queue("scrape", "manual", "a test")
+        assert run is not None
+        asked = service.stop_run(run.id)
+        assert (asked.accepted, asked.details) == (True, {"run_id": run.id})
+        assert service.stop_run("scrape-none").code == "not_found"
+        application.runner.tick()
+        assert service.run(run.id)["state"] == "stopped"  # type: ignore[index]
+        assert service.stop_run(run.id).code == "not_running"

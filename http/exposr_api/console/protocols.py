@@ -105,8 +105,6 @@ class ConsoleData(Protocol):
     def run_log(self, run_id: str) -> str:
         """The end of the run's log; empty when it is not kept any more."""
 
-    def stop_run(self, run_id: str) -> Decision: ...
-
     def sources(self) -> Sequence[Json]:
         """Each source with its state, quotas, stored, and what was refused by reason."""
 

@@ -73,5 +73,5 @@ async def stop(request: Request, visit: Visit) -> Response:
             yes="Stop it",
             back=f"runs/{run_id}",
         )
-    visit.say_decision(await run_in_threadpool(visit.data.stop_run, run_id))
+    visit.say_decision(await run_in_threadpool(visit.service.stop_run, run_id))
     return visit.redirect(f"runs/{run_id}")

@@ -132,6 +132,9 @@ def _paths() -> Document:
             )
         },
         "/runs/{id}": {"get": _get("One run", _json("Run"), _errors("not_found"), path=["id"])},
+        "/runs/{id}/stop": {
+            "post": _post("Stop a run for good", _json("Started"), _errors("not_found"), ["id"], refusal=True)
+        },
         "/events": {
             "get": _get(
                 "Server-sent events: `status` first, then `counts`, `run` and `model` as they happen",

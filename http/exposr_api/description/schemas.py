@@ -37,7 +37,7 @@ SCHEMAS: dict[str, Schema] = {
         "A wish that cannot be granted now, with the numbers that say why.",
         {"status": TEXT, "error": _object("Stable code, message for people.", {"code": TEXT, "message": TEXT})},
     ),
-    "Started": _object("The run that was started.", {"status": TEXT}, {"run_id": TEXT}),
+    "Started": _object("The run that was started, or is being stopped.", {"status": TEXT}, {"run_id": TEXT}),
     "Moved": _object(
         "The version that is in service now.", {"status": TEXT}, {"model": TEXT, "version": TEXT, "serial": COUNT}
     ),
