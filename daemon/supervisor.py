@@ -26,6 +26,7 @@ from daemon.state.lock import Holder, StateLock
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
 from exposr_api.signin.session import Sessions
+from exposr_api.signin.signed_out import SESSIONS_FILE, SignedOut
 from exposr_api.transport.server import ApiServer
 from scrapers.status import source_states
 from scrapers.terms import TERMS
@@ -152,12 +153,13 @@ class Supervisor:
             self._stale = stale
 
     def _make_app(self, service: TrainerService, console: ConsoleService, config: Config) -> Starlette:
-        secret = load_session_secret(config)
+        signed_out = SignedOut(config.storage.state_path / SESSIONS_FILE)
+        secret, hours = load_session_secret(config), config.api.session_hours
         return create_app(
             service,
             self._keys,
             self._clock,
-            sessions=Sessions(self._keys, secret, self._clock, config.api.session_hours),
+            sessions=Sessions(self._keys, secret, self._clock, hours, signed_out),
             console=console,
             root_path=config.api.root_path,
             trusted_proxies=config.api.trusted_proxies,

@@ -3,7 +3,8 @@
 Order makes it consistent, not a lock on the service: state first (SQLite's own backup, a moment in time), then models
 under the registry's lock, then images, and their metadata last. So no item is noted as collected without its image in
 the backup, and no image comes without its label; what is newer than that, the next collection fetches again.
-Left out, since they are made again: embeddings, job folders, locks.
+Left out, since they are made again: embeddings, job folders, locks; and who has signed out of the console, since a
+backup would forget who did so later.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from daemon.backup.files import (
 )
 from daemon.monitoring.disk import disk_usage
 from daemon.state.lock import StateLock
+from exposr_api.signin.signed_out import SESSIONS_FILE
 from trainer.publishing.registry import LOCK_FILE, STAGING_PREFIX, Registry
 from utils.clock import Clock, SystemClock, to_iso
 from utils.config_loader import Config
@@ -34,7 +36,7 @@ from utils.files import sha256_of_file
 from utils.metadata import META_FOLDER
 from utils.version import VERSION
 
-NOT_SAVED = ("jobs", "embeddings", "thumbnails", "lock")  # of the state folder
+NOT_SAVED = ("jobs", "embeddings", "thumbnails", "lock", SESSIONS_FILE)  # of the state folder
 DATABASE_SUFFIXES = (".sqlite", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 ATTEMPTS = 3  # at a file that changes while it is copied
 GB = 1_000_000_000

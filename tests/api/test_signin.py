@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from api_double import AUTH, KEY, SmallService
@@ -20,6 +22,7 @@ from exposr_api.endpoints import ENDPOINTS, Endpoint
 from exposr_api.links import link
 from exposr_api.protocols import Service
 from exposr_api.signin.session import COOKIE, Sessions, session_of
+from exposr_api.signin.signed_out import SignedOut
 from exposr_api.signin.tries import MAX_TRIES, WINDOW_SECONDS
 from fake_clock import FakeClock
 
@@ -52,13 +55,18 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-def make(service: SmallService, keys: Keys, fake_clock: FakeClock) -> Iterator[Make]:
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.json"
+
+
+@pytest.fixture
+def make(service: SmallService, keys: Keys, fake_clock: FakeClock, file: Path) -> Iterator[Make]:
     """Browsers of one service."""
     app = create_app(
         service,
         keys,
         fake_clock,
-        sessions=Sessions(keys, SECRET, fake_clock, hours=24),
+        sessions=Sessions(keys, SECRET, fake_clock, hours=24, signed_out=SignedOut(file)),
         trusted_proxies=["10.0.0.0/8"],
         endpoints=(*PAGES, *ENDPOINTS),
     )
@@ -197,14 +205,60 @@ def test_a_session_ends_with_its_time(make: Make, fake_clock: FakeClock) -> None
     assert client.get("/page").status_code == 303
 
 
-def test_a_session_outlives_a_restart(service: SmallService, make: Make, fake_clock: FakeClock) -> None:
+def test_a_session_outlives_a_restart(service: SmallService, make: Make, fake_clock: FakeClock, file: Path) -> None:
     client = make()
     sign_in(client)
     again = Keys([OTHER_KEY, KEY], SECRET)
-    restarted = create_app(service, again, fake_clock, sessions=Sessions(again, SECRET, fake_clock), endpoints=PAGES)
+    sessions = Sessions(again, SECRET, fake_clock, signed_out=SignedOut(file))
+    restarted = create_app(service, again, fake_clock, sessions=sessions, endpoints=PAGES)
     after = _client(restarted, "192.0.2.1")
     after.cookies.set(COOKIE, client.cookies[COOKIE])
     assert after.get("/page").status_code == 200
+
+
+def test_who_has_signed_out_stays_so_after_a_restart(keys: Keys, fake_clock: FakeClock, file: Path) -> None:
+    before = Sessions(keys, SECRET, fake_clock, hours=24, signed_out=SignedOut(file))
+    stays, goes = before.signed_in(KEY.encode()), before.signed_in(KEY.encode())
+    before.end(goes)
+    after = Sessions(keys, SECRET, fake_clock, hours=24, signed_out=SignedOut(file))
+    assert after.read(before.write(stays)) == stays
+    assert after.read(before.write(goes)) is None
+    assert file.stat().st_mode & 0o077 == 0
+    fake_clock.pass_time(25 * 3600)
+    after.end(after.signed_in(KEY.encode()))
+    assert goes.id not in file.read_text()  # its time is over: nothing has to be remembered
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b'{"epoch": "e"}', b'{"ended": {"a": "x"}, "epoch": "e"}', b"\xff"]
+)
+def test_where_nobody_knows_who_has_signed_out_everybody_has(
+    keys: Keys, fake_clock: FakeClock, file: Path, content: bytes | None
+) -> None:
+    before = Sessions(keys, SECRET, fake_clock, signed_out=SignedOut(file))
+    cookie = before.write(before.signed_in(KEY.encode()))
+    file.unlink() if content is None else file.write_bytes(content)
+    after = Sessions(keys, SECRET, fake_clock, signed_out=SignedOut(file))
+    assert after.read(cookie) is None
+    assert after.read(after.write(after.signed_in(KEY.encode()))) is not None
+
+
+def test_a_disk_that_takes_no_sign_out_ends_all_sessions_at_the_restart(
+    keys: Keys, fake_clock: FakeClock, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Sessions(keys, SECRET, fake_clock, signed_out=SignedOut(file))
+    stays, goes = before.signed_in(KEY.encode()), before.signed_in(KEY.encode())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _full)
+        before.end(goes)
+    assert before.read(before.write(goes)) is None
+    assert before.read(before.write(stays)) == stays
+    after = Sessions(keys, SECRET, fake_clock, signed_out=SignedOut(file))
+    assert after.read(before.write(goes)) is None
+
+
+def _full(descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_changing_the_key_signs_out_everybody_who_used_it(make: Make, keys: Keys) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -56,7 +57,7 @@ async def post_login(request: Request, service: Service) -> Response:
     tries.forget(address)
     log.info("signed_in", client=address)
     sessions: Sessions = request.app.state.sessions
-    sessions.end(before)
+    await run_in_threadpool(sessions.end, before)
     response = redirect(request, wanted)
     _set_cookie(request, response, sessions.signed_in(token))
     return response
@@ -67,7 +68,7 @@ async def post_logout(request: Request, service: Service) -> Response:
     session = session_of(request)
     if session is not None:
         sessions: Sessions = request.app.state.sessions
-        sessions.end(session)
+        await run_in_threadpool(sessions.end, session)
         log.info("signed_out", client=request.client.host if request.client else "")
     response = redirect(request, "login")
     response.set_cookie(COOKIE, "", max_age=0, path=None, httponly=True, samesite="lax")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,13 +19,13 @@ from itsdangerous import BadData, URLSafeSerializer
 from starlette.requests import Request
 
 from exposr_api.auth import Keys
+from exposr_api.signin.signed_out import SignedOut
 from utils.clock import Clock, SystemClock
 
 COOKIE = "exposr_session"
 ID_BYTES = 16
 SECRET_BYTES = 32
 DEFAULT_HOURS = 24.0 * 7
-MAX_ENDED = 10_000  # signed-out sessions that are remembered until they would have ended by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +43,26 @@ class Session:
 
 
 class Sessions:
-    """Makes and reads sessions. Used on the event loop only."""
+    """Makes and reads sessions. Thread-safe."""
 
     def __init__(
-        self, keys: Keys, secret: bytes | None = None, clock: Clock | None = None, hours: float = DEFAULT_HOURS
+        self,
+        keys: Keys,
+        secret: bytes | None = None,
+        clock: Clock | None = None,
+        hours: float = DEFAULT_HOURS,
+        signed_out: SignedOut | None = None,
     ) -> None:
         self._keys = keys
         self._secret = secret or secrets.token_bytes(SECRET_BYTES)
         self._clock = clock or SystemClock()
         self._valid_for = timedelta(hours=hours)
+        self._signed_out = signed_out or SignedOut()
         self._serializer = URLSafeSerializer(
-            self._secret, salt="session", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+            self._secret,
+            salt=f"session {self._signed_out.epoch}",
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
-        self._ended: OrderedDict[str, int] = OrderedDict()
 
     @property
     def seconds(self) -> int:
@@ -82,19 +88,14 @@ class Sessions:
             session_id, key, expires = self._serializer.loads(cookie)
         except (BadData, ValueError, TypeError):
             return None
-        is_over = expires <= self._clock.now().timestamp() or session_id in self._ended
+        is_over = expires <= self._clock.now().timestamp() or session_id in self._signed_out
         if is_over or (key and not self._keys.knows(key)):
             return None
         return Session(session_id, key, expires, self._csrf_token(session_id))
 
     def end(self, session: Session) -> None:
-        """Its cookie is refused from now on, wherever a copy of it may be."""
-        now = self._clock.now().timestamp()
-        for session_id in [known for known, expires in self._ended.items() if expires <= now]:
-            del self._ended[session_id]
-        self._ended[session.id] = session.expires
-        while len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
+        """Its cookie is refused from now on, wherever a copy of it may be. Writes to the disk."""
+        self._signed_out.add(session.id, session.expires, self._clock.now().timestamp())
 
     def _make(self, key: str) -> Session:
         session_id = secrets.token_urlsafe(ID_BYTES)
