@@ -219,6 +219,7 @@ class Application:
 
     def _model_changed(self, latest: Mapping[str, Any]) -> None:
         self.hub.publish("model", latest)
+        self.observations.note_in_service(latest)
         self.reporter.model_changed(latest, self.models.champion())
 
     def _run_changed(self, run: Run) -> None:

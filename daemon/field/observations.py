@@ -31,6 +31,7 @@ class Models(Protocol):
 
     def entries(self) -> Sequence[Entry]: ...
     def champion(self) -> Entry | None: ...
+    def latest(self) -> Mapping[str, Any] | None: ...
     def published_file(self, model: str, version: str, name: str) -> PublishedFile | None: ...
 
 
@@ -45,6 +46,15 @@ class ObservationDesk:
         self._changes = 0
         self._decided: tuple[object, Drift] | None = None
         self._card: tuple[str, Mapping[str, Any] | None] = ("", None)
+        if (latest := models.latest()) is not None:
+            self.note_in_service(latest)
+
+    def note_in_service(self, latest: Mapping[str, Any]) -> None:
+        """What `GET /models/latest` says, whenever it changes."""
+        if latest["timestamp"]:
+            self._store.put_in_service(
+                latest["serial"], latest["model_name"], latest["model_version"], latest["timestamp"]
+            )
 
     def take(self, reporter: str, histograms: Sequence[Mapping[str, Any]]) -> Decision:
         """Keep the totals of one detector; days too far off and versions that are not published are ignored."""
@@ -95,7 +105,19 @@ class ObservationDesk:
             "days": self._days(self._clock.now().date(), SHOWN_DAYS),
             "validation": validation,
             "drift": self.drift().as_public(),
+            "in_service": self._in_service(),
         }
+
+    def _in_service(self) -> list[dict[str, str]]:
+        """Which version since when, oldest first: each came with its publication, later moves were noted."""
+        published = {
+            int(entry["serial"]): (str(entry["model"]), str(entry["version"]), str(entry["timestamp"]))
+            for entry in self._models.entries()
+            if "serial" in entry and "timestamp" in entry
+        }
+        moves = sorted((published | self._store.in_service()).items())
+        found = [dict(zip(("model", "version", "since"), move, strict=True)) for _, move in moves]
+        return [move for before, move in zip([None, *found], found, strict=False) if not _is_same(before, move)]
 
     def _days(self, today: date, number: int) -> list[dict[str, Any]]:
         """Sums over the detectors, oldest day first."""
@@ -121,6 +143,10 @@ class ObservationDesk:
             file = self._models.published_file(str(entry["model"]), str(entry["version"]), CARD_FILE)
             self._card = (name, _read_card(file.path) if file is not None else None)
         return self._card[1]
+
+
+def _is_same(before: Mapping[str, str] | None, move: Mapping[str, str]) -> bool:
+    return before is not None and all(before[name] == move[name] for name in ("model", "version"))
 
 
 def _is_of(row: Mapping[str, Any], entry: Entry) -> bool:

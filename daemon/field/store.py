@@ -1,4 +1,5 @@
-"""`field.sqlite`: what comes back from Exposr-Core: reports about single pictures, and histograms of what it saw.
+"""`field.sqlite`: what comes back from Exposr-Core: reports about single pictures, and histograms of what it saw; and
+when which version came into service, beside which both are looked at.
 
 Owned by the daemon; one connection, used under a lock from any thread.
 """
@@ -16,6 +17,7 @@ from typing import Any
 FIELD_FILE = "field.sqlite"  # in the state folder
 KEEP_REPORTS = 100_000  # older ones are forgotten; what a person said of their pictures stays in the metadata
 KEEP_DAYS = 90  # of histograms
+KEEP_MOVES = 1000  # of what is in service
 BUSY_SECONDS = 5.0
 
 SCHEMA = """
@@ -29,6 +31,9 @@ CREATE TABLE IF NOT EXISTS histograms (
     day TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, reporter TEXT NOT NULL,
     pictures INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (day, model, version, reporter)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS in_service (
+    serial INTEGER PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL, since TEXT NOT NULL
+);
 PRAGMA user_version = 1;
 """
 
@@ -128,6 +133,19 @@ class FieldStore:
         """Every reporter's totals from this day on, oldest first."""
         rows = self._query("SELECT body FROM histograms WHERE day >= ? ORDER BY day, model, version", (since,))
         return [json.loads(body) for (body,) in rows]
+
+    # versions
+
+    def put_in_service(self, serial: int, model: str, version: str, since: str) -> None:
+        """Once for each serial."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO in_service VALUES (?, ?, ?, ?)", (serial, model, version, since))
+            self._db.execute("DELETE FROM in_service WHERE serial <= ?", (serial - KEEP_MOVES,))
+
+    def in_service(self) -> dict[int, tuple[str, str, str]]:
+        """Serial -> model, version, since when (ISO)."""
+        rows = self._query("SELECT serial, model, version, since FROM in_service ORDER BY serial", ())
+        return {serial: (model, version, since) for serial, model, version, since in rows}
 
     def _query(self, statement: str, values: tuple[object, ...]) -> list[Any]:
         with self._lock:

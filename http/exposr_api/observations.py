@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,11 @@ from exposr_api.protocols import Service
 SCORE_BINS = 20
 MAX_HISTOGRAMS = 64
 Count = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
+
+
+def _of_the_calendar(day: str) -> str:
+    date.fromisoformat(day)
+    return day
 
 
 class Verdicts(BaseModel):
@@ -31,7 +37,7 @@ class Histogram(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    day: str = Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")
+    day: Annotated[str, Field(pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_of_the_calendar)]
     model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^v[1-9][0-9]{0,8}$")
     scores: tuple[Count, ...] = Field(min_length=SCORE_BINS, max_length=SCORE_BINS)

@@ -127,7 +127,7 @@ class Observations(Protocol):
         """Each has day, model, version, scores and verdicts. `STORED` with `taken` and `ignored`; else 409."""
 
     def summary(self) -> Json:
-        """`days` with sums by day and version, `validation`, `drift`."""
+        """`days` with sums by day and version, `validation`, `drift`, `in_service` (model, version, since)."""
 
 
 class EventStream(Protocol):

@@ -121,7 +121,7 @@ class SmallObservations:
 
     def summary(self) -> Mapping[str, Any]:
         drift = {"state": "too_few", "reason": "", "pictures": 0, "shares": {}, "advice": ""}
-        return {"days": [], "validation": None, "drift": drift}
+        return {"days": [], "validation": None, "drift": drift, "in_service": []}
 
 
 @dataclass

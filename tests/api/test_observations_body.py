@@ -42,6 +42,7 @@ def test_what_the_client_makes_is_taken(client: TestClient, service: SmallServic
     [
         {"day": "yesterday"},
         {"day": "2026-13-01"},
+        {"day": "2026-02-30"},
         {"model": "../x"},
         {"version": "3"},
         {"scores": [1] * 19},

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from console_kit import enter, open_browser, publish_versions, sign_in, write_data, write_what_a_training_says
+from console_kit import (
+    enter,
+    hand_over_observations,
+    open_browser,
+    publish_versions,
+    sign_in,
+    write_data,
+    write_what_a_training_says,
+)
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from service_process import ServiceProcess
@@ -22,6 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     made.start()
     made.wait_for_counts(30, pending=0, unlabeled=14)
     write_what_a_training_says(made)
+    hand_over_observations(made)
     yield made
     made.end()
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,24 @@ def write_what_a_training_says(service: ServiceProcess) -> None:
     opinions = [Opinion(sha256, label, 0.4, "held out from the training") for sha256, label in known[::2]]
     novelties = Novelties({sha256: 2.0 + place for place, (sha256, _) in enumerate(known)}, 6.5)
     write_opinions(service.state / OPINIONS_FILE, opinions, "vit/v2", novelties)
+
+
+def hand_over_observations(service: ServiceProcess, days: int = 3) -> None:
+    """What a detector saw on these days, to the service that runs."""
+    today = datetime.now(UTC).date()
+    histograms = [
+        {
+            "day": (today - timedelta(ago)).isoformat(),
+            "model": "vit",
+            "version": "v2",
+            "scores": [60, *[0] * 9, 10, *[0] * 8, 30],
+            "verdicts": {"real": 60, "ai_generated": 30, "uncertain": 10},
+        }
+        for ago in range(days)
+    ]
+    body = {"reporter": "0" * 32, "histograms": histograms}
+    answer = httpx.post(f"{service.url}/observations", json=body, headers=service.headers, trust_env=False)
+    assert answer.json() == {"taken": days, "ignored": 0, "status": "observations stored"}, answer.text
 
 
 def publish_versions(folder: Path, number: int = 2) -> None:

@@ -65,6 +65,8 @@ def test_every_page_runs_without_a_complaint_and_asks_nobody_else(quiet: Page, s
     to(quiet, service, "models/vit/v2")
     expect(quiet.locator(".chart canvas")).to_have_count(2)
     assert quiet.title() != "ran"
+    to(quiet, service, "field")
+    expect(quiet.locator(".chart canvas")).to_have_count(2)
 
 
 def test_a_dropped_picture_appears_without_reload(quiet: Page, service: ServiceProcess) -> None:

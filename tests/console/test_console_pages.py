@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -147,9 +149,9 @@ def test_a_thumbnail_is_a_fresh_picture_and_a_file_that_is_html_has_none(
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.content[:4] == b"RIFF"
-    html = hashlib.sha256(next((service.data / "real").glob("no*")).read_bytes()).hexdigest()
-    assert client.get(f"/console/thumbnails/small/{html}").status_code == 404
-    assert client.get(f"/console/pictures/{html}").status_code == 404
+    no_picture = hashlib.sha256(next((service.data / "real").glob("no*")).read_bytes()).hexdigest()
+    assert client.get(f"/console/thumbnails/small/{no_picture}").status_code == 404
+    assert client.get(f"/console/pictures/{no_picture}").status_code == 404
 
 
 def test_the_report_may_be_framed_by_us_alone_and_can_run_nothing(client: httpx.Client) -> None:
@@ -185,6 +187,20 @@ def test_the_most_novel_pictures_are_found_and_one_says_how_novel_it_is(client: 
     assert 0 < len(unfamiliar) < len(every)
     assert ">unfamiliar<" in client.get(f"/console/pictures/{unfamiliar[0]}").text
     assert ">unfamiliar<" not in client.get(f"/console/pictures/{sorted_by_novelty[-1]}").text
+
+
+def test_the_drift_plot_marks_when_a_version_came_into_service(client: httpx.Client, service: ServiceProcess) -> None:
+    for way in ("vit/v1/promote", "vit/rollback"):
+        assert service.post(f"/models/{way}").status_code == 200
+    page = client.get("/console/field").text
+    [marks] = re.findall(r'data-marks="([^"]*)"', page)
+    days = [float(x) for x in re.findall(r'data-x="([\d.]+)"><th', page)]
+    assert days == sorted(days, reverse=True)
+    assert len(days) == 3
+    found = [(mark["name"], mark["x"]) for mark in json.loads(html.unescape(marks))]
+    assert [name for name, _ in found][-2:] == ["vit/v1", "vit/v2"]
+    assert days[0] - 1.5 <= found[-1][1] <= days[0] + 1
+    assert "Came into service: vit/v1" in page
 
 
 def test_a_part_of_a_page_is_only_that_part(client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from exposr_api.console.visit import Visit, page
 
 SHOWN_REPORTS = 30
+DAY_SECONDS = 86_400
 VERDICTS = ("ai_generated", "real", "uncertain")
 
 
@@ -23,10 +25,36 @@ async def field(request: Request, visit: Visit) -> Response:
         "field.html",
         "field",
         drift=summary["drift"],
-        days=[{**day, "shares": verdict_shares(day)} for day in reversed(summary["days"])],
+        days=[
+            {**day, "x": day_number(day["day"]) + 0.5, "shares": verdict_shares(day)}
+            for day in reversed(summary["days"])
+        ],
+        marks=version_marks(summary),
         scores=score_shares(summary),
         reports=reports,
     )
+
+
+def day_number(day: str) -> int:
+    """Days since 1970-01-01: what the plot's axis counts."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days
+
+
+def version_marks(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where a version came into service within the days of the plot: `x` in days as `day_number` counts, `name`."""
+    if not summary["days"]:
+        return []
+    first = day_number(summary["days"][0]["day"])
+    marks = []
+    for move in summary["in_service"]:
+        try:
+            moment = datetime.fromisoformat(move["since"])
+        except ValueError:  # a registry may have been edited by hand
+            continue
+        x = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / DAY_SECONDS
+        if x >= first:
+            marks.append({"x": round(x, 4), "name": f"{move['model']}/{move['version']}", "since": move["since"]})
+    return marks
 
 
 def verdict_shares(day: Mapping[str, Any]) -> dict[str, float | None]:

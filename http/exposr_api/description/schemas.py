@@ -109,10 +109,16 @@ SCHEMAS: dict[str, Schema] = {
         {"status": TEXT, "taken": COUNT, "ignored": COUNT},
     ),
     "Observations": _object(
-        "Sums by day and version; the scores of the validation split; the decision.",
+        "Sums by day and version; the scores of the validation split; the decision; when which version came.",
         {
             "days": {"type": "array", "items": {"type": "object"}},
             "validation": {"type": ["object", "null"]},
+            "in_service": {
+                "type": "array",
+                "items": _object(
+                    "A version and when it came into service.", {"model": TEXT, "version": TEXT, "since": TEXT}
+                ),
+            },
             "drift": _object(
                 "Whether the share of pictures that could not be judged has significantly risen.",
                 {

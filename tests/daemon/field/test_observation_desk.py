@@ -145,6 +145,22 @@ def test_a_flood_of_detectors_ends(application: Application, fake_clock: FakeClo
     assert desk.take(f"{7:032x}", row).accepted  # who is known goes on
 
 
+def test_it_says_which_version_came_into_service_when(
+    application: Application, config: Config, fake_clock: FakeClock
+) -> None:
+    fake_clock.pass_time(3600)
+    publish(application, fake_clock, CARD)
+    fake_clock.pass_time(3600)
+    assert application.models.promote("vit", "v1").accepted
+    assert application.models.promote("vit", "v1").accepted  # nothing else is in service now
+    noted = application.observations.summary()["in_service"]
+    assert [(move["model"], move["version"]) for move in noted] == [("vit", "v1"), ("vit", "v2"), ("vit", "v1")]
+    assert noted[2]["since"] == to_iso(fake_clock.now())
+    restarted = Application(config, fake_clock)
+    assert restarted.observations.summary()["in_service"] == noted
+    restarted.close()
+
+
 def test_it_can_be_switched_off(application: Application, fake_clock: FakeClock) -> None:
     application.observations.take(REPORTER, [histogram(fake_clock, 500, 500)])
     application.config = application.config.model_copy(update={"triggers": Triggers(drift=False)})

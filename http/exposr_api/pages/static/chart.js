@@ -1,5 +1,6 @@
 // A table that says data-chart is drawn above itself with uPlot: first column x, the others y; a cell's data-low and
 // data-high are drawn as a band. The table stays what is read aloud, and what is there without JavaScript.
+// data-days: x counts days since 1970; data-marks: JSON of {x, name}, each drawn as an upright line.
 (() => {
   const COLOURS = ["--accent", "--ai", "--good", "--warn"];
   const HEIGHT = 230;
@@ -50,17 +51,44 @@
     figure.append(legend(series, colour, table.dataset.diagonal));
     (table.closest("details") ?? table.closest(".scroll") ?? table).before(figure);
     const unit = table.dataset.unit === "share";
+    const marks = JSON.parse(table.dataset.marks || "[]");
+    const xAxis = {};
+    if ("named" in table.dataset) Object.assign(xAxis, { splits: () => x, values: (_, at) => at.map((one) => labels[x.indexOf(one)] ?? "") });
+    else Object.assign(xAxis, { label: table.dataset.xlabel, labelFont: "12px system-ui, sans-serif", labelSize: 20 });
+    if ("days" in table.dataset) Object.assign(xAxis, { incrs: [1, 2, 5, 10, 30], values: (_, at) => at.map((day) => new Date(day * 864e5).toISOString().slice(5, 10)) });
+    const ends = "days" in table.dataset ? { range: (_, low, high) => [Math.floor(low), Math.ceil(Math.max(high, ...marks.map((mark) => mark.x)))] } : {};
     const plot = new uPlot({
       width: figure.clientWidth, height: HEIGHT, series: lines, bands,
-      scales: { x: { time: false }, y: unit ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5)), Math.max(1, high)] } : {} },
+      scales: { x: { time: false, ...ends }, y: unit ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5)), Math.max(1, high)] } : {} },
       axes: [
-        { ...axis, ...("named" in table.dataset ? {} : { label: table.dataset.xlabel, labelFont: "12px system-ui, sans-serif", labelSize: 20 }), ...("named" in table.dataset ? { splits: () => x, values: (_, at) => at.map((one) => labels[x.indexOf(one)] ?? "") } : {}) },
+        { ...axis, ...xAxis },
         axis,
       ],
       cursor: { show: false },
       legend: { show: false },
+      hooks: { draw: [(plot) => marks.forEach((mark) => drawMark(plot, mark, colour("--soft"), colour("--ink")))] },
     }, data, figure);
     new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: HEIGHT })).observe(figure);
+  }
+
+  function drawMark(plot, { x, name }, stroke, ink) {
+    const { ctx, bbox } = plot;
+    const left = plot.valToPos(x, "x", true);
+    ctx.save();
+    ctx.strokeStyle = stroke;
+    ctx.fillStyle = ink;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(left, bbox.top);
+    ctx.lineTo(left, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    const isAtEnd = left + ctx.measureText(name).width + 8 * devicePixelRatio > bbox.left + bbox.width;
+    ctx.textAlign = isAtEnd ? "right" : "left";
+    ctx.fillText(name, left + (isAtEnd ? -4 : 4) * devicePixelRatio, bbox.top + 2 * devicePixelRatio);
+    ctx.restore();
   }
 
   function legend(series, colour, diagonal) {
