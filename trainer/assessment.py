@@ -34,7 +34,7 @@ from trainer.publishing.card import Assessment
 from trainer.publishing.fresh_process import FreshProcess
 from trainer.publishing.publish import publish
 from trainer.publishing.registry import Registry
-from trainer.publishing.registry_files import CARD_FILE
+from trainer.publishing.registry_files import CARD_FILE, Entry, name_of
 from trainer.split.split import Split
 from trainer.stats.novelty import Novelty
 from trainer.stats.predictions import CachedScorer, Scored, score
@@ -57,8 +57,6 @@ def judge_and_publish(
 ) -> Outcome:
     """Publish the candidate, or say why not; either way the gate's numbers are in the outcome."""
     registry = Registry(context.config.storage.models_path)
-    for line in registry.sweep():
-        log.info("registry_swept", what=line)
     with FreshProcess() as fresh:  # gets ready meanwhile
         assessment, opinions, novelties = _judge(context, registry, split, candidate, augmentation, benchmarks)
         decision = assessment.decision
@@ -84,13 +82,26 @@ def judge_and_publish(
             SystemClock().now(),
             fresh,
             context.report("publish"),
+            context.run,
         )
-    name = f"{entry['model']}/{entry['version']}"
-    write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, name, novelties)
-    auc = assessment.evaluation.test["auc"].value
+    write_opinions(context.config.storage.state_path / OPINIONS_FILE, opinions, name_of(entry), novelties)
+    return _published(entry, candidate.mode, details)
+
+
+def published_before(context: RunContext) -> Outcome | None:
+    """The outcome of a run that was interrupted after it had published its version; None for any other."""
+    registry = Registry(context.config.storage.models_path)
+    for line in registry.sweep():  # finishes a publishing that was begun
+        log.info("registry_swept", what=line)
+    entry = registry.published_by(context.run)
+    return _published(entry, "before it was interrupted", {"gate": entry["gate"]}) if entry else None
+
+
+def _published(entry: Entry, how: str, details: dict[str, Any]) -> Outcome:
+    auc = entry["test_auc"]
     worth = "test AUC not measurable" if auc is None else f"test AUC {auc:.3f}"
-    details |= {"model": entry["model"], "version": entry["version"]}
-    return Outcome("succeeded", f"published {name}: {worth}, {candidate.mode}", details)
+    facts = {"model": entry["model"], "version": entry["version"]}
+    return Outcome("succeeded", f"published {name_of(entry)}: {worth}, {how}", details | facts)
 
 
 def _judge(

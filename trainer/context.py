@@ -19,6 +19,7 @@ from utils.job_protocol import emit_progress
 @dataclass(frozen=True, slots=True)
 class RunContext:
     folder: Path  # of the job: checkpoints go here
+    run: str  # its id
     config: Config
     images: ImageFolder
     cache: EmbeddingCache

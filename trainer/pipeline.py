@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.assessment import judge_and_publish
+from trainer.assessment import judge_and_publish, published_before
 from trainer.benchmarks.folders import Benchmarks, kept_out, read_benchmarks
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
@@ -41,7 +41,7 @@ CACHE_FILE = "embeddings/cache.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The data of the training; `outcome` is set when there is not enough of it."""
+    """The data of the training; `outcome` is set when there is nothing to train: too few of them, or it was done."""
 
     snapshot: Snapshot
     split: Split
@@ -109,6 +109,7 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
         state = config.storage.state_path if ranks.is_main else Path(own)
         context = RunContext(
             folder=folder or Path(own),
+            run=str(job["run_id"]),
             config=config,
             images=ImageFolder(data or config.storage.local_path),
             cache=EmbeddingCache(state / CACHE_FILE, int(config.training.cache_gb * 2**30)),
@@ -151,7 +152,8 @@ def _prepare(context: RunContext, file: Path, backbone: Backbone) -> Prepared:
         }
     numbers = ", ".join(f"{len(members)} {part}" for part, members in split.parts.items())
     report(1, 1, f"split by creator, series and resemblance: {numbers}")
-    return Prepared(present, split, _too_little(context.config, split), benchmarks)
+    outcome = published_before(context) or _too_little(context.config, split)
+    return Prepared(present, split, outcome, benchmarks)
 
 
 def _alike(

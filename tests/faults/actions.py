@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from crash_points import Action
 from dataset_kit import Folder, Runner, draw
 from invariants import data_violations, model_violations
 from lifted import lifted_config
@@ -33,15 +33,6 @@ from utils.images.check_worker import check
 from utils.images.facts import CheckLimits, CheckResult
 
 LONG_AFTER_SECONDS = 7200.0  # when nobody can be writing any more what was begun before the kill
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """`prepare` fills a new folder; `act` is killed in it; `check` picks up, and raises AssertionError for a loss."""
-
-    prepare: Callable[[Path], None]
-    act: Callable[[Path], object]
-    check: Callable[[Path], None]
 
 
 class ChecksInThisProcess:

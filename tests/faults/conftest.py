@@ -6,4 +6,6 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS / folder) for folder in ("handlers", "scrapers") if str(TESTS / folder) not in sys.path]
+sys.path += [
+    str(TESTS / folder) for folder in ("handlers", "scrapers", "trainer") if str(TESTS / folder) not in sys.path
+]

@@ -8,10 +8,13 @@ each statement with which SQLite begins or commits a transaction. `count_steps` 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 CHANGING_EVENTS = {
@@ -19,9 +22,16 @@ CHANGING_EVENTS = {
     *("os.truncate", "os.chmod", "shutil.rmtree", "shutil.move"),
 }
 TRANSACTION_STATEMENTS = ("BEGIN", "COMMIT", "END")
-
-
 NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`prepare` fills a new folder; `act` is killed in it; `check` picks up, and raises AssertionError for a loss."""
+
+    prepare: Callable[[Path], None]
+    act: Callable[[Path], object]
+    check: Callable[[Path], None]
 
 
 def count_steps(action: Callable[[], object]) -> int:
@@ -43,6 +53,29 @@ def run_killed_at(step: int, action: Callable[[], object]) -> str:
         return words
     assert status == 0, words
     return ""
+
+
+def kill_at_points(action: Action, folder: Path, most: int | None) -> int:
+    """Kill `action` at every step, or at `most` of them that lie far apart; how many points were tried."""
+    action.prepare(folder / "start")
+    shutil.copytree(folder / "start", folder / "counted", dirs_exist_ok=True)
+    steps = count_steps(lambda: action.act(folder / "counted"))
+    action.check(folder / "counted")
+    points = (
+        range(1, steps + 1) if most is None else sorted({round(n * (steps - 1) / (most - 1)) + 1 for n in range(most)})
+    )
+    for step in points:
+        place = folder / f"killed{step}"
+        shutil.copytree(folder / "start", place, dirs_exist_ok=True)
+        what = run_killed_at(step, lambda place=place: action.act(place))  # type: ignore[misc]
+        try:
+            action.check(place)
+        except BaseException as error:
+            error.add_note(f"killed before step {step} of {steps}: {what}")
+            raise
+        shutil.rmtree(place)
+    sys.stdout.write(f"{len(points)} points of {steps} steps\n")  # -rP shows it
+    return len(points)
 
 
 def _run(step: int, action: Callable[[], object]) -> tuple[int, str]:

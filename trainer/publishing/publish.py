@@ -41,11 +41,15 @@ def publish(
     now: datetime,
     fresh: FreshProcess,
     report: Report,
+    run: str = "",
 ) -> Entry:
-    """Make the candidate the champion. Raises StopRunError, with nothing visible, when its files do not load."""
+    """Make the candidate the champion; `run` is the id under which `Registry.published_by` finds it.
+
+    Raises StopRunError, with nothing visible, when its files do not load.
+    """
     identity = Identity(model_name, registry.reserve_version(model_name), now)
     staged = registry.stage(model_name, identity.version)
-    entry = make_entry(identity, candidate, assessment, snapshot, parts)
+    entry = make_entry(identity, candidate, assessment, snapshot, parts) | {"run": run}
     card = make_card(identity, candidate, assessment, snapshot, parts, split_report, config, {})
     try:
         report(0, 3, f"writing {model_name}/{identity.version}")

@@ -98,6 +98,10 @@ class Registry:
     def entry(self, model: str, version: str) -> Entry | None:
         return next((entry for entry in self.entries() if name_of(entry) == f"{model}/{version}"), None)
 
+    def published_by(self, run: str) -> Entry | None:
+        """The version that this run has published."""
+        return next((entry for entry in self.entries() if run and entry.get("run") == run), None)
+
     def in_service(self) -> InService:
         """The version in service, its serial and its time, as one state: what the alias names, else the newest."""
         aliases = self._aliases(self.entries())
