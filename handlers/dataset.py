@@ -134,6 +134,11 @@ class Dataset:
         with contextlib.closing(connect_reader(self._index_file)) as db:
             return queries.known_sample(db, sha256)
 
+    def near_samples(self, phash: str, thumb: bytes) -> list[KnownSample]:
+        """Samples of nearly the same picture, the nearest first (`intake.near_duplicate_distance`)."""
+        with contextlib.closing(connect_reader(self._index_file)) as db:
+            return queries.near_samples(db, phash, thumb, self._config.intake.near_duplicate_distance)
+
     def undecided(self, source: str) -> tuple[int, int]:
         """How many pictures of a source no one has judged yet, and their bytes."""
         with contextlib.closing(connect_reader(self._index_file)) as db:

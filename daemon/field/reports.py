@@ -1,5 +1,7 @@
 """Reports about pictures that a version got wrong: checked, kept once each, and first in line for a person.
 
+A picture that is known, or nearly the same as one that is, gets no second copy: the report is kept with the known one.
+
     upload -> .tmp/<id>.upload -> known? -> checked in a confined process -> meta/…/<id>.json -> images/…/<id>.jpg
 
 The metadata comes first, so that the sample index never meets the picture without its source; a crash in between leaves
@@ -15,13 +17,14 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from daemon.field.store import FieldStore, StoredReport
 from daemon.monitoring.disk import DiskFloor
 from exposr_api.protocols import STORED, Decision, Report
+from handlers.index.phash import is_near
 from handlers.index.rows import KnownSample
 from scrapers.forget import is_forgotten
 from utils.clock import Clock, to_iso
@@ -45,12 +48,32 @@ HOUR_SECONDS = 3600.0
 BUSY = Decision(False, "busy", "other reports are being looked at; send it again in a moment")
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A picture that was put into the data folder a moment ago."""
+
+    file: Path
+    facts: ImageFacts
+
+    @property
+    def sample(self) -> KnownSample:
+        return KnownSample(self.file.stem, self.facts.sha256)
+
+    def is_near(self, other: ImageFacts, distance: int) -> bool:
+        hashes, thumbs = (self.facts.phash, other.phash), (self.facts.thumb, other.thumb)
+        if None in hashes or None in thumbs or not self.file.exists():
+            return False
+        one, another = (bytes.fromhex(str(thumb)) for thumb in thumbs)
+        return is_near(str(hashes[0]), str(hashes[1]), one, another, distance)
+
+
 class Pictures(Protocol):
     """What is known of the data folder (`handlers.dataset.Dataset` fits)."""
 
     def ready(self) -> bool: ...
     def missing(self) -> str: ...
     def known_sample(self, sha256: str) -> KnownSample | None: ...
+    def near_samples(self, phash: str, thumb: bytes) -> list[KnownSample]: ...
     def undecided(self, source: str) -> tuple[int, int]: ...
 
 
@@ -68,7 +91,7 @@ class ReportDesk:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._pace = Pace(clock)
         self._lock = threading.Lock()  # two uploads of the same bytes become one picture
-        self._placed: OrderedDict[str, Path] = OrderedDict()  # sha256 -> its file, until the index has it
+        self._placed: OrderedDict[str, Placed] = OrderedDict()  # by sha256, until the index has it
         intake = config().intake
         self._checks = CheckPool(
             1, CheckLimits.from_settings(intake), intake.check_timeout_seconds, intake.check_memory_mb
@@ -132,28 +155,44 @@ class ReportDesk:
 
     def _take(self, report: Report, sample_id: str, upload: Path, sha256: str) -> Decision:
         known = self._known(sha256)
+        if known is not None:
+            return self._note(report, known)
+        if is_forgotten(self._config(), sha256):
+            return Decision(False, "forgotten", "this picture was deleted at its owner's wish and is not taken again")
+        facts = self._check(upload)
+        if isinstance(facts, Decision):
+            return facts
+        with self._lock:
+            known = self._known(sha256) or self._near(report, facts)
+            if known is None:
+                if refusal := self._refusal_of_a_new_one():
+                    return refusal
+                self._place(report, sample_id, upload, facts)
         if known is None:
-            facts = self._refusal_of_a_new_one(sha256) or self._check(upload)
-            if isinstance(facts, Decision):
-                return facts
-            with self._lock:
-                known = self._known(sha256)
-                if known is None:
-                    self._place(report, sample_id, upload, facts)
-        return self._note(report, sha256, known.id if known else sample_id, is_new=known is None)
+            return self._note(report, KnownSample(sample_id, sha256), is_new=True)
+        return self._note(report, known, is_nearly=known.sha256 != sha256)
 
     def _known(self, sha256: str) -> KnownSample | None:
         sample = self._pictures.known_sample(sha256)
         placed = self._placed.get(sha256)  # the index follows within seconds
-        if sample is None and placed is not None and placed.exists():
-            return KnownSample(placed.stem, None, None)
+        if sample is None and placed is not None and placed.file.exists():
+            return placed.sample
         if sample is not None:
             self._placed.pop(sha256, None)
         return sample
 
-    def _refusal_of_a_new_one(self, sha256: str) -> Decision | None:
-        if is_forgotten(self._config(), sha256):
-            return Decision(False, "forgotten", "this picture was deleted at its owner's wish and is not taken again")
+    def _near(self, report: Report, facts: ImageFacts) -> KnownSample | None:
+        """The sample of nearly the same picture: not one whose label the reporter denies, since a generator may have
+        made this picture out of that photograph."""
+        if facts.phash is None or facts.thumb is None:
+            return None
+        distance = self._config().intake.near_duplicate_distance
+        found = self._pictures.near_samples(facts.phash, bytes.fromhex(facts.thumb))
+        found += [placed.sample for placed in list(self._placed.values()) if placed.is_near(facts, distance)]
+        fits = (known for known in found if None in (report.label, known.label) or report.label == known.label)
+        return next(fits, None)
+
+    def _refusal_of_a_new_one(self) -> Decision | None:
         settings = self._config().feedback
         number, size_bytes = self._pictures.undecided(SOURCE)
         number += sum(self._pictures.known_sample(sha256) is None for sha256 in list(self._placed))
@@ -196,22 +235,28 @@ class ReportDesk:
             described.unlink(missing_ok=True)
             raise
         fsync_folder(image.parent)
-        self._placed[facts.sha256] = image
+        self._placed[facts.sha256] = Placed(image, facts)
         while len(self._placed) > MAX_PLACED:
             self._placed.popitem(last=False)
 
-    def _note(self, report: Report, sha256: str, sample_id: str, *, is_new: bool) -> Decision:
+    def _note(self, report: Report, known: KnownSample, *, is_new: bool = False, is_nearly: bool = False) -> Decision:
         """Keep the report, unless the same one is there or the picture has enough of them."""
-        said = StoredReport(uuid.uuid4().hex, sha256, to_iso(self._clock.now()), **asdict(report))
+        now = to_iso(self._clock.now())
+        said = StoredReport(uuid.uuid4().hex, known.sha256, now, **asdict(report), nearly=is_nearly)
         with self._lock:
-            earlier = self._store.reports_of(sha256)
+            earlier = self._store.reports_of(known.sha256)
             is_repeated = any(replace(one, id=said.id, received=said.received) == said for one in earlier)
             is_kept = not is_repeated and len(earlier) < REPORTS_OF_A_PICTURE
             if is_kept:
                 self._store.add_report(said)
-        log.info("picture_reported", sample=sample_id, version=report.version, verdict=report.verdict, new=is_new)
-        text = "report stored" if is_new else "report stored; the picture is known" if is_kept else "already reported"
-        return Decision(True, STORED, text, {"sample": sample_id, "reports": len(earlier) + is_kept})
+        facts = {"sample": known.id, "version": report.version, "verdict": report.verdict}
+        log.info("picture_reported", **facts, new=is_new, nearly=is_nearly)
+        return Decision(
+            True,
+            STORED,
+            _receipt(is_new=is_new, is_nearly=is_nearly, is_kept=is_kept),
+            {"sample": known.id, "reports": len(earlier) + is_kept, **({"nearly": True} if is_nearly else {})},
+        )
 
 
 class Pace:
@@ -232,6 +277,13 @@ class Pace:
                 return int(self._times[0] + HOUR_SECONDS - now) + 1
             self._times.append(now)
             return 0
+
+
+def _receipt(*, is_new: bool, is_nearly: bool, is_kept: bool) -> str:
+    if is_new:
+        return "report stored"
+    what = "nearly the same picture" if is_nearly else "the picture"
+    return f"report stored; {what} is known" if is_kept else "already reported"
 
 
 def _copy(picture: BinaryIO, upload: Path) -> str:

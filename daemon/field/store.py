@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ BUSY_SECONDS = 5.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reports (
     id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, received TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL,
-    verdict TEXT NOT NULL, probability REAL, label TEXT, note TEXT NOT NULL, reporter TEXT NOT NULL
+    verdict TEXT NOT NULL, probability REAL, label TEXT, note TEXT NOT NULL, reporter TEXT NOT NULL,
+    nearly INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS reports_by_sha256 ON reports (sha256);
 CREATE INDEX IF NOT EXISTS reports_by_received ON reports (received, id);
@@ -34,8 +35,9 @@ CREATE TABLE IF NOT EXISTS histograms (
 CREATE TABLE IF NOT EXISTS in_service (
     serial INTEGER PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL, since TEXT NOT NULL
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
+FROM_VERSION_1 = "ALTER TABLE reports ADD COLUMN nearly INTEGER NOT NULL DEFAULT 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class StoredReport:
     label: str | None
     note: str
     reporter: str
+    nearly: bool = False  # the reported file was another copy of the picture, nearly the same
 
     def as_public(self) -> dict[str, Any]:
         return asdict(self)
@@ -70,6 +73,8 @@ class FieldStore:
         self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
+        if self._query("PRAGMA user_version", ()) == [(1,)]:
+            self._db.execute(FROM_VERSION_1)
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:
@@ -96,7 +101,8 @@ class FieldStore:
         return self._reports("ORDER BY received DESC, id DESC LIMIT ?", (limit,))
 
     def _reports(self, where: str, values: tuple[object, ...]) -> list[StoredReport]:
-        return [StoredReport(*row) for row in self._query(f"SELECT {COLUMNS} FROM reports {where}", values)]  # noqa: S608
+        rows = self._query(f"SELECT {COLUMNS} FROM reports {where}", values)  # noqa: S608
+        return [replace(StoredReport(*row), nearly=bool(row[-1])) for row in rows]
 
     def verdicts(self) -> dict[str, list[str]]:
         """sha256 of each reported picture -> the verdicts it was reported with."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
+from handlers.index.phash import bands, hamming, is_near
 from handlers.index.rows import Counts, KnownSample, Problem
 from handlers.labels.rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_series, folder_source, join
@@ -133,9 +134,24 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
 def known_sample(db: sqlite3.Connection, sha256: str) -> KnownSample | None:
     """The sample of these bytes."""
     row = db.execute(
-        "SELECT id, label, label_source FROM samples WHERE sha256 = ? AND folder IS NOT NULL", (sha256,)
+        "SELECT id, sha256, label, label_source FROM samples WHERE sha256 = ? AND folder IS NOT NULL", (sha256,)
     ).fetchone()
     return None if row is None else KnownSample(*row)
+
+
+def near_samples(db: sqlite3.Connection, phash: str, thumb: bytes, distance: int) -> list[KnownSample]:
+    """Samples of nearly the same picture, the nearest first."""
+    found: dict[KnownSample, int] = {}
+    for number, value in bands(phash, distance):
+        rows = db.execute(
+            "SELECT s.phash, s.thumb, s.id, s.sha256, s.label, s.label_source FROM bands b CROSS JOIN samples s"
+            " WHERE b.band = ? AND b.value = ? AND s.key = b.sample AND s.folder IS NOT NULL",
+            (number, value),
+        )
+        for other, other_thumb, *sample in rows:
+            if is_near(phash, other, thumb, other_thumb, distance):
+                found[KnownSample(*sample)] = hamming(phash, other)
+    return sorted(found, key=lambda sample: (found[sample], sample.id))
 
 
 def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:

@@ -45,8 +45,9 @@ class KnownSample:
     """A sample whose picture is there. `label_source` is person, even without a label, once a person has judged it."""
 
     id: str
-    label: Label | None
-    label_source: LabelSource | None
+    sha256: str
+    label: Label | None = None
+    label_source: LabelSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,30 @@ def test_many_at_once_become_one_picture(service: ServiceProcess) -> None:
     assert len(list(service.data.glob(f"images/*/*/*/{samples.pop()}.jpg"))) == 1
 
 
+def test_nearly_the_same_picture_is_counted_with_the_one_that_is_known(service: ServiceProcess) -> None:
+    first = send(service, encoded(11), note="as it was taken").json()["sample"]
+    other_file = encoded(11, "PNG")
+    at_once = send(service, other_file, note="saved again")  # the index may not have the first one yet
+    assert at_once.json() == {
+        "status": "report stored; nearly the same picture is known",
+        "sample": first,
+        "reports": 2,
+        "nearly": True,
+    }
+    wait_until(lambda: state_of(service, first) == "waiting", 20, lambda: service.get("/feedback"))
+    assert len(list(service.data.glob("images/*/*/*/*.png"))) == 0
+    again = send(service, other_file, note="saved again")
+    assert (again.json()["status"], again.json()["reports"]) == ("already reported", 2)
+    assert send(service, encoded(12)).json()["status"] == "report stored"
+    label(service, first, "real")
+    wait_until(lambda: state_of(service, first) == "real", 20, lambda: service.get("/feedback"))
+    agreed = send(service, encoded(11, "WEBP"), label="real")
+    assert (agreed.json()["sample"], agreed.json()["nearly"]) == (first, True)
+    denied = send(service, encoded(11, "WEBP"), label="ai_generated")  # perhaps made out of that photograph
+    assert denied.json()["status"] == "report stored"
+    assert denied.json()["sample"] != first
+
+
 def test_the_client_gets_a_receipt_or_the_reason(service: ServiceProcess, tmp_path: Path) -> None:
     judged = Prediction(0.97, "ai_generated", "v3")
     file = tmp_path / "photo.webp"

@@ -152,7 +152,9 @@ SCHEMAS: dict[str, Schema] = {
         },
     ),
     "Receipt": _object(
-        "The picture's id, and how many reports of it are kept.", {"status": TEXT, "sample": TEXT, "reports": COUNT}
+        "The picture's id, and how many reports of it are kept; `nearly`: the known one is not this very file.",
+        {"status": TEXT, "sample": TEXT, "reports": COUNT},
+        {"nearly": {"type": "boolean"}},
     ),
     "Report": _object(
         "One report, and what has become of its picture.",
@@ -164,7 +166,8 @@ SCHEMAS: dict[str, Schema] = {
             "verdict": TEXT,
             "state": {"enum": ["waiting", "real", "ai_generated", "skipped", "gone"]},
         },
-        {"model": TEXT, "probability": SHARE, "sample": {"type": ["string", "null"]}, "note": TEXT, "reporter": TEXT},
+        {"model": TEXT, "probability": SHARE, "sample": {"type": ["string", "null"]}, "note": TEXT, "reporter": TEXT}
+        | {"nearly": {"type": "boolean"}},
     ),
     "Run": _object("A scrape or a training.", {"id": TEXT, "kind": {"enum": ["scrape", "train"]}}),
     "Version": _object(
