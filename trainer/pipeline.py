@@ -20,9 +20,10 @@ from trainer.data.snapshot import Sample, Snapshot, read_snapshot
 from trainer.data.storage import StorageHistories
 from trainer.data.types import Candidate, Outcome
 from trainer.distributed.ranks import Ranks
+from trainer.fitting.backbone_choice import Choice, choose_backbone, present_backbone
 from trainer.fitting.fit import train_candidate
 from trainer.interrupts import Interrupts
-from trainer.models.backbones import Backbone, branch_width, load_backbone
+from trainer.models.backbones import Backbone, branch_width
 from trainer.models.embedding_cache import EmbeddingCache
 from trainer.models.embeddings import SERVING_VIEW, Embedder
 from trainer.split.alike import alike_pairs
@@ -55,17 +56,21 @@ class StartedJob:
 
     context: RunContext
     prepared: Prepared
-    backbone: Backbone | None  # on the main rank
+    backbone: Backbone | None  # on the main rank: the one of the training before, or the default
 
     def train(self) -> tuple[Candidate, Backbone, Augmentation]:
         """On every rank, with the same result."""
-        config, ranks = self.context.config, self.context.ranks
-        shared = ranks.share(self.backbone)
-        assert shared is not None  # the main rank has it
-        backbone = shared
-        histories = ranks.share(self._histories() if ranks.is_main else None)
-        augmentation = Augmentation(config.training.augmentation, backbone.preprocessing, histories)
-        return train_candidate(self.context, self.prepared.split.parts, backbone, augmentation), backbone, augmentation
+        ranks, parts = self.context.ranks, self.prepared.split.parts
+        histories = self._histories() if ranks.is_main else None
+        choice: Choice | None = None
+        if self.backbone:  # on the main rank
+            choice = choose_backbone(self.context, parts["train"], self.backbone, histories)
+        backbone, compared = ranks.share(choice)
+        histories = ranks.share(histories)
+        augmentation = Augmentation(self.context.config.training.augmentation, backbone.preprocessing, histories)
+        candidate = train_candidate(self.context, parts, backbone, augmentation)
+        facts = {"why": compared} if isinstance(compared, str) else compared.to_card()
+        return replace(candidate, backbones=facts), backbone, augmentation
 
     def _histories(self) -> StorageHistories | None:
         config, train = self.context.config, self.prepared.split.parts["train"]
@@ -116,9 +121,7 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
             ranks=ranks,
             interrupts=interrupts,
         )
-        backbone = (
-            load_backbone(config.model, on_gpu=context.on_gpu, seed=config.training.seed) if ranks.is_main else None
-        )
+        backbone = present_backbone(context) if ranks.is_main else None
         prepared = _prepare(context, context.folder / job["snapshot"], backbone) if backbone else None
         yield StartedJob(context, ranks.share(prepared), backbone)
 

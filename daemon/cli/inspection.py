@@ -10,8 +10,10 @@ from typing import Any
 
 from daemon.cli.foreground import open_application, wait_until_ready
 from daemon.cli.outcomes import render_mix, render_outcome
+from daemon.monitoring.gpu import training_gpu_gb
 from daemon.remote import find_daemon
 from daemon.state.store import STORE_FILE, Store
+from trainer.models.comparison import plan_in_words
 from utils.config_loader import Config
 from utils.errors import OperatorError
 
@@ -83,9 +85,12 @@ def explain_plan(config: Config) -> str:
     floor = config.triggers.min_per_class
     enough = min(counts["real"], counts["ai_generated"]) >= floor
     can = "it would start" if enough else f"it would not start: both labels need {floor} usable images"
-    return (
-        f"{counts['real']} real and {counts['ai_generated']} ai_generated usable images: {can}\n"
-        f"by schedule: {plan.get('reason', 'not decided yet')}"
+    return "\n".join(
+        [
+            f"{counts['real']} real and {counts['ai_generated']} ai_generated usable images: {can}",
+            f"by schedule: {plan.get('reason', 'not decided yet')}",
+            *plan_in_words(config.model, config.storage.state_path, training_gpu_gb(config.training)),
+        ]
     )
 
 

@@ -6,9 +6,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from utils.config.training import Training
+
 QUERY = ["--query-gpu=index,name,memory.used,memory.total", "--format=csv,noheader,nounits"]
 TIMEOUT_SECONDS = 5.0
 MIB = 1 << 20
+GB = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ def gpu_memory() -> list[GpuMemory]:
     except (OSError, subprocess.SubprocessError):
         return []
     return parse_nvidia_smi(answer.stdout)
+
+
+def training_gpu_gb(settings: Training) -> float | None:
+    """Memory (GB) of the smallest GPU that trainings may use; None when they run on the CPU."""
+    sizes = [gpu.total_bytes / GB for gpu in gpu_memory()] if settings.devices != 0 else []
+    return min(sizes, default=None)
 
 
 def parse_nvidia_smi(text: str) -> list[GpuMemory]:

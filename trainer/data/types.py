@@ -63,7 +63,8 @@ Refit = Callable[[Sequence[GroupedSample]], tuple[Floats, float]]
 class Candidate:
     """A finished training. `model` is on the CPU in eval mode; `architecture` is the card's section of that name.
 
-    `refit` is set where leaving out sources costs only a new head (frozen features).
+    `refit` is set where leaving out sources costs only a new head (frozen features). `backbones` is the card's section
+    of that name: those that were compared, or `why` none were.
     """
 
     model: nn.Module
@@ -75,6 +76,7 @@ class Candidate:
     pretrained: dict[str, Any]
     notes: list[str]
     refit: Refit | None = None
+    backbones: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The network of a training: a timm model by name with one logit, its weights checked key by key, and its serving view.
 
-architecture given            weights from the checkpoint, else the hub, else the offline package that has it
+architecture given            weights from the checkpoint, else the offline package that has them, else the hub
 none, checkpoint is a folder  the folder's own architecture
 none                          the default ViT where weights can be had, else the best of the offline packages
 no weights anywhere           random weights, and it is said so
@@ -24,31 +24,34 @@ from exposr_client.detection import residuals
 from exposr_client.detection.network import TwoBranchNetwork
 from trainer.data.preprocessing import Preprocessing
 from trainer.models.pretrained import (
-    OFFLINE_PACKAGES,
+    Hub,
     StateDict,
     Weights,
+    WeightsMissingError,
     digest_of,
     read_local_folder,
+    weights_of,
     weights_of_file,
-    weights_of_hub,
-    weights_of_package,
 )
+from trainer.models.shortlist import DEFAULT_ON_CPU, DEFAULT_ON_GPU, OFFLINE, Listed, listed_as
 from utils.config.training import Model as ModelSettings
 from utils.errors import OperatorError, StopRunError
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-DEFAULT_ON_GPU = "vit_small_patch16_384.augreg_in21k_ft_in1k"  # Community Forensics' and Sieve's choice
-DEFAULT_ON_CPU = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 ANY_SIZE = 256  # input of networks that take any size: native crops keep the traces that shrinking destroys
 SHRINK_TO = 1.5  # short_side_max by default, in input sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """`model` has one logit from a fresh head; `architecture` and `pretrained` are the card's."""
+    """`model` has one logit from a fresh head; `architecture` and `pretrained` are the card's.
 
+    `name` is that of the shortlist, or timm's.
+    """
+
+    name: str
     family: str
     model: nn.Module
     architecture: dict[str, Any]
@@ -60,17 +63,37 @@ class Backbone:
         return bool(self.pretrained["source"] != "random")
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a network is built from: `view` is timm's configuration of its view; without weights they are random."""
+
+    name: str
+    arguments: dict[str, Any]
+    view: Mapping[str, Any]
+    weights: Weights | None
+    size: int | None = None
+
+
 def load_backbone(settings: ModelSettings, *, on_gpu: bool, seed: int) -> Backbone:
     """Raises OperatorError when the configured architecture or checkpoint cannot be used."""
-    name, arguments, view, weights = _choose(settings, on_gpu)
-    size = settings.image_size or _default_size(view)
+    return _built(_choose(settings, on_gpu), settings, seed)
+
+
+def load_listed(listed: Listed, settings: ModelSettings, hub: Hub, *, seed: int) -> Backbone:
+    """Raises WeightsMissingError, or OperatorError when it cannot be used with `settings`."""
+    return _built(_source_of(listed, hub), settings, seed)
+
+
+def _built(source: _Source, settings: ModelSettings, seed: int) -> Backbone:
+    name, view, arguments = source.name, source.view, source.arguments
+    size = settings.image_size or source.size or _default_size(view)
     if _has_fixed_size(view) and size != int(view["input_size"][-1]):
         arguments = {**arguments, "img_size": size}
     arguments = {**arguments, "num_classes": 1}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _create(name, arguments, size)
-        pretrained = _fill(model, name, weights) if weights else _random_note(settings)
+        model = _create(name.split(".")[0], arguments, size)
+        pretrained = _fill(model, name, source.weights) if source.weights else _random_note(settings)
         pretrained["sha256"] = digest_of(backbone_state(model))
         preprocessing = Preprocessing(
             size=size,
@@ -85,6 +108,7 @@ def load_backbone(settings: ModelSettings, *, on_gpu: bool, seed: int) -> Backbo
             architecture["branch"] = residuals.NAME
     log.info("backbone_loaded", architecture=name, source=pretrained["source"], keys=pretrained["matched_keys"])
     return Backbone(
+        name=name,
         family=settings.name or family_of(name),
         model=model.eval(),
         architecture=architecture,
@@ -130,8 +154,7 @@ def backbone_state(model: nn.Module) -> StateDict:
     return {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(head))}
 
 
-def _choose(settings: ModelSettings, on_gpu: bool) -> tuple[str, dict[str, Any], Mapping[str, Any], Weights | None]:
-    """Architecture, its arguments, timm's configuration of its view, and weights if there are any."""
+def _choose(settings: ModelSettings, on_gpu: bool) -> _Source:
     checkpoint = settings.checkpoint
     if checkpoint is not None and checkpoint.is_dir():
         folder = read_local_folder(checkpoint)
@@ -140,25 +163,34 @@ def _choose(settings: ModelSettings, on_gpu: bool) -> tuple[str, dict[str, Any],
                 f"model.architecture is {settings.architecture}, but {checkpoint} holds {folder.architecture}"
             )
         view = {**_view_of(folder.architecture), **folder.view}
-        return folder.architecture, dict(folder.arguments), view, weights_of_file(folder.weights)
-    name = settings.architecture or (DEFAULT_ON_GPU if on_gpu else DEFAULT_ON_CPU)
+        return _Source(folder.architecture, dict(folder.arguments), view, weights_of_file(folder.weights))
+    usual = DEFAULT_ON_GPU if on_gpu else DEFAULT_ON_CPU
+    name = settings.architecture or usual.name
     if not timm.is_model(name.split(".")[0]):
         close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
         raise OperatorError(f"model.architecture = {name!r}: timm has no such model; {close}")
     if checkpoint is not None:
         if not checkpoint.is_file():
             raise OperatorError(f"model.checkpoint = {checkpoint}: no such file or folder")
-        return name, {}, _view_of(name), weights_of_file(checkpoint)
-    if not settings.pretrained:
-        return name, {}, _view_of(name), None
-    weights = weights_of_hub(name)
-    if weights is None:
-        for package in OFFLINE_PACKAGES:
-            if settings.architecture is None or name.split(".")[0] == package.architecture:
-                weights = weights_of_package(package)
-            if weights is not None:
-                return package.architecture, {}, package.view(_view_of(package.architecture)), weights
-    return name, {}, _view_of(name), weights
+        return _Source(name, {}, _view_of(name), weights_of_file(checkpoint))
+    if settings.pretrained:
+        hub = Hub()
+        for listed in (listed_as(name) or _unlisted(name),) if settings.architecture else (usual, *OFFLINE):
+            try:
+                return _source_of(listed, hub)
+            except WeightsMissingError as error:
+                log.info("weights_missing", architecture=listed.name, reason=str(error))
+    return _Source(name, {}, _view_of(name), None)
+
+
+def _source_of(listed: Listed, hub: Hub) -> _Source:
+    return _Source(listed.name, {}, _view_of(listed.name), weights_of(listed, hub), listed.size)
+
+
+def _unlisted(name: str) -> Listed:
+    """Any other model of timm's, with the weights that timm has for it."""
+    config = _view_of(name)
+    return Listed(name, str(config.get("license")), str(config.get("hf_hub_id") or ""))
 
 
 @torch.inference_mode()
@@ -225,8 +257,15 @@ def _random_note(settings: ModelSettings) -> dict[str, Any]:
 
 
 def _view_of(name: str) -> Mapping[str, Any]:
-    config: Mapping[str, Any] = timm.get_pretrained_cfg(name, allow_unregistered=True).to_dict()
-    return config
+    """timm's configuration of a model's view, with what the shortlist says otherwise."""
+    listed = listed_as(name)
+    # the shortlist has tags that timm does not know
+    known = name if listed is None or timm.is_model_pretrained(name) else listed.architecture
+    try:
+        config: Mapping[str, Any] = timm.get_pretrained_cfg(known, allow_unregistered=True).to_dict()
+    except RuntimeError as error:
+        raise OperatorError(f"model.architecture = {name!r}: {error}") from error
+    return listed.view(config) if listed else config
 
 
 def _head_names(model: nn.Module) -> set[str]:

@@ -49,6 +49,7 @@ class Embedder:
         self.preprocessing, self.images, self.device = preprocessing, images, device
         self._model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._cache = cache
+        self.computed = 0  # samples that went through the network, so far
         self._together = 1 if device.type == "cpu" else GPU_SAMPLES
         self._network = space_name(
             architecture["name"], architecture["kwargs"], architecture.get("branch"), digest_of(backbone_state(model))
@@ -101,6 +102,7 @@ class Embedder:
                     return
                 taken = [ahead.popleft() for _ in range(min(self._together, len(ahead)))]
                 batches = [batch.result() for _, batch in taken]
+                self.computed += len(batches)
                 rows = np.split(self.features(torch.cat(batches)), np.cumsum([len(batch) for batch in batches])[:-1])
                 yield from zip((sample for sample, _ in taken), rows, strict=True)
 

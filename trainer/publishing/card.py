@@ -102,6 +102,7 @@ def make_card(
                 "epochs": candidate.epochs,
                 "history": candidate.history,
                 "notes": candidate.notes,
+                "backbones": candidate.backbones,
                 "settings": config.training.model_dump(mode="json"),
             },
             "judged_with": {

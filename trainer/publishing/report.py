@@ -75,6 +75,7 @@ def render_report(entry: Entry, card: dict[str, Any]) -> str:
             for key, words in ROWS.items()
         ],
         slices=_slice_rows(evaluation),
+        backbones=_backbones(card["data"]["training"]),
         benchmarks=[
             {"name": name, "n": found["n"], **{key: _number(found[key]) for key in ("auc", "false_alarms", "found")}}
             for name, found in evaluation.get("benchmarks", {}).items()
@@ -236,6 +237,30 @@ def _slice_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
             for name, entry in evaluation[key].items()
         ]
     return rows
+
+
+def _backbones(training: dict[str, Any]) -> dict[str, Any]:
+    """What was compared, in words, and a row for each; no rows where nothing was."""
+    found = training.get("backbones") or {}
+    if "rows" not in found:
+        return {"said": f"Not compared: {found['why']}." if found else "", "rows": []}
+    said = (
+        f"{found['chosen']} was chosen on {found['made'][:10]}: {found['why']}. Each was embedded for "
+        f"{found['compared_on']} training pictures, and asked about left-out sources as they are and compressed."
+    )
+    return {"said": said, "rows": [_backbone_row(row, found["chosen"]) for row in found["rows"]]}
+
+
+def _backbone_row(row: dict[str, Any], chosen: str) -> dict[str, str]:
+    known = row["auc"] is not None
+    return {
+        "name": f"{row['name']} (chosen)" if row["name"] == chosen else row["name"],
+        "licence": row["licence"],
+        "auc": f"{row['auc']:.3f}" if known else row["why"],
+        "parameters": f"{row['parameters'] / 1e6:.1f} million" if known else "–",
+        "input_size": f"{row['input_size']} px" if known else "–",
+        "seconds": f"{row['seconds']:.0f} s for {row['embedded']} pictures" if row["embedded"] else "–",
+    }
 
 
 def _robustness_rows(evaluation: dict[str, Any]) -> list[dict[str, str]]:

@@ -47,7 +47,7 @@ class Model(Section):
     )
     architecture: str | None = Field(
         None,
-        description="timm model name; none: a ViT by hardware, or the offline backbone if no weights are available.",
+        description="timm model name; none: chosen by left-out sources from a shortlist (docs/training.md, Backbones).",
     )
     pretrained: bool = Field(True, description="Start from pretrained weights if they are available.")
     checkpoint: Path | None = Field(None, description="File or folder of backbone weights, instead of timm's hub.")

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from exposr_client.detection import residuals
 from trainer.models.backbones import backbone_state, branch_width, classifier_of, family_of, features_of, load_backbone
 from trainer.models.lora import add_adapters, fold_adapters
-from trainer.models.pretrained import OFFLINE_PACKAGES, OfflinePackage, digest_of, hub_answers, weights_of_package
+from trainer.models.pretrained import digest_of, hub_answers
+from trainer.models.shortlist import OFFLINE, Listed, OfflinePackage
 from utils.config.training import Model
 from utils.errors import OperatorError
 
@@ -78,6 +79,7 @@ def test_missing_keys_stop_the_training(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"architecture": "vit_of_dreams"}, "timm has no such model"),
+        ({"architecture": "test_vit.of_dreams"}, "of_dreams"),
         ({"checkpoint": "nowhere.pth"}, "no such file"),
         ({"architecture": "vgg11", "checkpoint": "nowhere.pth"}, "no such file"),
     ],
@@ -102,19 +104,24 @@ def test_random_weights_are_said_to_be_random_and_follow_the_seed() -> None:
     assert first.pretrained["sha256"] == again.pretrained["sha256"] != other.pretrained["sha256"]
 
 
-@pytest.mark.parametrize("package", OFFLINE_PACKAGES, ids=lambda package: package.architecture)
-def test_offline_a_package_fills_every_key_of_its_architecture(package: OfflinePackage) -> None:
-    if weights_of_package(package) is None:
+def package_of(listed: Listed) -> OfflinePackage:
+    assert listed.package is not None
+    return listed.package
+
+
+@pytest.mark.parametrize("listed", OFFLINE, ids=lambda listed: listed.architecture)
+def test_offline_a_package_fills_every_key_of_its_architecture(listed: Listed) -> None:
+    if not package_of(listed).is_installed:
         pytest.skip("needs the offline weights package")
-    backbone = load_backbone(Model(architecture=package.architecture), on_gpu=False, seed=0)
-    assert backbone.pretrained["source"].startswith(f"package {package.name}")
+    backbone = load_backbone(Model(architecture=listed.architecture), on_gpu=False, seed=0)
+    assert backbone.pretrained["source"].startswith(f"package {package_of(listed).name}")
     assert backbone.pretrained["matched_keys"] == backbone.pretrained["backbone_keys"] > 300
 
 
-@pytest.mark.skipif(all(weights_of_package(p) is None for p in OFFLINE_PACKAGES), reason="needs an offline package")
+@pytest.mark.skipif(not any(package_of(listed).is_installed for listed in OFFLINE), reason="needs an offline package")
 def test_offline_the_best_package_stands_in_under_its_own_family() -> None:
     backbone = load_backbone(Model(), on_gpu=False, seed=0)
-    best = next(package for package in OFFLINE_PACKAGES if weights_of_package(package) is not None)
+    best = next(listed for listed in OFFLINE if package_of(listed).is_installed)
     assert backbone.architecture["name"] == best.architecture
     assert backbone.family == family_of(best.architecture) != "tf"
     assert load_backbone(Model(name="detector"), on_gpu=False, seed=0).family == "detector"

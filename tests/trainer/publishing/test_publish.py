@@ -26,6 +26,7 @@ from trainer.data.types import PARTS, Candidate, GroupedSample, PartsOfSplit
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import evaluate
 from trainer.gate.gate import Champion, decide
+from trainer.models.comparison import Comparison, Row
 from trainer.models.scorer import ModelScorer
 from trainer.publishing.card import CARD_KEYS, Assessment, make_card, make_entry
 from trainer.publishing.fresh_process import FreshProcess
@@ -46,6 +47,22 @@ GUIDE_FIELDS = {
     "model", "version", "timestamp", "dataset_size", "train_size", "val_size", "epochs", "val_acc", "val_auc",
     "val_loss", "precision", "recall", "f1_score", "notes",
 }  # fmt: skip
+
+
+COMPARED = Comparison(
+    chosen="a_net",
+    why="AUC 0.812 on left-out sources",
+    pictures=900,
+    sources=5,
+    compared_on=240,
+    key="",
+    hub_answered=True,
+    made="2026-02-03T12:00:00Z",
+    rows=(
+        Row("a_net", "mit", 0.812, weights="hub a", parameters=5_300_000, input_size=224, seconds=71.4, embedded=240),
+        Row("b_net", "dinov3-license", why="gated: accept its licence", missing=True),
+    ),
+)
 
 
 @dataclass
@@ -116,6 +133,7 @@ def make_desk(root: Path) -> Desk:
         [{"loss": 0.5}],
         {"source": "random", "note": "random weights"},
         [],
+        backbones=COMPARED.to_card(),
     )
     snapshot = write_snapshot(root / "snapshot.jsonl", samples)
     return Desk(config, candidate, snapshot, parts, Registry(root / "models"))
@@ -289,6 +307,11 @@ def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk
     assert render_report(entry, card) == render_report(entry, card)
     for heading in ("Robustness", "Shortcut audit", "By generator and source", "Verdicts as shipped"):
         assert heading in page
+    assert "a_net was chosen on 2026-02-03: AUC 0.812 on left-out sources" in page
+    table = page[page.index("<h2>Backbones") : page.index("<h2>Plots")]
+    for cell in ("a_net (chosen)", "mit", "0.812", "5.3 million", "224 px", "71 s for 240 pictures"):
+        assert f"<td>{cell}</td>" in table
+    assert "<td>dinov3-license</td><td>gated: accept its licence</td>" in table
 
 
 def test_the_reports_words_follow_the_interval() -> None:
@@ -307,7 +330,9 @@ def test_names_in_the_data_cannot_break_the_report(published: tuple[Desk, Assess
     card = json.loads((desk.registry.version_folder("vit", "v1") / "model.json").read_text())
     slices = card["evaluation"]["per_generator"]
     slices["<script>alert(1)</script> $\\frac & 写真"] = next(iter(slices.values()))
+    card["data"]["training"]["backbones"] = {"why": "model.architecture leaves no choice"}
     page = render_report(entry, card)
+    assert "Not compared: model.architecture leaves no choice." in page
     assert "<script>" not in page
 
 
