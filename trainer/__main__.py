@@ -1,6 +1,6 @@
 """`python -P -m trainer --job FOLDER`: one training, talking as utils/job_protocol.py says.
 
-`python -P -m trainer --join HOST:PORT --nodes N --data FOLDER` lends this machine to a training (docs/training.md).
+`python -P -m trainer --join HOST:PORT --nodes N` lends this machine to a training (docs/training.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from trainer.distributed.launch import Launch, is_rank, launch_of, run_ranks
-from trainer.interrupts import Interrupts, TrainingInterrupted
+from trainer.interrupts import AllRanksStop, Interrupts, TrainingInterrupted
 from trainer.quick_import import quick_import
 from utils.config.training import Training
 from utils.config_loader import config_from_job
@@ -36,15 +36,17 @@ def main(arguments: list[str] | None = None) -> int:
         interrupts = Interrupts()
         with quick_import():
             from trainer.pipeline import run_job
+            from trainer.shards.provide import LocalShards
 
-        outcome = run_job(given.job, given.data, interrupts)
+        outcome = run_job(given.job, given.data, interrupts, LocalShards(given.shards, given.cache, given.cache_gb))
     except TrainingInterrupted:
         log.info("training_interrupted", folder=str(given.job))
         return EXIT_INTERRUPTED
     except ExposrError as error:
         log.error("training_failed", error=str(error))
         if not is_main:
-            return 1  # so that torchrun ends the first rank, too
+            # so that torchrun ends the first rank, too, unless it knows already
+            return EXIT_FINISHED if isinstance(error, AllRanksStop) else 1
         emit_outcome("failed", str(error), {"reason": type(error).__name__})
         return EXIT_FINISHED
     if outcome is not None:
@@ -59,11 +61,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     what.add_argument("--join", metavar="HOST:PORT", help="help the training whose rendezvous this is")
     parser.add_argument("--nodes", type=int, default=2, help="with --join: the machines of the training")
     parser.add_argument("--devices", type=int, default=None, help="with --join: GPUs to lend; default: all; 0: the CPU")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="with --join: where the images lie here")
-    given = parser.parse_args(arguments)
-    if given.join and not given.data:
-        parser.error("--join needs --data: where the images lie here")
-    return given
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="with --join: a copy of the images, if there is one"
+    )
+    parser.add_argument("--shards", metavar="PLACE", help="with --join: where training.shards lies for this machine")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="with --join: where shards are kept")
+    parser.add_argument("--cache-gb", type=float, help="with --join: shards kept, at most (GB; default 100)")
+    return parser.parse_args(arguments)
 
 
 def _launch(given: argparse.Namespace) -> Launch | None:
@@ -71,7 +75,12 @@ def _launch(given: argparse.Namespace) -> Launch | None:
         settings = config_from_job(read_job(given.job)["config"]).training
         return launch_of(settings, ["--job", str(given.job)])
     settings = Training(launch="torchrun", nodes=given.nodes, rendezvous_endpoint=given.join, devices=given.devices)
-    return launch_of(settings, ["--join", given.join, "--data", str(given.data)], has_job=False)
+    return launch_of(settings, ["--join", given.join, *_of_this_machine(given)], has_job=False)
+
+
+def _of_this_machine(given: argparse.Namespace) -> list[str]:
+    named = {"--data": given.data, "--shards": given.shards, "--cache": given.cache, "--cache-gb": given.cache_gb}
+    return [word for option, value in named.items() if value is not None for word in (option, str(value))]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.data.images import ImageFolder
+from trainer.data.images import ImageFolder, Images
 from trainer.data.types import Report
 from trainer.distributed.ranks import Ranks
 from trainer.interrupts import Interrupts
@@ -21,10 +21,11 @@ class RunContext:
     folder: Path  # of the job: checkpoints go here
     run: str  # its id
     config: Config
-    images: ImageFolder
+    images: ImageFolder  # all pictures, where the job is
     cache: EmbeddingCache
     ranks: Ranks
     interrupts: Interrupts
+    training_images: Images  # the train split's pictures, on every rank
 
     @property
     def device(self) -> torch.device:

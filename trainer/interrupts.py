@@ -1,4 +1,6 @@
-"""SIGTERM and SIGINT as an exception: at once, or, where a half-done step must be finished, when that is over.
+"""How a training stops before its end.
+
+SIGTERM and SIGINT become an exception: at once, or, where a half-done step must be finished, when that is over.
 
 Raising anywhere is safe because every file is written as if SIGKILL could come at any moment.
 """
@@ -9,6 +11,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from utils.errors import StopRunError
+
+
+class AllRanksStop(StopRunError):
+    """Raised on every rank alike: none needs to end the others, and the main one says why."""
 
 
 class TrainingInterrupted(BaseException):

@@ -26,11 +26,12 @@ from trainer.interrupts import Interrupts
 from trainer.models.backbones import Backbone, branch_width
 from trainer.models.embedding_cache import EmbeddingCache
 from trainer.models.embeddings import SERVING_VIEW, Embedder
+from trainer.shards.provide import LocalShards, training_images
 from trainer.split.alike import alike_pairs
 from trainer.split.split import Split, split_samples
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
-from utils.job_protocol import SPLIT_LEDGER_FILE, read_job
+from utils.job_protocol import SCRATCH_FOLDER, SPLIT_LEDGER_FILE, read_job
 from utils.logs import configure_logging, get_logger
 from utils.metadata import LABELS
 
@@ -83,9 +84,11 @@ class StartedJob:
         return found.settled(config.storage.state_path / HISTORIES_FILE)
 
 
-def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Outcome | None:
+def run_job(
+    folder: Path | None, data: Path | None, interrupts: Interrupts, shards: LocalShards | None = None
+) -> Outcome | None:
     """Run the job in `folder` to its end, on this rank. None on all ranks but the main one."""
-    with start_job(folder, data, interrupts) as job:
+    with start_job(folder, data, interrupts, shards) as job:
         context, prepared = job.context, job.prepared
         if prepared.outcome is not None:
             return prepared.outcome if context.ranks.is_main else None
@@ -103,8 +106,10 @@ def run_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> O
 
 
 @contextmanager
-def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) -> Iterator[StartedJob]:
-    """Ranks on other machines have no folder: they are told the job, and find the images in `data`."""
+def start_job(
+    folder: Path | None, data: Path | None, interrupts: Interrupts, shards: LocalShards | None = None
+) -> Iterator[StartedJob]:
+    """Ranks on other machines have no folder: they are told the job, and find images in `data` or in shards."""
     job = read_job(folder) if folder else None
     ranks = Ranks.start(config_from_job(job["config"]).training if job else Training(), has_job=job is not None)
     job = ranks.share(job)
@@ -112,18 +117,34 @@ def start_job(folder: Path | None, data: Path | None, interrupts: Interrupts) ->
     configure_logging(config.logging.level)
     with TemporaryDirectory(prefix="exposr-rank-") as own:
         state = config.storage.state_path if ranks.is_main else Path(own)
+        images = ImageFolder(data or config.storage.local_path)
         context = RunContext(
             folder=folder or Path(own),
             run=str(job["run_id"]),
             config=config,
-            images=ImageFolder(data or config.storage.local_path),
+            images=images,
+            training_images=images,
             cache=EmbeddingCache(state / CACHE_FILE, int(config.training.cache_gb * 2**30)),
             ranks=ranks,
             interrupts=interrupts,
         )
         backbone = present_backbone(context) if ranks.is_main else None
-        prepared = _prepare(context, context.folder / job["snapshot"], backbone) if backbone else None
-        yield StartedJob(context, ranks.share(prepared), backbone)
+        mine = _prepare(context, context.folder / job["snapshot"], backbone) if backbone else None
+        prepared = ranks.share(mine)
+        if prepared.outcome is None:
+            context = replace(
+                context,
+                training_images=training_images(
+                    ranks,
+                    images if folder or data else None,
+                    shards or LocalShards(),
+                    config.training.shards,
+                    [member.sample for member in prepared.split.parts["train"]],
+                    context.folder / SCRATCH_FOLDER,
+                    context.report("shards"),
+                ),
+            )
+        yield StartedJob(context, prepared, backbone)
 
 
 def _prepare(context: RunContext, file: Path, backbone: Backbone) -> Prepared:

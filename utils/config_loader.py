@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ ENV_PREFIX = "EXPOSR_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = "EXPOSR_CONFIG"
 DEFAULT_FILES = (Path("config.toml"), Path("/etc/exposr-trainer/config.toml"))
+_URL_USER = re.compile(r"://[^/@\s]*@")
 SECRET_WORDS = ("key", "token", "secret", "password")
 SECRET_VARIABLES = {
     "trainer_api_key": ("TRAINER_API_KEY", "EXPOSR_TRAINER_API_KEY"),
@@ -212,7 +214,7 @@ def _explain(error: ValidationError, where: str) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: no such key; {_allowed_keys(problem['loc'])}")
         else:
-            shown = "(hidden)" if _is_secret(problem["loc"]) else repr(problem["input"])
+            shown = "(hidden)" if _is_secret(problem["loc"]) else _URL_USER.sub("://(hidden)@", repr(problem["input"]))
             lines.append(f"  {key} = {shown}: {problem['msg']}")
     return "\n".join(lines)
 

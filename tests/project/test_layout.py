@@ -32,7 +32,7 @@ ROOMS = {
     "scrapers": ("errors", "candidate", "store", "http", "limits", "sources", "outcomes", "exchange"),
     "handlers": ("paths", "file_signature", "labels", "index", "watch"),
     "trainer": (
-        *("interrupts", "quick_import", "distributed", "data", "split", "stats", "models"),
+        *("interrupts", "quick_import", "distributed", "data", "split", "stats", "models", "shards"),
         *("context", "audit", "evaluation", "benchmarks", "gate", "fitting", "publishing"),
     ),
     "daemon": (

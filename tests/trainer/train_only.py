@@ -1,6 +1,8 @@
 """A program for tests: the training of a job, without judging what came of it. Writes FOLDER/weights-RANK.pt.
 
-python -P tests/trainer/train_only.py FOLDER
+python -P tests/trainer/train_only.py FOLDER [--elsewhere]
+
+--elsewhere: all ranks but the first behave as on another machine, which has neither the job nor the pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ def main() -> int:
     folder = Path(sys.argv[1])
     interrupts = Interrupts()
     try:
-        with start_job(folder, None, interrupts) as started:
+        is_elsewhere = "--elsewhere" in sys.argv and os.environ.get("RANK", "0") != "0"
+        if is_elsewhere:
+            os.environ["LOCAL_RANK"] = "0"
+        with start_job(None if is_elsewhere else folder, None, interrupts) as started:
             candidate, _, _ = started.train()
     except TrainingInterrupted:
         return EXIT_INTERRUPTED

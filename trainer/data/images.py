@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,16 @@ from utils.errors import StopRunError
 Image.MAX_IMAGE_PIXELS = None  # every picture has passed the intake's own limits
 
 SEED_DIGITS = 16  # hex digits of a sha256 that go into a seed
+
+
+class Images(Protocol):
+    """Where the pictures of samples come from; the same bytes wherever that is."""
+
+    def storage(self, sample: Sample) -> Storage:
+        """How the picture's file is stored."""
+
+    def open(self, sample: Sample) -> Image.Image:
+        """The decoded picture. Raises StopRunError when it cannot be had any more."""
 
 
 @dataclass(frozen=True, slots=True)

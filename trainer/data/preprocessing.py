@@ -109,10 +109,15 @@ class Preprocessing:
 
 
 def open_image(path: Path) -> Image.Image:
+    """`decoded` of a file's bytes."""
+    return decoded(path.read_bytes(), str(path))
+
+
+def decoded(data: bytes, name: str) -> Image.Image:
     """The upright picture, decoded as `utils/images/decoding` says. Raises OSError, PictureError (a ValueError)."""
-    picture = decode(path.read_bytes())
+    picture = decode(data)
     if picture.note:
-        log.debug("side_data_left_out", path=str(path), reason=picture.note)
+        log.debug("side_data_left_out", path=name, reason=picture.note)
     return picture.upright()
 
 

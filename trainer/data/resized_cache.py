@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainer.data.augmentation import Augmentation
-from trainer.data.images import ImageFolder, sample_generator
+from trainer.data.images import Images, sample_generator
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import Draw
 from trainer.data.snapshot import Sample
@@ -27,7 +27,7 @@ ASPECT = 1.6  # long over short side, for the estimate of their size
 class PreparedImages:
     """Opens samples as shrunk pictures. `folder` None: nothing is kept."""
 
-    def __init__(self, images: ImageFolder, preprocessing: Preprocessing, folder: Path | None) -> None:
+    def __init__(self, images: Images, preprocessing: Preprocessing, folder: Path | None) -> None:
         self.images, self.preprocessing, self.folder = images, preprocessing, folder
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

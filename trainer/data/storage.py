@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -37,11 +38,11 @@ class Storage:
     full_chroma: bool = True
 
     @classmethod
-    def of(cls, path: Path, sample: Sample) -> Storage:
+    def of(cls, file: Path | IO[bytes], sample: Sample) -> Storage:
         """As the file says; what it does not say is the codec's usual."""
         if sample.format in LOSSY_QUALITY:
             return cls(sample.format, LOSSY_QUALITY[sample.format], False)
-        found = jpeg_facts(path) if sample.format in ("jpeg", "mpo") else None
+        found = jpeg_facts(file) if sample.format in ("jpeg", "mpo") else None
         if found is None:
             return cls(LOSSLESS)
         return cls("jpeg", int(np.clip(round(found[0] / BAND) * BAND, BAND, 95)), found[1])
@@ -119,13 +120,13 @@ def _distance(one: Shares, other: Shares) -> float:
     return sum(abs(one.get(storage, 0) - other.get(storage, 0)) for storage in {*one, *other}) / 2
 
 
-def jpeg_facts(path: Path) -> tuple[float, bool] | None:
+def jpeg_facts(file: Path | IO[bytes]) -> tuple[float, bool] | None:
     """Quality (the one that scales the standard luminance table to the file's mean) and whether chroma is full.
 
     None for anything but a JPEG.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             tables = getattr(image, "quantization", None)
             layers = getattr(image, "layer", None)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError):

@@ -58,6 +58,14 @@ class Ranks:
 
         return cast("T", broadcast_object_list([value], from_process=self.main)[0])
 
+    def gather(self, value: T) -> list[T]:
+        """Each rank's `value`, on every rank, in their order."""
+        if self.count == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        return cast("list[T]", gather_object([value]))
+
     def mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks, in one message."""
         if self.count == 1:

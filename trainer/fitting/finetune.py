@@ -104,7 +104,7 @@ def fine_tune(
     optimizer = _optimizer(model, recipe.learning_rate)
     kept = context.folder / SCRATCH_FOLDER / "prepared"
     images = PreparedImages(
-        context.images,
+        context.training_images,
         augmentation.preprocessing,
         kept if room_for(context.folder, train, augmentation.preprocessing) else None,
     )

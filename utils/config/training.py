@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from utils.config.sections import Section
 
@@ -97,6 +97,11 @@ class Training(Section):
     rendezvous_endpoint: str | None = Field(
         None, pattern=r"^[^:\s]+:\d+$", description="host:port at which the machines of one training meet."
     )
+    shards: str | None = Field(
+        None,
+        description="Folder (absolute path) or URL (s3://bucket/folder) of shards, from which machines without a copy "
+        "of the images read training pictures; none: each machine needs a copy. See docs/training.md.",
+    )
     split_key: str = Field(
         "exposr",
         min_length=1,
@@ -120,6 +125,20 @@ class Training(Section):
     augmentation: Augmentation = Field(
         default_factory=Augmentation, description="Re-encoding, rescaling and cropping of training views."
     )
+
+    @field_validator("shards")
+    @classmethod
+    def _a_place_without_secrets(cls, place: str | None) -> str | None:
+        if place is None:
+            return None
+        scheme, separator, rest = place.partition("://")
+        if "@" in rest.partition("/")[0]:
+            raise ValueError("a URL with a user or password; credentials belong in the environment")
+        if not separator and not Path(place).is_absolute():
+            raise ValueError(f"{place!r} is neither an absolute path nor a URL such as s3://bucket/folder")
+        if separator and (not scheme.isidentifier() or not rest or "::" in place):
+            raise ValueError(f"{place!r} is no URL of one place, such as s3://bucket/folder")
+        return place
 
 
 class Evaluation(Section):

@@ -5,7 +5,6 @@ All rows lie in metadata.jsonl beside them once more, for those who want the tab
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from scrapers.exchange.columns import Exported
 from scrapers.exchange.writers.writer import PICTURE_TYPES, SHA256_REGEX, Description
 from utils.files import sha256_of_file
 from utils.metadata import LABELS
+from utils.webdataset import add_sample
 
 METADATA_FILE = "metadata.jsonl"
 
@@ -44,11 +44,8 @@ class WebDatasetWriter:
             ".cls": str(int(picture.label == LABELS[1])).encode(),
         }
         self._extensions.add(picture.extension)
-        for extension, content in members.items():
-            member = tarfile.TarInfo(f"{picture.sha256}{extension}")
-            member.size = len(content)  # time, owner and mode stay fixed: the same data make the same shard
-            shard.tar.addfile(member, io.BytesIO(content))
-            shard.size_bytes += len(content)
+        add_sample(shard.tar, picture.sha256, members)
+        shard.size_bytes += sum(map(len, members.values()))
 
     def finish(self) -> Description:
         self._table.close()

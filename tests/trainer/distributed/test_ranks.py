@@ -1,4 +1,4 @@
-"""Two ranks on one machine train what one process trains, and leave together."""
+"""Two ranks train what one process trains, and leave together; the second reads its pictures from shards."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ TRAINING = {"mode": "full", "epochs": 2, "workers": 0, "threads": 2, "devices": 
 
 
 def run(folder: Path, ranks: int) -> None:
-    command = [sys.executable, "-P", str(PROGRAM), str(folder)]
+    command = [sys.executable, "-P", str(PROGRAM), str(folder), "--elsewhere"]
     if ranks > 1:
         torchrun = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
         command = [*torchrun, "--nproc-per-node", str(ranks), "--no-python", *command]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=280)
+    environment = {**ENVIRONMENT, "XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -33,12 +34,16 @@ def weights(folder: Path, rank: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_ranks_see_the_same_samples_and_reach_the_same_weights(tmp_path: Path) -> None:
+def test_ranks_with_files_and_with_shards_see_the_same_samples_and_reach_the_same_weights(tmp_path: Path) -> None:
     samples = small_set(tmp_path / "data")
     alone = make_job(tmp_path / "alone", tmp_path, samples, training={**TRAINING, "batch_size": 8})
-    together = make_job(tmp_path / "together", tmp_path, samples, training={**TRAINING, "batch_size": 4})
+    shards = {"shards": str(tmp_path / "shards"), "batch_size": 4}
+    together = make_job(tmp_path / "together", tmp_path, samples, training={**TRAINING, **shards})
     run(alone, 1)
     run(together, 2)
+    cached = {file.name for file in (together / "cache/exposr-trainer/shards").iterdir()}
+    assert cached == {file.name for file in (tmp_path / "shards").glob("*.tar")}
+    assert cached
     one, first, second = weights(alone, 0), weights(together, 0), weights(together, 1)
     assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
     for name, value in one["state"].items():  # the mean over ranks is summed in another order

@@ -45,14 +45,14 @@ def hosts() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_second_machine_joins_by_the_endpoint_and_lends_its_device(tmp_path: Path, hosts: tuple[str, str]) -> None:
+def test_a_second_machine_joins_by_the_endpoint_and_reads_shards(tmp_path: Path, hosts: tuple[str, str]) -> None:
     samples = small_set(tmp_path / "data")
-    shutil.copytree(tmp_path / "data", tmp_path / "copy")  # the other machine's own images
-    training = {**TRAINING, "nodes": 2, "rendezvous_endpoint": ENDPOINT}
+    shards = tmp_path / "shards"
+    training = {**TRAINING, "nodes": 2, "rendezvous_endpoint": ENDPOINT, "shards": str(shards)}
     job = make_job(tmp_path / "job", tmp_path, samples, training=training, gate={"enabled": False})
     inside = ["ip", "netns", "exec"]
     module = [sys.executable, "-P", "-m", "trainer"]
-    join = [*inside, hosts[1], *module, "--join", ENDPOINT, "--devices", "0", "--data", str(tmp_path / "copy")]
+    join = [*inside, hosts[1], *module, "--join", ENDPOINT, "--devices", "0", "--cache", str(tmp_path / "cache")]
     with subprocess.Popen(join, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as helper:
         main = [*inside, hosts[0], *module, "--job", str(job)]
         done = subprocess.run(main, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=250)
@@ -61,5 +61,7 @@ def test_a_second_machine_joins_by_the_endpoint_and_lends_its_device(tmp_path: P
     assert '"result": "succeeded"' in done.stdout.splitlines()[-1], done.stdout[-2000:]
     assert helper.returncode == 0, log[-3000:]
     assert "outcome" not in said
+    fetched = {file.name: file.read_bytes() for file in (tmp_path / "cache").iterdir()}
+    assert fetched == {file.name: file.read_bytes() for file in shards.glob("*.tar")}
     state = torch.load(tmp_path / "models" / "vit" / "v1" / "weights.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
