@@ -91,20 +91,18 @@ class ShardCache:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if file.is_file() and file.stat().st_size == shard.size_bytes:
                     os.utime(file)
-                    part.unlink(missing_ok=True)
                     return True
                 store.fetch(shard.name, part)
                 if part.stat().st_size != shard.size_bytes or sha256_of_file(part) != shard.sha256:
-                    part.unlink()
                     return False
                 part.replace(file)
                 return True
         except FileNotFoundError:
-            part.unlink(missing_ok=True)
             return False
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise OperatorError(f"{file}: cannot be written: {error}; see --cache and --cache-gb") from error
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _is_ours(name: str) -> bool:

@@ -75,6 +75,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
             folder=tmp_path,
             config=config,
             images=ImageFolder(tmp_path / "data"),
+            training_images=ImageFolder(tmp_path / "data"),
             cache=EmbeddingCache(tmp_path / "state/embeddings/cache.sqlite", 10**9),
             ranks=Ranks(0, 1, 0, torch.device("cpu")),
             interrupts=Interrupts(),
