@@ -39,7 +39,7 @@ from utils.files import sha256_of_file
 
 Finding = Literal["same", "different", "cannot"]
 TOLERANCE = 1e-3  # another processor or thread count moves logits by less
-IDENTITY_KEYS = ("model", "version", "timestamp", "notes", "sha256", "size_bytes", "files", "serial")
+IDENTITY_KEYS = ("model", "version", "timestamp", "run", "notes", "sha256", "size_bytes", "files", "serial")
 UNSEEN_NEEDS = "sources are left out while training, with views that are not published"
 MARKS: dict[Finding, str] = {"same": "same     ", "different": "DIFFERENT", "cannot": "cannot   "}
 
