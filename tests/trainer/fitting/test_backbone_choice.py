@@ -73,6 +73,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         )
         context = RunContext(
             folder=tmp_path,
+            run="run-1",
             config=config,
             images=ImageFolder(tmp_path / "data"),
             training_images=ImageFolder(tmp_path / "data"),
