@@ -25,6 +25,7 @@ from daemon.application import Application
 from daemon.console_service import ConsoleService
 from exposr_api.app import create_app
 from exposr_api.auth import Keys
+from handlers.index.packing import pack_hex, pack_id, pack_path
 from handlers.index.phash import bands
 from handlers.index.schema import INDEX_FILE, open_index
 from utils.clock import SystemClock
@@ -32,6 +33,10 @@ from utils.config_loader import load_config
 
 TRIES = 7
 DISTANCE = 4
+PICTURE = (
+    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample)"
+    " VALUES (?, ?, 1, 9000, 1, 1, ?, 'good', ?)"
+)
 PAGES = (
     "",
     "pictures",
@@ -58,6 +63,12 @@ def fill(file: Path, samples: int) -> None:
     """An index as a folder of so many pictures makes it, a tenth of them without a label."""
     rng = random.Random(1)
     with contextlib.closing(open_index(file)) as db:
+
+        def folder_key(path: bytes) -> int:
+            db.execute("INSERT OR IGNORE INTO folders (path) VALUES (?)", (path,))
+            (key,) = db.execute("SELECT key FROM folders WHERE path = ?", (path,)).fetchone()
+            return int(key)
+
         db.execute("BEGIN")
         for number in range(samples):
             label = (None, "real", "ai_generated")[0 if number % 10 == 0 else 1 + number % 2]
@@ -66,32 +77,40 @@ def fill(file: Path, samples: int) -> None:
             day = f"2026/{1 + number * 12 // samples:02d}/{1 + number % 28:02d}"
             folder = (f"images/{day}" if label else f"inbox/{number % 500}").encode()
             name, phash = f"{sample}.jpg".encode(), f"{rng.getrandbits(64):016x}"
-            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            digest = hashlib.sha256(str(number).encode()).digest()
             added = f"{day.replace('/', '-')}T00:00:{number % 60:02d}Z"
-            key = db.execute(
-                "INSERT INTO samples (id, sha256, folder, name, size_bytes, format, width, height, phash, thumb,"
-                " has_exif, label, label_source, added) VALUES (?, ?, ?, ?, 9000, 'jpeg', 640, 480, ?, ?, 0, ?, ?, ?)",
-                (sample, digest, folder, name, phash, bytes(48), label, "source" if label else None, added),
-            ).lastrowid
+            key, place = number + 1, folder_key(folder)
+            file = db.execute(PICTURE, (place, name, number, key)).lastrowid
+            db.execute(
+                "INSERT INTO samples (key, id, sha256, folder, file, size_bytes, format, width, height, phash, thumb,"
+                " has_exif, label, label_source, added) VALUES (?, ?, ?, ?, ?, 9000, 'jpeg', 640, 480, ?, ?, 0, ?, ?,"
+                " CAST(strftime('%s', ?) AS INTEGER))",
+                (
+                    *(key, pack_id(sample), digest, place, file, pack_hex(phash), bytes(48), label),
+                    *("source" if label else None, added),
+                ),
+            )
             rows = [(number_, value, key) for number_, value in bands(phash, DISTANCE)]
             db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?)", rows)
-            for copy in range(2 if number % 50 == 0 else 1):
-                db.execute(
-                    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, seen)"
-                    " VALUES (?, ?, 1, 9000, 1, 1, ?, 'good', ?, 1.0)",
-                    (folder + b"/copy" * copy, name, number, sample),
-                )
+            if number % 50 == 0:
+                db.execute(PICTURE, (folder_key(folder + b"/copy"), name, number, key))
             if number % 40 == 0:
                 db.execute(
-                    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason, seen)"
-                    " VALUES (?, ?, 1, 9, 1, 1, ?, 'rejected', 'is empty', 1.0)",
-                    (folder, b"bad-" + name, samples + number),
+                    "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason)"
+                    " VALUES (?, ?, 1, 9, 1, 1, ?, 'rejected', 'is empty')",
+                    (place, b"bad-" + name, samples + number),
                 )
+            described = db.execute(
+                "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state)"
+                " VALUES (?, ?, 1, 300, 1, 1, ?, 'metadata')",
+                (folder_key(b"meta/" + day.encode()), sample.encode() + b".json", 2 * samples + number),
+            ).lastrowid
+            image = folder + b"/" + name
             db.execute(
-                "INSERT INTO metadata (folder, name, stem, sha256, image, label, label_source, source, creator)"
+                "INSERT INTO metadata (file, stem, sha256, image, place, label, label_source, source, creator)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(b"meta/" + day.encode(), sample.encode() + b".json", sample, digest, folder + b"/" + name),
+                    *(described, pack_id(sample), digest, image, pack_path(image)),
                     *(label, "source" if label else None, source, f"creator {number % 5000}"),
                 ),
             )

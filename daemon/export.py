@@ -133,17 +133,16 @@ class Export:
         return Exported(sample.sha256, _extension(sample), sample.label, split, row)
 
     def _metadata(self, sample: Sample, index: sqlite3.Connection) -> Metadata | None:
-        found = index.execute("SELECT folder, name FROM metadata WHERE stem = ?", (sample.id,)).fetchone()
+        found = queries.metadata_file(index, sample.id)
         if found is None:
             return None
         try:
-            return read_metadata(self.config.storage.local_path / os.fsdecode(found[0]) / os.fsdecode(found[1]))
+            return read_metadata(self.config.storage.local_path / found)
         except SkipItemError:
             return None  # a broken edit: what it said before is in the index
 
     def _labelled_by(self, sample: Sample, index: sqlite3.Connection) -> str:
-        (said,) = index.execute("SELECT label_source FROM samples WHERE id = ?", (sample.id,)).fetchone()
-        return "source" if said == "source" else "person"
+        return "source" if queries.label_source(index, sample.id) == "source" else "person"
 
 
 def preview_split(config: Config, snapshot: Snapshot) -> Mapping[str, str]:

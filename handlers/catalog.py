@@ -12,7 +12,7 @@ from pathlib import Path
 
 from handlers.deletions import Deletions
 from handlers.file_signature import Found
-from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample
+from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample, Twin
 from handlers.index.store import Index
 from handlers.labels.history import LabelHistory
 from handlers.labels.person import PersonLabels, is_persons
@@ -96,17 +96,18 @@ class Catalog:
             if twin is None or (is_scraped_place(found.path) and not self._index.metadata_named(stem(found.path))):
                 unknown.append(found)
             elif twin.signature == found.signature:
-                self._join(found, twin.sample)  # a folder was renamed: nothing of its files changed
+                self._join(found, self._known(twin))  # a folder was renamed: nothing of its files changed
                 self._index.copy_note(twin.path, found.path)
             else:
                 if twin.path != found.path:
-                    self._join(found._replace(signature=found.signature.unproven()), twin.sample)
+                    self._join(found._replace(signature=found.signature.unproven()), self._known(twin))
                     self._index.copy_note(twin.path, found.path)
                 # the bytes may be others, with size and mtime put back: only reading tells
-                known = self._index.sample(twin.sample)
-                unknown.append(found._replace(expected=known.sha256 if known is not None else None))
+                unknown.append(found._replace(expected=self._known(twin).sha256))
         for path in changes.companions:
-            self._index.forget_file(path)
+            row = self._index.file(path)
+            if row is not None and row.gone is None:
+                self._vanished(path, now)
         for path, there in changes.vanished:
             self._pulse()
             self._vanished(path, now if there else HELD)
@@ -117,7 +118,7 @@ class Catalog:
         sample = self._index.sample_of_content(facts.sha256)
         before = self._index.file(found.path) if sample is None else None
         if sample is not None:
-            self._join(found, sample.id)
+            self._join(found, sample)
         elif before is not None and before.sample is not None and self._is_edited(before):
             self._edit(found, before.sample, facts)
         else:
@@ -145,7 +146,7 @@ class Catalog:
         if is_arriving:
             minutes = ARRIVAL_SECONDS / 60
             reason += f"; the rest may still arrive, and is waited for ({minutes:g} minutes without any)"
-        self._index.put_file(found, state, now, reason=reason)
+        self._index.put_file(found, state, reason=reason)
         if before is None or (before.state, before.signature) != (state, found.signature):
             event = "file_incomplete" if is_arriving else "file_rejected"
             log.info(event, path=os.fsdecode(found.path), reason=reason)
@@ -230,14 +231,13 @@ class Catalog:
             self._waiting[path] = (self._clock.monotonic(), found, facts)
             return
         self._waiting.pop(path, None)
-        now = self._clock.now()
         sample_id = described.stem if described is not None else self._new_id(name)
-        sample = StoredSample.new(sample_id, facts, to_iso(now))
+        sample = StoredSample.new(self._index.new_key(), sample_id, facts, to_iso(self._clock.now()))
         if described is not None:
             rows = self._index.metadata_of(sample.id, sample.sha256, [path])
         row = FileRow(found.folder, found.name, found.device, found.signature, "good", sample.id, None)
-        self._index.put_file(found, "good", now.timestamp(), sample=sample.id)
-        self._samples.write(SampleState(sample, [row], rows), facts)
+        self._index.put_file(found, "good", sample=sample.key)
+        self._samples.write(SampleState(sample, [row], rows, is_new=True), facts)
         self._refresh_others(before, [about for about in rows if about.statement.image == path], sample.id)
 
     def _edit(self, found: Found, sample_id: str, facts: ImageFacts) -> None:
@@ -245,17 +245,22 @@ class Catalog:
         sample = self._index.sample(sample_id)
         assert sample is not None
         self._waiting.pop(found.path, None)
-        self._index.forget_bands(sample, self._distance)
-        self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
+        self._index.near.forget(sample, self._distance)
+        self._index.put_file(found, "good", sample=sample.key)
         self._samples.write(self._samples.load(sample.with_content(facts)), facts)
 
-    def _join(self, found: Found, sample_id: str) -> None:
+    def _known(self, twin: Twin) -> StoredSample:
+        sample = self._index.sample(twin.sample)
+        assert sample is not None
+        return sample
+
+    def _join(self, found: Found, sample: StoredSample) -> None:
         """Make the file one of the sample's."""
         before = self._index.file(found.path)
         self._waiting.pop(found.path, None)
-        self._index.put_file(found, "good", self._clock.now().timestamp(), sample=sample_id)
-        self._refresh_others(before, self._index.metadata_about(found.path), sample_id)
-        self._refresh(sample_id)
+        self._index.put_file(found, "good", sample=sample.key)
+        self._refresh_others(before, self._index.metadata_about(found.path), sample.id)
+        self._refresh(sample.id)
 
     def _refresh_others(self, before: FileRow | None, about: Iterable[StoredMetadata], sample_id: str | None) -> None:
         """Samples that had this file, or whose metadata names it."""
@@ -321,7 +326,6 @@ class Catalog:
     def _metadata_vanished(self, row: FileRow) -> None:
         known = self._index.metadata(row.path)
         self._index.forget_file(row.path)
-        self._index.forget_metadata(row.path)
         if known is not None:
             for sample_id in self._samples_about(known):
                 self._bereft.setdefault(sample_id, self._clock.monotonic())

@@ -42,7 +42,6 @@ class MetaFiles:
         """
         file = self._root / os.fsdecode(found.path)
         folder, name = split(found.path)
-        now = self._clock.now().timestamp()
         try:
             metadata = read_metadata(file)
         except SkipItemError as error:
@@ -70,7 +69,7 @@ class MetaFiles:
                 log.warning("metadata_faulty", path=os.fsdecode(found.path), reason=row.problem)
             elif said.label_source == "person" != metadata.label_source and self._change(row, found):
                 return row
-        self._index.put_file(found, "metadata", now)
+        self._index.put_file(found, "metadata")
         self._index.put_metadata(row)
         return row
 
@@ -106,7 +105,6 @@ class MetaFiles:
         with contextlib.suppress(OSError):
             (self._root / os.fsdecode(row.path)).unlink(missing_ok=True)
         self._index.forget_file(row.path)
-        self._index.forget_metadata(row.path)
 
     def _change(self, row: StoredMetadata, read: Found, note: str | None = None) -> bool:
         """Bring the file in line with `row`, unless it was edited since it was `read`."""
@@ -146,7 +144,7 @@ class MetaFiles:
             self.problem = f"metadata cannot be written: {error}"
             return False
         self.problem = ""
-        self._index.put_file(Found(row.folder, row.name, signature, device), "metadata", self._clock.now().timestamp())
+        self._index.put_file(Found(row.folder, row.name, signature, device), "metadata")
         self._index.put_metadata(row)
         return True
 

@@ -127,6 +127,7 @@ class Reconciler:
             self._catalog.complete_metadata()
             if b"" not in changes.unreadable:
                 self._forget_deleted(bool(changes.vanished))
+            self._index.forget_empty_folders()
             self._compared_at = to_iso(self._clock.now())
             self._index.set_setting(COMPARED_AT, self._compared_at)
         self._pend(unknown)
@@ -382,7 +383,7 @@ class Reconciler:
             if self._index.setting("limits") not in (None, limits):
                 self._index.forget_rejections()
             if self._index.setting("distance") not in (None, str(distance)):
-                self._index.rebuild_bands(distance)
+                self._index.near.rebuild(distance)
             names = folders.adopted().describe()
             if self._index.setting("label_folders") != names:
                 self._catalog.relabel()

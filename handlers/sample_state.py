@@ -14,11 +14,15 @@ from handlers.paths import folder_label
 
 @dataclass(slots=True)
 class SampleState:
-    """All that the index knows of a sample. `files`: first seen first, missing ones too; `metadata`: what names it."""
+    """All that the index knows of a sample. `files`: first seen first, missing ones too; `metadata`: what names it.
+
+    `is_new`: it is not stored yet.
+    """
 
     sample: StoredSample
     files: Sequence[FileRow]
     metadata: Sequence[StoredMetadata]
+    is_new: bool = False
 
     @property
     def present(self) -> list[bytes]:

@@ -45,12 +45,12 @@ class Samples:
             return
         state = self.load(sample)
         if not state.present and state.is_held:
-            self._index.set_away(sample_id)
+            self._index.set_away(sample)
         elif not state.present:
-            self._index.set_missing(sample_id)
-            self._index.set_conflicts(sample_id, [])
+            self._index.set_missing(sample)
+            self._index.near.set_conflicts(sample.key, [])
         elif keeps_label and state.own is None:
-            self._index.place_sample(sample_id, state.primary)  # its metadata may come back: the label stays until then
+            self._index.place_sample(sample, state.primary)  # its metadata may come back: the label stays until then
         else:
             self.write(state)
 
@@ -58,19 +58,19 @@ class Samples:
         """Decide and store; `facts` of a new sample, or of new content."""
         self._bind_copies(state)
         sample, own = state.sample, state.own
-        asks = own is None or (sample.key == 0 and not is_persons(own))
+        asks = own is None or (state.is_new and not is_persons(own))
         word = self._people.word(sample.sha256) if asks else None
         decision = decide(state, word, is_undecided=self._is_undecided(state))
         for change in decision.changes:
             self._files.update(change.row, change.statement, change.sha256, change.note)
         self._people.remember(sample, decision.spoken)
         if facts is not None:
-            sample = self._index.put_sample(sample, facts, decision.primary, decision.resolution, self._distance)
+            self._index.put_sample(sample, facts, decision.primary, decision.resolution, self._distance)
         else:
-            self._index.resolve_sample(sample.id, decision.primary, decision.resolution)
-        if facts is not None or state.sample.path is None or sample.label != decision.resolution.label:
+            self._index.resolve_sample(sample, decision.primary, decision.resolution)
+        if facts is not None or sample.path is None or sample.label != decision.resolution.label:
             # else whoever has changed has found this one
-            self._find_conflicts(sample, decision.resolution.label, is_new=state.sample.key == 0)
+            self._find_conflicts(sample, decision.resolution.label, is_new=state.is_new)
         if own is None:
             self.undescribed.append(sample.id)
 
@@ -103,12 +103,12 @@ class Samples:
                     state.metadata = [*(known for known in state.metadata if known.path != row.path), bound]
 
     def _find_conflicts(self, sample: StoredSample, label: Label | None, *, is_new: bool) -> None:
-        near: list[str] = []
+        near: list[int] = []
         if sample.phash is not None and sample.thumb is not None and label is not None:
             near = [
                 other
-                for other, phash, thumb in self._index.candidates(sample.phash, label, self._distance)
+                for other, phash, thumb in self._index.near.candidates(sample.phash, label, self._distance)
                 if is_near(sample.phash, phash, sample.thumb, thumb, self._distance)
             ]
         if near or not is_new:
-            self._index.set_conflicts(sample.id, near)
+            self._index.near.set_conflicts(sample.key, near)

@@ -183,6 +183,7 @@ def _explain_labels(unmapped: Counter[str]) -> str:
 @contextmanager
 def _known_content(config: Config, dry_run: bool) -> Iterator[Callable[[str, Label | None], bool]]:
     """Whether the data folder has some content under a label, by an index that is up to date."""
+    from handlers.index.queries import path_under_label
     from handlers.index.schema import INDEX_FILE, connect_reader
 
     file = config.storage.state_path / INDEX_FILE
@@ -195,11 +196,8 @@ def _known_content(config: Config, dry_run: bool) -> Iterator[Callable[[str, Lab
     with contextlib.closing(connect_reader(file)) as index:
 
         def is_known(sha256: str, label: Label | None) -> bool:
-            found = index.execute(
-                "SELECT folder, name FROM samples WHERE sha256 = ? AND label IS ? AND clash = 0 AND folder IS NOT NULL",
-                (sha256, label),
-            ).fetchone()
-            return found is not None and (root / os.fsdecode(found[0]) / os.fsdecode(found[1])).exists()
+            found = path_under_label(index, sha256, label)
+            return found is not None and (root / found).exists()
 
         yield is_known
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handlers.index.packing import ADDED, FOLDER, NAME, PATH, PHASH, SHA256, pack_hex, pack_id, unpack_id
 from handlers.index.phash import bands, is_near
-from handlers.index.queries import LEFT_OUT, LEFT_OUT_OF_PAIRED_SET
+from handlers.index.queries import LEFT_OUT, LEFT_OUT_OF_PAIRED_SET, metadata_file
 from handlers.labels.rules import MANUAL, source_of_place
 from handlers.paths import folder_label, folder_source, join, split
 from utils.metadata import Label, LabelSource
@@ -20,9 +21,11 @@ from utils.metadata import Label, LabelSource
 MAX_NEAR = 24
 UNLABELED = "unlabeled"
 
-PLAIN = ("sha256", "id", "folder", "name", "label", "label_source", "clash", "added", "width", "height")
 SOURCE = f"coalesce(m.source, '{MANUAL}')"
-SELECTED = (*(f"s.{name}" for name in PLAIN), SOURCE, "m.generator")
+SELECTED = (
+    *(SHA256, "s.id", FOLDER, NAME, "s.label", "s.label_source", "s.clash", ADDED, "s.width", "s.height"),
+    *(SOURCE, "m.generator"),
+)
 COLUMNS = ", ".join(SELECTED)
 JOINED = "samples s LEFT JOIN metadata m ON m.stem = s.id"
 
@@ -55,23 +58,20 @@ class Picture:
 def read_picture(db: sqlite3.Connection, sha256: str) -> Picture | None:
     row = db.execute(
         f"SELECT {COLUMNS} FROM {JOINED} WHERE s.sha256 = ? AND s.folder IS NOT NULL",  # noqa: S608
-        (sha256,),
+        (pack_hex(sha256),),
     ).fetchone()
     return None if row is None else picture_of(row)
 
 
 def read_facts(db: sqlite3.Connection, picture: Picture) -> dict[str, Any]:
     """`files` and `metadata_path` (relative to the data folder), `format`, `size_bytes`."""
-    files = db.execute(
-        "SELECT folder, name FROM files WHERE sample = ? AND gone IS NULL ORDER BY seen, folder, name", (picture.id,)
-    )
-    named = db.execute(
-        "SELECT folder, name FROM metadata WHERE stem = ? ORDER BY folder DESC", (picture.id,)
+    key, kind, size = db.execute(
+        "SELECT key, format, size_bytes FROM samples WHERE id = ?", (pack_id(picture.id),)
     ).fetchone()
-    kind, size = db.execute("SELECT format, size_bytes FROM samples WHERE id = ?", (picture.id,)).fetchone()
+    files = db.execute(f"SELECT {PATH}, name FROM files f WHERE sample = ? AND gone IS NULL ORDER BY key", (key,))  # noqa: S608
     return {
         "files": [os.fsdecode(join(folder, name)) for folder, name in files],
-        "metadata_path": None if named is None else os.fsdecode(join(*named)),
+        "metadata_path": metadata_file(db, picture.id),
         "format": kind,
         "size_bytes": size,
     }
@@ -79,13 +79,13 @@ def read_facts(db: sqlite3.Connection, picture: Picture) -> dict[str, Any]:
 
 def read_near(db: sqlite3.Connection, picture: Picture, distance: int) -> list[Picture]:
     """Near-duplicates of a picture, under whatever label."""
-    own = db.execute("SELECT phash, thumb FROM samples WHERE id = ?", (picture.id,)).fetchone()
-    if own is None or own[0] is None:
+    own = db.execute("SELECT lower(hex(phash)), thumb FROM samples WHERE id = ?", (pack_id(picture.id),)).fetchone()
+    if own is None or not own[0]:
         return []
     found: dict[str, Picture] = {}
     for number, value in bands(own[0], distance):
         rows = db.execute(
-            f"SELECT s.phash, s.thumb, {COLUMNS} FROM bands b CROSS JOIN {JOINED}"  # noqa: S608
+            f"SELECT {PHASH}, s.thumb, {COLUMNS} FROM bands b CROSS JOIN {JOINED}"  # noqa: S608
             " WHERE b.band = ? AND b.value = ? AND s.key = b.sample AND s.folder IS NOT NULL",
             (number, value),
         )
@@ -102,9 +102,9 @@ def count_mix(db: sqlite3.Connection, is_paired: bool) -> list[tuple[str, str, i
     """(label, source, samples) of what is usable; reads every sample."""
     left_out = LEFT_OUT_OF_PAIRED_SET if is_paired else LEFT_OUT
     rows = db.execute(
-        f"SELECT coalesce(s.label, '{UNLABELED}'), {SOURCE}, CASE {SOURCE} WHEN '{MANUAL}' THEN s.folder END,"  # noqa: S608
-        f" count(DISTINCT s.id) FROM {JOINED}"
-        f" WHERE s.folder IS NOT NULL AND s.clash = 0 AND s.id NOT IN ({left_out}) GROUP BY 1, 2, 3"
+        f"SELECT coalesce(s.label, '{UNLABELED}'), {SOURCE}, CASE {SOURCE} WHEN '{MANUAL}' THEN {FOLDER} END,"  # noqa: S608
+        f" count(DISTINCT s.key) FROM {JOINED}"
+        f" WHERE s.folder IS NOT NULL AND s.clash = 0 AND s.key NOT IN ({left_out}) GROUP BY 1, 2, 3"
     )
     found: Counter[tuple[str, str]] = Counter()
     for label, source, folder, number in rows:
@@ -137,5 +137,5 @@ def picture_of(row: Any) -> Picture:
         source = source_of_place(place)
     if label == "ai_generated" == folder_label(place):
         generator = generator or folder_source(place)
-    path = os.fsdecode(place)
-    return Picture(sha256, sample, path, label, label_source, bool(clash), added, width, height, source, generator)
+    names = sha256, unpack_id(sample), os.fsdecode(place)
+    return Picture(*names, label, label_source, bool(clash), added, width, height, source, generator)

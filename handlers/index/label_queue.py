@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from handlers.index.gallery import COLUMNS, JOINED, SELECTED, Picture, picture_of, read_near
+from handlers.index.packing import FOLDER, NAME, SHA256, pack_id
 from handlers.paths import join, split
 
 FEEDBACK = "feedback"  # the source of what Exposr-Core reported
@@ -64,7 +65,7 @@ def read_next(
 def unlabelled(db: sqlite3.Connection, limit: int) -> list[tuple[str, str]]:
     """(sha256, path) of pictures that nobody has labelled, the newest first."""
     rows = db.execute(
-        f"SELECT s.sha256, s.folder, s.name FROM samples s WHERE {UNLABELLED} AND s.away = 0"  # noqa: S608
+        f"SELECT {SHA256}, {FOLDER}, {NAME} FROM samples s WHERE {UNLABELLED} AND s.away = 0"  # noqa: S608
         " ORDER BY s.added DESC LIMIT ?",
         (limit,),
     )
@@ -86,7 +87,7 @@ def _sources(has_opinions: bool, has_reports: bool) -> list[tuple[str, str, tupl
             (
                 "Reported by Exposr-Core: the verdict was {0}. Its label was not given by a person.",
                 f"SELECT {COLUMNS}, r.verdict FROM ({NEWEST_REPORTS}) r CROSS JOIN {JOINED}"  # noqa: S608
-                f" WHERE s.sha256 = r.sha256 AND (s.label IS NULL OR s.label != r.verdict) AND {IN_CONFLICT}"
+                f" WHERE s.sha256 = packed(r.sha256) AND (s.label IS NULL OR s.label != r.verdict) AND {IN_CONFLICT}"
                 " AND s.clash = 0 ORDER BY r.received DESC LIMIT ?",
                 (),
             )
@@ -96,25 +97,26 @@ def _sources(has_opinions: bool, has_reports: bool) -> list[tuple[str, str, tupl
             (
                 "Has no label; the model says P(generated) {0:.2f}.",
                 f"SELECT {COLUMNS}, o.probability FROM opinions.predictions o CROSS JOIN {JOINED}"  # noqa: S608
-                f" WHERE o.label IS NULL AND s.sha256 = o.sha256 AND {UNLABELLED} ORDER BY o.doubt DESC LIMIT ?",
+                f" WHERE o.label IS NULL AND s.sha256 = packed(o.sha256) AND {UNLABELLED}"
+                " ORDER BY o.doubt DESC LIMIT ?",
                 (),
             )
         )
     sources.append(
-        ("Has no label.", f"SELECT {COLUMNS} FROM {JOINED} WHERE {UNLABELLED} ORDER BY s.folder, s.id LIMIT ?", ())  # noqa: S608
+        ("Has no label.", f"SELECT {COLUMNS} FROM {JOINED} WHERE {UNLABELLED} ORDER BY s.folder, s.key LIMIT ?", ())  # noqa: S608
     )
     sources.append(
         (
             "Its copies lie under both labels.",
             f"SELECT {COLUMNS} FROM {JOINED} WHERE s.label IS NULL AND s.clash = 1 AND {IN_CONFLICT}"  # noqa: S608
-            " ORDER BY s.folder, s.id LIMIT ?",
+            " ORDER BY s.folder, s.key LIMIT ?",
             (),
         )
     )
     sources.append(
         (
             "The same picture is there under the other label.",
-            f"SELECT {COLUMNS} FROM conflicts c CROSS JOIN {JOINED} WHERE s.id = c.sample AND {IN_CONFLICT}"  # noqa: S608
+            f"SELECT {COLUMNS} FROM conflicts c CROSS JOIN {JOINED} WHERE s.key = c.sample AND {IN_CONFLICT}"  # noqa: S608
             " ORDER BY c.sample LIMIT ?",
             (),
         )
@@ -124,7 +126,7 @@ def _sources(has_opinions: bool, has_reports: bool) -> list[tuple[str, str, tupl
             (
                 "Its label looks wrong: a model that did not learn from it says P(generated) {0:.2f}.",
                 f"SELECT {COLUMNS}, o.probability FROM opinions.predictions o CROSS JOIN {JOINED}"  # noqa: S608
-                " WHERE o.doubt >= ? AND o.label IS NOT NULL AND s.sha256 = o.sha256 AND s.label = o.label"
+                " WHERE o.doubt >= ? AND o.label IS NOT NULL AND s.sha256 = packed(o.sha256) AND s.label = o.label"
                 f" AND {IN_CONFLICT} ORDER BY o.doubt DESC LIMIT ?",
                 (SURE,),
             )
@@ -140,7 +142,8 @@ def _batch(db: sqlite3.Connection, picture: Picture, grouping: str, distance: in
         return []
     folder = split(os.fsencode(picture.path))[0]
     rows = db.execute(
-        f"SELECT {COLUMNS} FROM {JOINED} WHERE {UNLABELLED} AND s.folder = ? AND s.id != ? ORDER BY s.id LIMIT ?",  # noqa: S608
-        (folder, picture.id, BATCH - 1),
+        f"SELECT {COLUMNS} FROM {JOINED} WHERE {UNLABELLED} AND s.folder = (SELECT key FROM folders WHERE path = ?)"  # noqa: S608
+        " AND s.id != ? ORDER BY s.key LIMIT ?",
+        (folder, pack_id(picture.id), BATCH - 1),
     )
     return [picture_of(row) for row in rows]

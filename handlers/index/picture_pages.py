@@ -12,10 +12,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from handlers.index.gallery import COLUMNS, JOINED, SOURCE, UNLABELED, Picture, picture_of
+from handlers.index.packing import SHA256
 from handlers.labels.rules import MANUAL, source_of_place
 from handlers.paths import META, join, printable
+from utils.clock import to_iso
 
 STEP = 2000  # samples looked at for one page: some 30 ms
 MAX_CHOICES = 200  # values of a filter
@@ -77,9 +80,10 @@ def read_page(db: sqlite3.Connection, wanted: Mapping[str, str], cursor: str, li
             if len(pictures) == limit and picture.id not in pictures:
                 return Page(list(pictures.values()), encode_cursor(*last))
             pictures.setdefault(picture.id, picture)
-            last = (str(first), second)
+            last = (str(first), str(second))
         if number == STEP:
-            return Page(list(pictures.values()), encode_cursor(str(first), second), str(first))
+            searched_to = str(first) if is_by_novelty else to_iso(datetime.fromtimestamp(first, UTC))
+            return Page(list(pictures.values()), encode_cursor(str(first), str(second)), searched_to)
     return Page(list(pictures.values()))
 
 
@@ -116,14 +120,14 @@ def decode_cursor(cursor: str, length: int) -> list[str] | None:
 def _by_time(wanted: Mapping[str, str], cursor: str) -> _Walk:
     where, values = _place(wanted)
     after = decode_cursor(cursor, 2)
-    if after is not None:
-        where.append("(s.added, s.id) < (?, ?)")
-        values += after
-    return _Walk(JOINED, "s.added", "s.id", ["s.folder IS NOT NULL", *where], values)
+    if after is not None and all(value.isdecimal() for value in after):
+        where.append("(s.added, s.key) < (?, ?)")
+        values += map(int, after)
+    return _Walk(JOINED, "s.added", "s.key", ["s.folder IS NOT NULL", *where], values)
 
 
 def _by_novelty(kind: str, cursor: str) -> _Walk:
-    where, values = ["s.sha256 = n.sha256", "s.folder IS NOT NULL", NOVELTY[kind]], list[object]()
+    where, values = ["s.sha256 = packed(n.sha256)", "s.folder IS NOT NULL", NOVELTY[kind]], list[object]()
     after = decode_cursor(cursor, 2)
     if after is not None and (value := _number(after[0])) is not None:
         where.append("(n.value, n.sha256) < (?, ?)")
@@ -142,11 +146,11 @@ def _place(wanted: Mapping[str, str]) -> tuple[list[str], list[object]]:
         conditions.append("s.label = ?")
         values.append(label)
     if wanted.get("since"):
-        conditions.append("s.added >= ?")
+        conditions.append("s.added >= CAST(strftime('%s', ?) AS INTEGER)")
         values.append(wanted["since"])
     if wanted.get("until"):
-        conditions.append("s.added < ?")
-        values.append(wanted["until"] + "~")  # after every time of that day
+        conditions.append("s.added < CAST(strftime('%s', ?, '+1 day') AS INTEGER)")
+        values.append(wanted["until"])
     return conditions, values
 
 
@@ -158,7 +162,7 @@ def _conditions(wanted: Mapping[str, str]) -> tuple[list[str], list[object]]:
     if label == UNLABELED:
         conditions.append("s.clash = 0")
     if label == CONFLICT:
-        conditions.append("(s.clash = 1 OR EXISTS (SELECT 1 FROM conflicts c WHERE c.sample = s.id))")
+        conditions.append("(s.clash = 1 OR EXISTS (SELECT 1 FROM conflicts c WHERE c.sample = s.key))")
     if wanted.get("source"):  # as for the generator, folders may say it: `_is_from` decides
         conditions.append(f"{SOURCE} IN (?, '{MANUAL}')")
         values.append(wanted["source"])
@@ -167,9 +171,9 @@ def _conditions(wanted: Mapping[str, str]) -> tuple[list[str], list[object]]:
         values.append(wanted["generator"])
     if wanted.get("model") in MODEL_SAYS:
         says = MODEL_SAYS[wanted["model"]]
-        conditions.append(f"EXISTS (SELECT 1 FROM opinions.predictions o WHERE o.sha256 = s.sha256 AND {says})")  # noqa: S608
+        conditions.append(f"EXISTS (SELECT 1 FROM opinions.predictions o WHERE o.sha256 = {SHA256} AND {says})")  # noqa: S608
     if wanted.get("part"):
-        conditions.append("EXISTS (SELECT 1 FROM split.samples p WHERE p.sha256 = s.sha256 AND p.place = ?)")
+        conditions.append(f"EXISTS (SELECT 1 FROM split.samples p WHERE p.sha256 = {SHA256} AND p.place = ?)")  # noqa: S608
         values.append(wanted["part"])
     return conditions, values
 
@@ -196,7 +200,7 @@ def _folders(db: sqlite3.Connection, below: bytes = b"") -> Iterator[bytes]:
     """Names of the folders right below, each found by one look into the index."""
     after = below
     for _ in range(MAX_CHOICES):
-        (folder,) = db.execute("SELECT min(folder) FROM files WHERE folder > ?", (after,)).fetchone()
+        (folder,) = db.execute("SELECT min(path) FROM folders WHERE path > ?", (after,)).fetchone()
         if folder is None or not folder.startswith(below):
             break
         name = folder.removeprefix(below).split(b"/")[0]

@@ -7,11 +7,12 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from handlers.index.packing import FOLDER, NAME, OTHER_FOLDER, OTHER_NAME, PATH, SHA256
 from handlers.index.picture_pages import decode_cursor, encode_cursor
 from handlers.paths import join
 
 LIMIT = 100
-NEWEST = 2**63 - 1  # greater than any rowid
+NEWEST = 2**63 - 1  # greater than any key
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ def _files(db: sqlite3.Connection, state: str, before: int) -> ProblemPage:
     """The last that came first."""
     rows = db.execute(
         # the IN is that of the partial index, which SQLite takes only where it finds the same term
-        "SELECT rowid, folder, name, coalesce(reason, '') FROM files INDEXED BY files_by_state"
-        " WHERE state IN ('rejected', 'unreadable') AND state = ? AND rowid < ? AND gone IS NULL"
-        " ORDER BY rowid DESC LIMIT ?",
+        f"SELECT key, {PATH}, name, coalesce(reason, '') FROM files f INDEXED BY files_by_state"  # noqa: S608
+        " WHERE state IN ('rejected', 'unreadable') AND state = ? AND key < ? AND gone IS NULL"
+        " ORDER BY key DESC LIMIT ?",
         (state, before, LIMIT + 1),
     ).fetchall()
     return _page(rows)
@@ -57,23 +58,24 @@ def _files(db: sqlite3.Connection, state: str, before: int) -> ProblemPage:
 def _notes(db: sqlite3.Connection, before: int) -> ProblemPage:
     """Remarks on pictures that count; the last that came first."""
     rows = db.execute(
-        "SELECT f.rowid, f.folder, f.name, f.reason, s.sha256 FROM files f INDEXED BY files_noted"
-        " JOIN samples s ON s.id = f.sample WHERE f.state = 'good' AND f.reason IS NOT NULL AND f.rowid < ?"
-        " AND f.gone IS NULL ORDER BY f.rowid DESC LIMIT ?",
+        f"SELECT f.key, {PATH}, f.name, f.reason, {SHA256} FROM files f INDEXED BY files_noted"  # noqa: S608
+        " JOIN samples s ON s.key = f.sample WHERE f.state = 'good' AND f.reason IS NOT NULL AND f.key < ?"
+        " AND f.gone IS NULL ORDER BY f.key DESC LIMIT ?",
         (before, LIMIT + 1),
     ).fetchall()
     return _page(rows)
 
 
 def _page(rows: list[tuple[Any, ...]]) -> ProblemPage:
-    """Of rows that begin with rowid, folder, name, reason, and may go on with the picture's SHA-256."""
+    """Of rows that begin with key, folder, name, reason, and may go on with the picture's SHA-256."""
     shown = [FileProblem(os.fsdecode(join(row[1], row[2])), row[3], *row[4:]) for row in rows[:LIMIT]]
     return ProblemPage(shown, encode_cursor(str(rows[LIMIT - 1][0]), "") if len(rows) > LIMIT else "")
 
 
 def _broken_metadata(db: sqlite3.Connection) -> list[FileProblem]:
     rows = db.execute(
-        "SELECT folder, name, problem FROM metadata INDEXED BY metadata_problems WHERE problem IS NOT NULL LIMIT ?",
+        f"SELECT {PATH}, f.name, m.problem FROM metadata m INDEXED BY metadata_problems"  # noqa: S608
+        " CROSS JOIN files f WHERE m.problem IS NOT NULL AND f.key = m.file LIMIT ?",
         (LIMIT,),
     )
     return [FileProblem(os.fsdecode(join(folder, name)), problem) for folder, name, problem in rows]
@@ -83,20 +85,19 @@ def _duplicates(db: sqlite3.Connection, after: str) -> ProblemPage:
     """By sample: the index of files by sample tells which has more than one."""
     samples = db.execute(
         "SELECT sample FROM files WHERE sample > ? AND gone IS NULL GROUP BY sample HAVING count(*) > 1 LIMIT ?",
-        (after, LIMIT // 2 + 1),
+        (int(after) if after.isdecimal() else 0, LIMIT // 2 + 1),
     ).fetchall()
     found = []
     for (sample,) in samples[: LIMIT // 2]:
         for folder, name, first, first_name, sha256 in db.execute(
-            "SELECT f.folder, f.name, s.folder, s.name, s.sha256 FROM files f JOIN samples s ON s.id = f.sample"
-            " WHERE f.sample = ? AND f.gone IS NULL AND s.clash = 0 AND (f.folder != s.folder OR f.name != s.name)"
-            " ORDER BY f.folder, f.name LIMIT ?",
+            f"SELECT {PATH}, f.name, {FOLDER}, {NAME}, {SHA256} FROM files f JOIN samples s ON s.key = f.sample"  # noqa: S608
+            " WHERE f.sample = ? AND f.gone IS NULL AND s.clash = 0 AND f.key != s.file ORDER BY 1, 2 LIMIT ?",
             (sample, LIMIT),
         ):
             reason = f"has the same bytes as {os.fsdecode(join(first, first_name))}"
             found.append(FileProblem(os.fsdecode(join(folder, name)), reason, sha256))
     more = len(samples) > LIMIT // 2
-    return ProblemPage(found, encode_cursor(samples[LIMIT // 2 - 1][0], "") if more else "")
+    return ProblemPage(found, encode_cursor(str(samples[LIMIT // 2 - 1][0]), "") if more else "")
 
 
 def _conflicts(db: sqlite3.Connection, after: list[str], is_paired: bool) -> ProblemPage:
@@ -105,18 +106,18 @@ def _conflicts(db: sqlite3.Connection, after: list[str], is_paired: bool) -> Pro
         []
         if after != ["", ""]
         else db.execute(
-            "SELECT folder, name, 'the same bytes are under both labels', sha256 FROM samples"
-            " WHERE label IS NULL AND clash = 1 AND folder IS NOT NULL ORDER BY folder, name LIMIT ?",
+            f"SELECT {FOLDER}, {NAME}, 'the same bytes are under both labels', {SHA256} FROM samples s"  # noqa: S608
+            " WHERE label IS NULL AND clash = 1 AND folder IS NOT NULL ORDER BY s.folder, s.key LIMIT ?",
             (LIMIT,),
         ).fetchall()
     )
     by_hand = "" if not is_paired else " AND 'source' IN (s.label_source, o.label_source)"
     rows = db.execute(
-        "SELECT s.folder, s.name, s.label, o.folder, o.name, o.label, s.sha256, c.sample, c.other FROM conflicts c"  # noqa: S608
-        " CROSS JOIN samples s CROSS JOIN samples o WHERE s.id = c.sample AND o.id = c.other"
+        f"SELECT {FOLDER}, {NAME}, s.label, {OTHER_FOLDER}, {OTHER_NAME}, o.label, {SHA256}, c.sample, c.other"  # noqa: S608
+        " FROM conflicts c CROSS JOIN samples s CROSS JOIN samples o WHERE s.key = c.sample AND o.key = c.other"
         f" AND (c.sample, c.other) > (?, ?) AND s.folder IS NOT NULL AND o.folder IS NOT NULL{by_hand}"
         " ORDER BY c.sample, c.other LIMIT ?",
-        (*after, LIMIT + 1),
+        (*(int(key) if key.isdecimal() else 0 for key in after), LIMIT + 1),
     ).fetchall()
     found = [FileProblem(os.fsdecode(join(folder, name)), reason, sha256) for folder, name, reason, sha256 in first]
     found += [
@@ -127,4 +128,4 @@ def _conflicts(db: sqlite3.Connection, after: list[str], is_paired: bool) -> Pro
         )
         for folder, name, label, other, other_name, other_label, sha256, *_ in rows[:LIMIT]
     ]
-    return ProblemPage(found, encode_cursor(*rows[LIMIT - 1][7:]) if len(rows) > LIMIT else "")
+    return ProblemPage(found, encode_cursor(*map(str, rows[LIMIT - 1][7:])) if len(rows) > LIMIT else "")

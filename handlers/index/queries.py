@@ -6,18 +6,32 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
+from handlers.file_signature import FileSignature
+from handlers.index.packing import (
+    ADDED,
+    FOLDER,
+    NAME,
+    OTHER_FOLDER,
+    OTHER_NAME,
+    PATH,
+    PHASH,
+    SHA256,
+    pack_hex,
+    pack_id,
+    unpack_id,
+)
 from handlers.index.phash import bands, hamming, is_near
-from handlers.index.rows import Counts, KnownSample, Problem
+from handlers.index.rows import Counts, FileState, KnownSample, Problem
 from handlers.labels.rules import MANUAL, source_of_place
-from handlers.paths import folder_label, folder_series, folder_source, join
-from utils.metadata import LABELS
+from handlers.paths import folder_label, folder_series, folder_source, join, split
+from utils.metadata import LABELS, Label, LabelSource
 from utils.sample import Sample
 
 TWINS_OF_A_PAIRED_SET = 20  # hand-labelled pictures of either label with a near-duplicate under the other, at least
 LEFT_OUT = "SELECT sample FROM conflicts"
 # near-duplicates of which at least one label comes from a source
 LEFT_OUT_OF_PAIRED_SET = (
-    "SELECT c.sample FROM conflicts c JOIN samples s ON s.id = c.sample JOIN samples o ON o.id = c.other"
+    "SELECT c.sample FROM conflicts c JOIN samples s ON s.key = c.sample JOIN samples o ON o.key = c.other"
     " WHERE 'source' IN (s.label_source, o.label_source)"
 )
 
@@ -65,7 +79,7 @@ def is_paired_set(db: sqlite3.Connection) -> bool:
     """
     twins = dict(
         db.execute(
-            "SELECT label, count(*) FROM samples WHERE id IN (SELECT sample FROM conflicts) AND folder IS NOT NULL"
+            "SELECT label, count(*) FROM samples WHERE key IN (SELECT sample FROM conflicts) AND folder IS NOT NULL"
             " AND clash = 0 AND label_source != 'source' GROUP BY label"
         )
     )
@@ -87,7 +101,7 @@ def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
     left_out: dict[tuple[str | None, int], int] = {
         (label, clash): number
         for label, clash, number in db.execute(
-            f"SELECT label, clash, count(*) FROM samples WHERE id IN ({_conflicting(db)}) AND folder IS NOT NULL"  # noqa: S608
+            f"SELECT label, clash, count(*) FROM samples WHERE key IN ({_conflicting(db)}) AND folder IS NOT NULL"  # noqa: S608
             " GROUP BY label, clash"
         )
     }
@@ -111,16 +125,18 @@ def count(db: sqlite3.Connection, pending: int = 0) -> Counts:
 def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
     """What may be trained on: labelled, there, and in no conflict."""
     rows = db.execute(
-        "SELECT s.folder, s.name, s.id, s.sha256, s.size_bytes, s.label, coalesce(m.source, 'manual') AS source,"  # noqa: S608
-        " s.format, s.width, s.height, s.has_exif, s.phash, m.creator, m.post, m.generator, m.series, s.added"
+        f"SELECT {FOLDER}, {NAME}, s.id, {SHA256} AS sha256, s.size_bytes, s.label,"  # noqa: S608
+        " coalesce(m.source, 'manual') AS source, s.format, s.width, s.height, s.has_exif,"
+        f" {PHASH} AS phash, m.creator, m.post, m.generator, m.series, {ADDED} AS added"
         " FROM samples s LEFT JOIN metadata m ON m.stem = s.id"
         " WHERE s.label IS NOT NULL AND s.clash = 0 AND s.folder IS NOT NULL AND s.away = 0"
-        f" AND s.id NOT IN ({_conflicting(db)})"
-        " GROUP BY s.id ORDER BY s.sha256"
+        f" AND s.key NOT IN ({_conflicting(db)})"
+        " GROUP BY s.sha256 ORDER BY s.sha256"
     )
     columns = [column[0] for column in rows.description[2:]]
     for row in rows:
         values = dict(zip(columns, row[2:], strict=True))
+        values["id"] = unpack_id(values["id"])
         values["has_exif"] = bool(values["has_exif"])
         path = join(row[0], row[1])
         if values["source"] == MANUAL:  # its metadata may not have been written yet
@@ -134,9 +150,47 @@ def labelled_samples(db: sqlite3.Connection) -> Iterator[Sample]:
 def known_sample(db: sqlite3.Connection, sha256: str) -> KnownSample | None:
     """The sample of these bytes."""
     row = db.execute(
-        "SELECT id, sha256, label, label_source FROM samples WHERE sha256 = ? AND folder IS NOT NULL", (sha256,)
+        f"SELECT s.id, {SHA256}, s.label, s.label_source FROM samples s WHERE s.sha256 = ? AND s.folder IS NOT NULL",  # noqa: S608
+        (pack_hex(sha256),),
     ).fetchone()
-    return None if row is None else KnownSample(*row)
+    return None if row is None else KnownSample(unpack_id(row[0]), *row[1:])
+
+
+def path_under_label(db: sqlite3.Connection, sha256: str, label: Label | None) -> str | None:
+    """Where the sample of these bytes lies, if it has this label and is in no contradiction."""
+    row = db.execute(
+        f"SELECT {FOLDER}, {NAME} FROM samples s WHERE sha256 = ? AND label IS ? AND clash = 0"  # noqa: S608
+        " AND folder IS NOT NULL",
+        (pack_hex(sha256), label),
+    ).fetchone()
+    return None if row is None else os.fsdecode(join(*row))
+
+
+def label_source(db: sqlite3.Connection, sample_id: str) -> LabelSource | None:
+    (said,) = db.execute("SELECT label_source FROM samples WHERE id = ?", (pack_id(sample_id),)).fetchone()
+    return said  # type: ignore[no-any-return]
+
+
+def metadata_file(db: sqlite3.Connection, stem: str) -> str | None:
+    """The newest metadata file of this name."""
+    row = db.execute(
+        "SELECT d.path, f.name FROM metadata m CROSS JOIN files f CROSS JOIN folders d"
+        " WHERE m.stem = ? AND f.key = m.file AND d.key = f.folder ORDER BY d.path DESC LIMIT 1",
+        (pack_id(stem),),
+    ).fetchone()
+    return None if row is None else os.fsdecode(join(*row))
+
+
+def tracked_file(db: sqlite3.Connection, path: bytes) -> tuple[str | None, FileState, FileSignature] | None:
+    """The sample's id, the state and the signature of a file."""
+    row = db.execute(
+        "SELECT (SELECT id FROM samples WHERE key = sample), state, size, mtime_ns, ctime_ns, inode FROM files"
+        " WHERE folder = (SELECT key FROM folders WHERE path = ?) AND name = ?",
+        split(path),
+    ).fetchone()
+    if row is None:
+        return None
+    return None if row[0] is None else unpack_id(row[0]), row[1], FileSignature(*row[2:])
 
 
 def near_samples(db: sqlite3.Connection, phash: str, thumb: bytes, distance: int) -> list[KnownSample]:
@@ -144,13 +198,13 @@ def near_samples(db: sqlite3.Connection, phash: str, thumb: bytes, distance: int
     found: dict[KnownSample, int] = {}
     for number, value in bands(phash, distance):
         rows = db.execute(
-            "SELECT s.phash, s.thumb, s.id, s.sha256, s.label, s.label_source FROM bands b CROSS JOIN samples s"
+            f"SELECT {PHASH}, s.thumb, s.id, {SHA256}, s.label, s.label_source FROM bands b CROSS JOIN samples s"  # noqa: S608
             " WHERE b.band = ? AND b.value = ? AND s.key = b.sample AND s.folder IS NOT NULL",
             (number, value),
         )
-        for other, other_thumb, *sample in rows:
+        for other, other_thumb, sample, *said in rows:
             if is_near(phash, other, thumb, other_thumb, distance):
-                found[KnownSample(*sample)] = hamming(phash, other)
+                found[KnownSample(unpack_id(sample), *said)] = hamming(phash, other)
     return sorted(found, key=lambda sample: (found[sample], sample.id))
 
 
@@ -168,8 +222,9 @@ def undecided(db: sqlite3.Connection, source: str) -> tuple[int, int]:
 def unlabelled_folders(db: sqlite3.Connection, limit: int) -> list[tuple[str, int]]:
     """The folders with most samples that carry no label, and how many."""
     query = (
-        "SELECT folder, count(*) AS number FROM samples WHERE label IS NULL AND clash = 0 AND folder IS NOT NULL"
-        " GROUP BY folder ORDER BY number DESC, folder LIMIT ?"
+        "SELECT d.path, count(*) AS number FROM samples s CROSS JOIN folders d"
+        " WHERE s.label IS NULL AND s.clash = 0 AND d.key = s.folder"
+        " GROUP BY s.folder ORDER BY number DESC, d.path LIMIT ?"
     )
     return [(os.fsdecode(folder) or ".", number) for folder, number in db.execute(query, (limit,))]
 
@@ -191,16 +246,17 @@ def held_files(db: sqlite3.Connection) -> int:
 
 
 def _conflicts(db: sqlite3.Connection) -> Iterator[Problem]:
-    for (sample,) in db.execute("SELECT id FROM samples WHERE clash = 1 AND folder IS NOT NULL"):
+    for (sample,) in db.execute("SELECT key FROM samples WHERE clash = 1 AND folder IS NOT NULL"):
         for folder, name in db.execute(
-            "SELECT folder, name FROM files WHERE sample = ? AND gone IS NULL ORDER BY folder, name", (sample,)
+            f"SELECT {PATH}, name FROM files f WHERE sample = ? AND gone IS NULL ORDER BY 1, 2",  # noqa: S608
+            (sample,),
         ):
             yield _problem(folder, name, "conflict", "the same bytes are under both labels")
     for folder, name, label, other_folder, other_name, other_label in db.execute(
-        "SELECT s.folder, s.name, s.label, o.folder, o.name, o.label FROM conflicts c JOIN samples s ON s.id = c.sample"
-        " JOIN samples o ON o.id = c.other"
+        f"SELECT {FOLDER}, {NAME}, s.label, {OTHER_FOLDER}, {OTHER_NAME}, o.label FROM conflicts c"  # noqa: S608
+        " JOIN samples s ON s.key = c.sample JOIN samples o ON o.key = c.other"
         " WHERE s.folder IS NOT NULL AND o.folder IS NOT NULL AND (? OR 'source' IN (s.label_source, o.label_source))"
-        " ORDER BY s.folder, s.name",
+        " ORDER BY 1, 2",
         (not is_paired_set(db),),
     ):
         other = os.fsdecode(join(other_folder, other_name))
@@ -210,21 +266,23 @@ def _conflicts(db: sqlite3.Connection) -> Iterator[Problem]:
 
 def _rejections(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, state, reason in db.execute(
-        "SELECT folder, name, state, reason FROM files WHERE state IN ('rejected', 'unreadable') AND gone IS NULL"
-        " ORDER BY folder, name"
+        f"SELECT {PATH}, name, state, reason FROM files f"  # noqa: S608
+        " WHERE state IN ('rejected', 'unreadable') AND gone IS NULL ORDER BY 1, 2"
     ):
         yield _problem(folder, name, state, reason)
 
 
 def _broken_metadata(db: sqlite3.Connection) -> Iterator[Problem]:
-    for folder, name, reason in db.execute("SELECT folder, name, problem FROM metadata WHERE problem IS NOT NULL"):
+    for folder, name, reason in db.execute(
+        f"SELECT {PATH}, f.name, m.problem FROM metadata m JOIN files f ON f.key = m.file WHERE m.problem IS NOT NULL"  # noqa: S608
+    ):
         yield _problem(folder, name, "unreadable", reason)
 
 
 def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, first_folder, first_name in db.execute(
-        "SELECT f.folder, f.name, s.folder, s.name FROM files f JOIN samples s ON s.id = f.sample"
-        " WHERE f.gone IS NULL AND s.clash = 0 AND (f.folder != s.folder OR f.name != s.name) ORDER BY f.folder, f.name"
+        f"SELECT {PATH}, f.name, {FOLDER}, {NAME} FROM files f JOIN samples s ON s.key = f.sample"  # noqa: S608
+        " WHERE f.gone IS NULL AND s.clash = 0 AND f.key != s.file ORDER BY 1, 2"
     ):
         first = os.fsdecode(join(first_folder, first_name))
         yield _problem(folder, name, "duplicate", f"has the same bytes as {first!r}")
@@ -232,8 +290,8 @@ def _duplicates(db: sqlite3.Connection) -> Iterator[Problem]:
 
 def _notes(db: sqlite3.Connection) -> Iterator[Problem]:
     for folder, name, note in db.execute(
-        "SELECT folder, name, reason FROM files WHERE state = 'good' AND reason IS NOT NULL AND gone IS NULL"
-        " ORDER BY rowid DESC"
+        f"SELECT {PATH}, name, reason FROM files f WHERE state = 'good' AND reason IS NOT NULL AND gone IS NULL"  # noqa: S608
+        " ORDER BY key DESC"
     ):
         yield _problem(folder, name, "note", f"is used; {note}")
 

@@ -78,7 +78,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """`key` is the short name that the bands use."""
+    """`key` is the short name that other tables use."""
 
     key: int
     id: str
@@ -92,9 +92,9 @@ class StoredSample:
     added: str
 
     @classmethod
-    def new(cls, sample_id: str, facts: ImageFacts, added: str) -> StoredSample:
-        """Not stored yet, so without a key, a place and a label."""
-        return cls(0, sample_id, "", None, None, None, None, None, False, added).with_content(facts)
+    def new(cls, key: int, sample_id: str, facts: ImageFacts, added: str) -> StoredSample:
+        """Not stored yet, so without a place and a label."""
+        return cls(key, sample_id, "", None, None, None, None, None, False, added).with_content(facts)
 
     def with_content(self, facts: ImageFacts) -> StoredSample:
         thumb = bytes.fromhex(facts.thumb) if facts.thumb else None

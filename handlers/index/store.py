@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from handlers.file_signature import FileSignature, Found
 from handlers.index import queries
-from handlers.index.phash import bands
+from handlers.index.near import NearDuplicates
+from handlers.index.packing import ADDED, FOLDER, NAME, pack_hex, pack_id, pack_path, unpack_id
 from handlers.index.rows import HELD, FileRow, FileState, StoredMetadata, StoredSample, Twin
 from handlers.index.schema import open_index
 from handlers.labels.rules import Resolution, Statement
 from handlers.loss import Inventory
 from handlers.paths import join, printable, split
+from utils.clock import from_iso
 from utils.images.facts import ImageFacts
 from utils.metadata import Label
 
-FILE_COLUMNS = "folder, name, device, size, mtime_ns, ctime_ns, inode, state, sample, gone"
-SAMPLE_COLUMNS = "key, id, sha256, folder, name, phash, thumb, label, label_source, clash, added"
-METADATA_COLUMNS = (
-    "folder, name, stem, sha256, image, label, label_source, source, creator, post, generator, series, problem"
+MAX_FOLDERS = 10_000  # whose keys are remembered
+FOLDER_KEY = "(SELECT key FROM folders WHERE path = ?)"
+FILE = "(SELECT key FROM files WHERE folder = ? AND name = ?)"
+PLACE = f"?, {FILE}"  # folder and file of a sample
+FILE_COLUMNS = (
+    "(SELECT path FROM folders WHERE key = folder), name, device, size, mtime_ns, ctime_ns, inode, state,"
+    " (SELECT id FROM samples WHERE key = sample), gone"
+)
+SAMPLE_COLUMNS = f"key, id, sha256, {FOLDER}, {NAME}, phash, thumb, label, label_source, clash, {ADDED}"
+SAID_COLUMNS = "stem, sha256, image, label, label_source, source, creator, post, generator, series, problem"
+OF_CONTENT = "substr(sha256, 1, 8) = substr(?, 1, 8) AND sha256 = ?"  # the index holds the beginning
+OF_PLACE = "place = ? AND image = ?"
+METADATA = (
+    f"SELECT d.path, f.name, {SAID_COLUMNS} FROM metadata CROSS JOIN files f CROSS JOIN folders d"  # noqa: S608
+    " WHERE f.key = file AND d.key = f.folder"
 )
 
 # name, size, mtime_ns, ctime_ns, inode, device, state, gone: a plain tuple, since a scan compares 100,000
@@ -35,6 +47,9 @@ class Index:
 
     def __init__(self, file: Path) -> None:
         self._db = open_index(file)
+        self.near = NearDuplicates(self._db)
+        self._folder_keys: dict[bytes, int] = {}
+        (self._last_key,) = self._db.execute("SELECT coalesce(max(key), 0) FROM samples").fetchone()
 
     def close(self) -> None:
         self._db.close()
@@ -45,6 +60,7 @@ class Index:
         try:
             yield
         except BaseException:
+            self._folder_keys.clear()
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
@@ -60,32 +76,38 @@ class Index:
     def known(self, folder: bytes) -> dict[bytes, Known]:
         """The tracked files of a folder by name."""
         rows = self._db.execute(
-            "SELECT name, size, mtime_ns, ctime_ns, inode, device, state, gone FROM files WHERE folder = ?", (folder,)
+            "SELECT name, size, mtime_ns, ctime_ns, inode, device, state, gone FROM files"  # noqa: S608  constant text
+            f" WHERE folder = {FOLDER_KEY}",
+            (folder,),
         )
         return {row[0]: row for row in rows}
 
     def folders(self, under: bytes) -> list[bytes]:
         """Every folder at or below `under` that has tracked files."""
         if not under:
-            return [row[0] for row in self._db.execute("SELECT DISTINCT folder FROM files")]
+            return [row[0] for row in self._db.execute("SELECT path FROM folders")]
         inside = (under, under + b"/", under + b"0")  # "0" is the byte after "/"
-        query = "SELECT DISTINCT folder FROM files WHERE folder = ? OR (folder > ? AND folder < ?)"
+        query = "SELECT path FROM folders WHERE path = ? OR (path > ? AND path < ?)"
         return [row[0] for row in self._db.execute(query, inside)]
 
+    def forget_empty_folders(self) -> None:
+        self._folder_keys.clear()
+        self._db.execute("DELETE FROM folders WHERE NOT EXISTS (SELECT 1 FROM files WHERE folder = folders.key)")
+
     def file(self, path: bytes) -> FileRow | None:
-        rows = self._files("folder = ? AND name = ?", split(path))
+        rows = self._files(f"folder = {FOLDER_KEY} AND name = ?", split(path))
         return rows[0] if rows else None
 
     def same_inode(self, signature: FileSignature) -> Twin | None:
         """A picture with the same content by its signature: the other name of a rename or of a hard link."""
-        for row in self._files("inode = ? AND state = 'good'", (signature.inode,)):
+        for row in self._files("inode = ? AND sample IS NOT NULL AND state = 'good'", (signature.inode,)):
             if row.sample is not None and row.signature.same_content(signature):
                 return Twin(row.path, row.signature, row.sample)
         return None
 
     def files_of(self, sample_id: str) -> list[FileRow]:
         """Files of a sample in the order in which they were first seen; missing ones, too."""
-        return self._files("sample = ? ORDER BY seen, folder, name", (sample_id,))
+        return self._files("sample = (SELECT key FROM samples WHERE id = ?) ORDER BY key", (pack_id(sample_id),))
 
     def gone_outside(self, start: float, end: float) -> list[FileRow]:
         """Missing files, but for those that went between these times (a clock may have been set back) or are held."""
@@ -98,119 +120,129 @@ class Index:
         """Whether a missing file waits to be forgotten."""
         return bool(self._files("gone IS NOT NULL AND gone < ? LIMIT 1", (HELD,)))
 
-    def put_file(
-        self, found: Found, state: FileState, now: float, *, sample: str | None = None, reason: str | None = None
-    ) -> None:
+    def put_file(self, found: Found, state: FileState, *, sample: int | None = None, reason: str | None = None) -> None:
+        """`sample` is the key of the sample that a good file belongs to."""
         self._db.execute(
-            "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason, sample, seen)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO files (folder, name, device, size, mtime_ns, ctime_ns, inode, state, reason, sample)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (folder, name) DO UPDATE SET device = excluded.device, size = excluded.size,"
             " mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns, inode = excluded.inode,"
             " state = excluded.state, reason = excluded.reason, sample = excluded.sample, gone = NULL",
             (
-                found.folder,
-                found.name,
-                found.device,
-                *found.signature,
-                state,
-                reason and printable(reason),
-                sample,
-                now,
+                *(self._folder_key(found.folder), found.name, found.device, *found.signature),
+                *(state, reason and printable(reason), sample),
             ),
         )
 
     def set_signature(self, found: Found) -> None:
         """Of a good file whose content is proven to be what it was."""
         self._db.execute(
-            "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?"
-            " WHERE folder = ? AND name = ? AND state = 'good'",
+            "UPDATE files SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?"  # noqa: S608  constant text
+            f" WHERE folder = {FOLDER_KEY} AND name = ? AND state = 'good'",
             (*found.signature, found.folder, found.name),
         )
 
     def set_note(self, path: bytes, note: str) -> bool:
         """Remark on a good file; False when it is none (yet)."""
-        query = "UPDATE files SET reason = ? WHERE folder = ? AND name = ? AND state = 'good'"
+        query = f"UPDATE files SET reason = ? WHERE folder = {FOLDER_KEY} AND name = ? AND state = 'good'"  # noqa: S608
         return self._db.execute(query, (printable(note), *split(path))).rowcount > 0
 
     def copy_note(self, source: bytes, target: bytes) -> None:
         """The remark on a good file holds for the same content at another place."""
         self._db.execute(
-            "UPDATE files SET reason = (SELECT reason FROM files WHERE folder = ? AND name = ? AND state = 'good')"
-            " WHERE folder = ? AND name = ? AND state = 'good'",
+            "UPDATE files SET reason ="  # noqa: S608  constant text
+            f" (SELECT reason FROM files WHERE folder = {FOLDER_KEY} AND name = ? AND state = 'good')"
+            f" WHERE folder = {FOLDER_KEY} AND name = ? AND state = 'good'",
             (*split(source), *split(target)),
         )
 
     def set_gone(self, path: bytes, gone: float | None, device: int | None = None) -> None:
         self._db.execute(
-            "UPDATE files SET gone = ?, device = coalesce(?, device) WHERE folder = ? AND name = ?",
+            f"UPDATE files SET gone = ?, device = coalesce(?, device) WHERE folder = {FOLDER_KEY} AND name = ?",  # noqa: S608
             (gone, device, *split(path)),
         )
 
     def set_device(self, folder: bytes, device: int) -> None:
-        self._db.execute("UPDATE files SET device = ? WHERE folder = ? AND gone IS NULL", (device, folder))
+        query = f"UPDATE files SET device = ? WHERE folder = {FOLDER_KEY} AND gone IS NULL"  # noqa: S608
+        self._db.execute(query, (device, folder))
 
     def forget_file(self, path: bytes) -> None:
-        self._db.execute("DELETE FROM files WHERE folder = ? AND name = ?", split(path))
+        """And, by a trigger, what a metadata file said."""
+        self._db.execute(f"DELETE FROM files WHERE folder = {FOLDER_KEY} AND name = ?", split(path))  # noqa: S608
+
+    def _folder_key(self, path: bytes) -> int:
+        key = self._folder_keys.get(path)
+        if key is None:
+            row = self._db.execute("SELECT key FROM folders WHERE path = ?", (path,)).fetchone()
+            new = None if row else self._db.execute("INSERT INTO folders (path) VALUES (?)", (path,)).lastrowid
+            key = int(row[0] if row else new or 0)
+            if len(self._folder_keys) >= MAX_FOLDERS:
+                self._folder_keys.clear()
+            self._folder_keys[path] = key
+        return key
 
     def _files(self, where: str, values: tuple[Any, ...]) -> list[FileRow]:
         rows = self._db.execute(f"SELECT {FILE_COLUMNS} FROM files WHERE {where}", values)  # noqa: S608  constant text
-        return [FileRow(row[0], row[1], row[2], FileSignature(*row[3:7]), row[7], row[8], row[9]) for row in rows]
+        return [
+            FileRow(
+                *(row[0], row[1], row[2], FileSignature(*row[3:7]), row[7]),
+                *(None if row[8] is None else unpack_id(row[8]), row[9]),
+            )
+            for row in rows
+        ]
 
     # samples
 
     def sample(self, sample_id: str) -> StoredSample | None:
-        return self._sample("id = ?", sample_id)
+        return self._sample("id = ?", pack_id(sample_id))
 
     def sample_of_content(self, sha256: str) -> StoredSample | None:
-        return self._sample("sha256 = ?", sha256)
+        return self._sample("sha256 = ?", pack_hex(sha256))
+
+    def new_key(self) -> int:
+        """For a sample that is about to be stored."""
+        self._last_key += 1
+        return int(self._last_key)
 
     def put_sample(
         self, sample: StoredSample, facts: ImageFacts, path: bytes, resolution: Resolution, distance: int
-    ) -> StoredSample:
-        """A new sample (`key` 0), or new content of one that keeps its id; the sample with its key."""
-        values = (
-            *(sample.sha256, *split(path), facts.size_bytes, facts.format, facts.width, facts.height, sample.phash),
-            *(sample.thumb, facts.has_exif, resolution.label, resolution.label_source, resolution.clash),
-        )
-        key = sample.key
-        if key:
-            self._db.execute(
-                "UPDATE samples SET sha256 = ?, folder = ?, name = ?, size_bytes = ?, format = ?, width = ?,"
-                " height = ?, phash = ?, thumb = ?, has_exif = ?, label = ?, label_source = ?, clash = ?, away = 0"
-                " WHERE key = ?",
-                (*values, key),
-            )
-        else:
-            cursor = self._db.execute(
-                "INSERT INTO samples (sha256, folder, name, size_bytes, format, width, height, phash, thumb, has_exif,"
-                " label, label_source, clash, id, added) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, sample.id, sample.added),
-            )
-            key = cursor.lastrowid or 0
-        if sample.phash is not None:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO bands VALUES (?, ?, ?)",
-                [(number, value, key) for number, value in bands(sample.phash, distance)],
-            )
-        return replace(sample, key=key)
-
-    def resolve_sample(self, sample_id: str, path: bytes, resolution: Resolution) -> None:
+    ) -> None:
+        """A new sample, or new content of one that keeps its id and key."""
         self._db.execute(
-            "UPDATE samples SET folder = ?, name = ?, label = ?, label_source = ?, clash = ?, away = 0 WHERE id = ?",
-            (*split(path), resolution.label, resolution.label_source, resolution.clash, sample_id),
+            "INSERT INTO samples (key, id, added, sha256, folder, file, size_bytes, format, width, height,"  # noqa: S608
+            f" phash, thumb, has_exif, label, label_source, clash) VALUES (?, ?, ?, ?, {PLACE}, {', '.join('?' * 10)})"
+            " ON CONFLICT (key) DO UPDATE SET sha256 = excluded.sha256, folder = excluded.folder, file = excluded.file,"
+            " size_bytes = excluded.size_bytes, format = excluded.format, width = excluded.width,"
+            " height = excluded.height, phash = excluded.phash, thumb = excluded.thumb, has_exif = excluded.has_exif,"
+            " label = excluded.label, label_source = excluded.label_source, clash = excluded.clash, away = 0",
+            (
+                *(sample.key, pack_id(sample.id), int(from_iso(sample.added).timestamp()), pack_hex(sample.sha256)),
+                *(*self._place(path), facts.size_bytes, facts.format, facts.width, facts.height),
+                *(pack_hex(sample.phash) if sample.phash is not None else None, sample.thumb, facts.has_exif),
+                *(resolution.label, resolution.label_source, resolution.clash),
+            ),
+        )
+        self.near.add(sample, distance)
+
+    def resolve_sample(self, sample: StoredSample, path: bytes, resolution: Resolution) -> None:
+        self._db.execute(
+            f"UPDATE samples SET (folder, file) = ({PLACE}), label = ?, label_source = ?, clash = ?, away = 0"  # noqa: S608
+            " WHERE key = ?",
+            (*self._place(path), resolution.label, resolution.label_source, resolution.clash, sample.key),
         )
 
-    def place_sample(self, sample_id: str, path: bytes) -> None:
+    def place_sample(self, sample: StoredSample, path: bytes) -> None:
         """The file that stands for it; its label stays."""
-        self._db.execute("UPDATE samples SET folder = ?, name = ?, away = 0 WHERE id = ?", (*split(path), sample_id))
+        query = f"UPDATE samples SET (folder, file) = ({PLACE}), away = 0 WHERE key = ?"  # noqa: S608
+        self._db.execute(query, (*self._place(path), sample.key))
 
-    def set_missing(self, sample_id: str) -> None:
+    def set_missing(self, sample: StoredSample) -> None:
         """No file of it is there; the label stays for a loss that turns out to be none."""
-        self._db.execute("UPDATE samples SET folder = NULL, name = NULL, away = 0 WHERE id = ?", (sample_id,))
+        self._db.execute("UPDATE samples SET folder = NULL, file = NULL, away = 0 WHERE key = ?", (sample.key,))
 
-    def set_away(self, sample_id: str) -> None:
+    def set_away(self, sample: StoredSample) -> None:
         """Its file system is not there: place and label stay as they were."""
-        self._db.execute("UPDATE samples SET away = 1 WHERE id = ? AND folder IS NOT NULL", (sample_id,))
+        self._db.execute("UPDATE samples SET away = 1 WHERE key = ? AND folder IS NOT NULL", (sample.key,))
 
     def inventory(self) -> Inventory:
         """Pictures and metadata files that are there, and that are missing and not forgotten yet."""
@@ -221,52 +253,26 @@ class Index:
     def restore_missing(self) -> None:
         """What went lately is lost, not deleted: as if it were still there."""
         self._db.execute(
-            "UPDATE samples SET (folder, name) = (SELECT f.folder, f.name FROM files f WHERE f.sample = samples.id"
-            " ORDER BY f.seen LIMIT 1) WHERE folder IS NULL AND id IN (SELECT sample FROM files WHERE gone < ?)",
+            "UPDATE samples SET (folder, file) = (SELECT f.folder, f.key FROM files f WHERE f.sample = samples.key"
+            " ORDER BY f.key LIMIT 1) WHERE folder IS NULL AND key IN (SELECT sample FROM files WHERE gone < ?)",
             (HELD,),
         )
         self._db.execute("UPDATE files SET gone = NULL WHERE gone < ?", (HELD,))
 
     def release_held(self) -> list[str]:
         """What is held counts as deleted from now on; the samples whose files these are."""
-        samples = [row[0] for row in self._db.execute("SELECT DISTINCT sample FROM files WHERE gone >= ?", (HELD,))]
+        query = "SELECT id FROM samples WHERE key IN (SELECT sample FROM files WHERE gone >= ?)"
+        samples = [unpack_id(row[0]) for row in self._db.execute(query, (HELD,))]
         self._db.execute("UPDATE files SET gone = 0 WHERE gone >= ?", (HELD,))
-        return [sample for sample in samples if sample is not None]
+        return samples
 
     def forget_sample(self, sample: StoredSample, distance: int) -> None:
-        self.forget_bands(sample, distance)
-        self.set_conflicts(sample.id, [])
-        self._db.execute("DELETE FROM samples WHERE id = ?", (sample.id,))
-
-    def forget_bands(self, sample: StoredSample, distance: int) -> None:
-        if sample.phash is not None:
-            self._db.executemany(
-                "DELETE FROM bands WHERE band = ? AND value = ? AND sample = ?",
-                [(number, value, sample.key) for number, value in bands(sample.phash, distance)],
-            )
-
-    def candidates(self, phash: str, label: Label, distance: int) -> Iterator[tuple[str, str, bytes]]:
-        """(id, phash, thumb) of samples under another label that share a band with the hash; may repeat."""
-        for number, value in bands(phash, distance):
-            yield from self._db.execute(
-                "SELECT s.id, s.phash, s.thumb FROM bands b CROSS JOIN samples s ON s.key = b.sample"
-                " WHERE b.band = ? AND b.value = ? AND s.label IS NOT NULL AND s.label != ? AND s.folder IS NOT NULL",
-                (number, value, label),
-            )
-
-    def set_conflicts(self, sample_id: str, others: Iterable[str]) -> None:
-        before = {row[0] for row in self._db.execute("SELECT other FROM conflicts WHERE sample = ?", (sample_id,))}
-        after = set(others)
-        for other in before - after:
-            pairs = (sample_id, other, other, sample_id)
-            self._db.execute(
-                "DELETE FROM conflicts WHERE (sample = ? AND other = ?) OR (sample = ? AND other = ?)", pairs
-            )
-        for other in after - before:
-            self._db.execute("INSERT INTO conflicts VALUES (?, ?), (?, ?)", (sample_id, other, other, sample_id))
+        self.near.forget(sample, distance)
+        self.near.set_conflicts(sample.key, [])
+        self._db.execute("DELETE FROM samples WHERE key = ?", (sample.key,))
 
     def labelled_by_people(self) -> list[str]:
-        return [row[0] for row in self._db.execute("SELECT id FROM samples WHERE label_source = 'person'")]
+        return [unpack_id(row[0]) for row in self._db.execute("SELECT id FROM samples WHERE label_source = 'person'")]
 
     def metadata_files(self) -> int:
         return queries.Tally(self._db).files("metadata")
@@ -274,10 +280,11 @@ class Index:
     def labelled_by_folders(self) -> list[tuple[str, bytes, Label | None]]:
         """(id, path of a file, label) of the samples that are there and owe their label, or none, to where they lie."""
         query = (
-            "SELECT s.id, f.folder, f.name, s.label FROM samples s JOIN files f ON f.sample = s.id AND f.gone IS NULL"
+            "SELECT s.id, d.path, f.name, s.label FROM samples s JOIN files f ON f.sample = s.key AND f.gone IS NULL"
+            " JOIN folders d ON d.key = f.folder"
             " WHERE s.folder IS NOT NULL AND (s.label_source = 'folder' OR s.label_source IS NULL)"
         )
-        return [(row[0], join(row[1], row[2]), row[3]) for row in self._db.execute(query)]
+        return [(unpack_id(row[0]), join(row[1], row[2]), row[3]) for row in self._db.execute(query)]
 
     def without_metadata(self) -> list[str]:
         """Samples that are there and whose own metadata file is not known."""
@@ -285,59 +292,82 @@ class Index:
             "SELECT id FROM samples s WHERE folder IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM metadata m WHERE m.stem = s.id)"
         )
-        return [row[0] for row in self._db.execute(query)]
+        return [unpack_id(row[0]) for row in self._db.execute(query)]
 
-    def _sample(self, where: str, value: str) -> StoredSample | None:
-        row = self._db.execute(f"SELECT {SAMPLE_COLUMNS} FROM samples WHERE {where}", (value,)).fetchone()  # noqa: S608
+    def _place(self, path: bytes) -> tuple[int, int, bytes]:
+        """Values of PLACE."""
+        folder, name = split(path)
+        key = self._folder_key(folder)
+        return key, key, name
+
+    def _sample(self, where: str, value: str | bytes) -> StoredSample | None:
+        row = self._db.execute(f"SELECT {SAMPLE_COLUMNS} FROM samples s WHERE {where}", (value,)).fetchone()  # noqa: S608
         if row is None:
             return None
-        path = None if row[3] is None else join(row[3], row[4])
-        key, sample_id, sha256, _, _, phash, thumb, label, label_source, clash, added = row
-        return StoredSample(key, sample_id, sha256, path, phash, thumb, label, label_source, bool(clash), added)
+        key, sample_id, sha256, folder, name, phash, thumb, label, label_source, clash, added = row
+        path = None if folder is None else join(folder, name)
+        digest = None if phash is None else phash.hex()
+        sample = unpack_id(sample_id), sha256.hex(), path, digest, thumb
+        return StoredSample(key, *sample, label, label_source, bool(clash), added)
 
     # metadata
 
     def metadata(self, path: bytes) -> StoredMetadata | None:
-        found = self._metadata("folder = ? AND name = ?", split(path))
+        folder, name = split(path)
+        file = f"(SELECT key FROM files WHERE folder = {FOLDER_KEY} AND name = ?)"  # noqa: S608  constant text
+        found = self._metadata(f"file = {file}", (folder, name))
         return found[0] if found else None
 
     def metadata_named(self, stem: str) -> list[StoredMetadata]:
-        return self._metadata("stem = ? ORDER BY folder DESC, name", (stem,))
+        return self._metadata("stem = ? ORDER BY d.path DESC, f.name", (pack_id(stem),))
 
     def metadata_of(self, sample_id: str, sha256: str, paths: Sequence[bytes]) -> list[StoredMetadata]:
         """All that speaks of a sample: by its id, by its content, or by one of its paths where it names no content."""
-        at_place = f" OR (image IN ({', '.join('?' * len(paths))}) AND sha256 = '')" if paths else ""
+        content = pack_hex(sha256)
+        several = ", ".join("?" * len(paths))  # none: an empty list would have it read every row
+        at_place = f" OR (place IN ({several}) AND image IN ({several}) AND sha256 IS NULL)" if paths else ""
         return self._metadata(
-            f"stem = ? OR sha256 = ?{at_place} ORDER BY folder, name",  # an empty list would have it read every row
-            (sample_id, sha256, *paths),
+            f"(stem = ? OR {OF_CONTENT}{at_place}) ORDER BY d.path, f.name",
+            (pack_id(sample_id), content, content, *map(pack_path, paths), *paths),
         )
 
     def metadata_for(self, path: bytes, sha256: str, name: str | None) -> list[StoredMetadata]:
         """All that may speak of a picture that is new: by its name, its content or its place."""
-        return self._metadata("stem = ? OR sha256 = ? OR image = ? ORDER BY folder, name", (name, sha256, path))
+        stem, content = None if name is None else pack_id(name), pack_hex(sha256)
+        where = f"(stem = ? OR {OF_CONTENT} OR {OF_PLACE}) ORDER BY d.path, f.name"
+        return self._metadata(where, (stem, content, content, pack_path(path), path))
 
     def metadata_about(self, path: bytes) -> list[StoredMetadata]:
-        return self._metadata("image = ?", (path,))
+        return self._metadata(OF_PLACE, (pack_path(path), path))
 
     def put_metadata(self, row: StoredMetadata) -> None:
+        """Of a file that is tracked."""
         said = row.statement
+        _, *place = self._place(row.path)
         self._db.execute(
-            f"INSERT OR REPLACE INTO metadata ({METADATA_COLUMNS}) VALUES ({', '.join('?' * 13)})",  # noqa: S608
+            f"INSERT OR REPLACE INTO metadata (file, place, {SAID_COLUMNS}) VALUES ({FILE}, {', '.join('?' * 12)})",  # noqa: S608
             (
-                *(row.folder, row.name, row.stem, row.sha256, said.image, said.label, said.label_source, said.source),
-                *(row.creator, row.post, row.generator, row.series, row.problem),
+                *(
+                    *place,
+                    pack_path(said.image),
+                    pack_id(row.stem),
+                    pack_hex(row.sha256) or None,
+                    said.image,
+                    said.label,
+                    said.label_source,
+                ),
+                *(said.source, row.creator, row.post, row.generator, row.series, row.problem),
             ),
         )
 
-    def forget_metadata(self, path: bytes) -> None:
-        self._db.execute("DELETE FROM metadata WHERE folder = ? AND name = ?", split(path))
-
     def _metadata(self, where: str, values: tuple[Any, ...]) -> list[StoredMetadata]:
-        rows = self._db.execute(f"SELECT {METADATA_COLUMNS} FROM metadata WHERE {where}", values)  # noqa: S608
-        return [
-            StoredMetadata(row[0], row[1], row[2], row[3], Statement(row[5], row[6], row[7], row[4]), *row[8:])
-            for row in rows
-        ]
+        found = []
+        for row in self._db.execute(f"{METADATA} AND {where}", values):
+            folder, name, stem, sha256, image, label, label_source, source, *rest = row
+            said = Statement(label, label_source, source, image)
+            digest = "" if sha256 is None else sha256.hex()
+            found.append(StoredMetadata(folder, name, unpack_id(stem), digest, said, *rest))
+        return found
 
     # settings
 
@@ -351,12 +381,3 @@ class Index:
     def forget_rejections(self) -> None:
         """So that the next scan judges these files again."""
         self._db.execute("DELETE FROM files WHERE state IN ('rejected', 'unreadable')")
-
-    def rebuild_bands(self, distance: int) -> None:
-        """Another distance needs another number of bands."""
-        self._db.execute("DELETE FROM bands")
-        for key, phash in self._db.execute("SELECT key, phash FROM samples WHERE phash IS NOT NULL").fetchall():
-            self._db.executemany(
-                "INSERT INTO bands VALUES (?, ?, ?)",
-                [(number, value, key) for number, value in bands(phash, distance)],
-            )

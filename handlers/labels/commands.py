@@ -9,17 +9,16 @@ import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from handlers.file_signature import FileSignature
 from handlers.index import queries
-from handlers.index.rows import Counts, Problem
+from handlers.index.rows import Counts, FileState, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.labels import folders
 from handlers.labels.history import Entry, open_history, standing
 from handlers.labels.rules import source_of_place
 from handlers.metadata_files import is_digest
-from handlers.paths import folder_label, is_scraped_place, join, printable, split
+from handlers.paths import folder_label, is_scraped_place, printable
 from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
@@ -226,11 +225,10 @@ def _indexed_metadata(config: Config, name: str) -> Path | None:
     """The newest metadata file of this name that the index knows, if it is there: listing all of meta/ takes long."""
     try:
         with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
-            query = "SELECT folder, name FROM metadata WHERE stem = ? ORDER BY folder DESC LIMIT 1"
-            row = db.execute(query, (printable(name),)).fetchone()
+            found = queries.metadata_file(db, printable(name))
     except sqlite3.OperationalError:
         return None
-    file = config.storage.local_path / os.fsdecode(join(*row)) if row is not None else None
+    file = config.storage.local_path / found if found is not None else None
     return file if file is not None and file.is_file() else None
 
 
@@ -239,22 +237,20 @@ def _sample_id(config: Config, image: Path) -> str | None:
     return None if row is None else row[0]
 
 
-def _indexed(config: Config, image: Path) -> tuple[Any, ...] | None:
-    """Sample, state, size, mtime_ns, ctime_ns, inode of a file that the index knows."""
+def _indexed(config: Config, image: Path) -> tuple[str | None, FileState, FileSignature] | None:
+    """Sample, state and signature of a file that the index knows."""
     path = os.fsencode(image.relative_to(config.storage.local_path.resolve()))
-    query = "SELECT sample, state, size, mtime_ns, ctime_ns, inode FROM files WHERE folder = ? AND name = ?"
     try:
         with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
-            row: tuple[Any, ...] | None = db.execute(query, split(path)).fetchone()
+            return queries.tracked_file(db, path)
     except sqlite3.OperationalError:
         return None
-    return row
 
 
 def _require_usable(config: Config, image: Path) -> None:
     """By the index, else by the file itself: a label on what does not count would only look like success."""
     row = _indexed(config, image)
-    if row is not None and row[1] == "good" and row[2:] == FileSignature.of(image.lstat()):
+    if row is not None and row[1] == "good" and row[2] == FileSignature.of(image.lstat()):
         return
     intake = config.intake
     limits = CheckLimits.from_settings(intake)

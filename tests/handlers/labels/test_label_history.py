@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import pytest
 from dataset_kit import Folder, Runner
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from daemon.cli.main import app
 from handlers.index.rows import Counts
+from handlers.index.schema import INDEX_FILE
 from handlers.labels.commands import label_history, set_label, undo_label
 from handlers.labels.history import HISTORY_FILE, Entry, standing
 from utils.errors import OperatorError
@@ -48,6 +51,30 @@ def test_an_edited_label_returns_too_and_needs_no_index(folder: Folder, runner: 
     (folder.base / "a.png").rename(folder.root / "real/other name.png")
     runner.restart()
     assert runner.settle() == Counts(total=1, unlabeled=1)
+
+
+def test_an_index_of_another_version_is_made_anew_without_losing_what_only_the_history_has(
+    folder: Folder, runner: Runner
+) -> None:
+    folder.picture("real/kept.png", 1)
+    file = folder.picture("real/a.png", 2)
+    runner.settle()
+    set_label(folder.config, "real/a.png", "ai_generated", note="six fingers")
+    runner.settle()
+    file.rename(folder.base / "a.png")  # with its metadata, it is gone from the data folder
+    runner.settle()
+    runner.forget()
+    runner.reconciler.close()
+    index = folder.base / "state" / INDEX_FILE
+    with contextlib.closing(sqlite3.connect(index)) as db:
+        db.execute("PRAGMA user_version = 5")
+        db.execute("DROP TABLE bands")
+    (folder.base / "a.png").rename(folder.root / "real/a.png")
+    runner.restart()
+    assert runner.settle() == Counts(total=2, real=1, ai_generated=1)
+    notes = [json.loads(metadata.read_text()).get("note") for metadata in folder.metadata_files()]
+    assert sorted(notes, key=str) == [None, "six fingers"]
+    assert [name.name for name in index.parent.glob("index.sqlite.*")] == []  # a cache: nothing of it is kept
 
 
 def test_labels_are_taken_back_one_by_one(folder: Folder, runner: Runner) -> None:
