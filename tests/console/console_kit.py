@@ -80,7 +80,7 @@ def write_data(service: ServiceProcess) -> None:
 def write_what_a_training_says(service: ServiceProcess) -> None:
     """Opinions and novelties of the pictures that are there."""
     with closing(connect_reader(service.state / INDEX_FILE)) as index:
-        known = index.execute("SELECT sha256, label FROM samples ORDER BY sha256").fetchall()
+        known = index.execute("SELECT lower(hex(sha256)), label FROM samples ORDER BY sha256").fetchall()
     opinions = [Opinion(sha256, label, 0.4, "held out from the training") for sha256, label in known[::2]]
     novelties = Novelties({sha256: 2.0 + place for place, (sha256, _) in enumerate(known)}, 6.5)
     write_opinions(service.state / OPINIONS_FILE, opinions, "vit/v2", novelties)
