@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,10 +17,10 @@ from daemon.serving.published_models import PublishedModels
 from daemon.state.store import Run, RunKind
 from exposr_api.events import Listener
 from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Health
+from handlers.dataset import Counts
 from utils.health import PartHealth
 
 FAILURES_UNTIL_DEGRADED = 3
-RECENT_RUNS = 20
 
 
 class TrainerService:
@@ -42,17 +43,18 @@ class TrainerService:
         return self._application.observations
 
     def status(self) -> Mapping[str, Any]:
+        """All of it from memory, so that the event loop can ask for it: what it costs does not grow with anything."""
         application = self._application
         return {
             "uptime": round(application.uptime(), 1),
             "last_scrape": application.planner.last(SCRAPE_END),
             "last_train": application.planner.last(TRAIN_END),
-            "dataset_counts": asdict(application.dataset.counts()),
+            "dataset_counts": _as_public(application.dataset.counts()),
             "dataset_compared_at": application.dataset.compared_at(),
             "running": {run.kind: _in_short(run) for run in application.open_runs()},
             "plan": application.plan,
             "drift": application.drift.as_public(),
-            "sources": [asdict(state) for state in application.sources],
+            "sources": application.public_sources,
             "mix": application.mix,
             "last_rejection": self._last_rejection(),
         }
@@ -121,15 +123,12 @@ class TrainerService:
         return Decision(False, RUNNING, f"{_noun(kind)} already running", {"run_id": run.id} if run else {})
 
     def _last_rejection(self) -> dict[str, Any] | None:
-        """The newest training that was kept out, unless a later one was published."""
-        for run in self._application.runs("train", RECENT_RUNS):
-            if run.state == "succeeded":
-                return None
-            if run.state == "rejected":
-                details = run.outcome.get("details", {})
-                facts = {"reasons": details.get("reasons", []), "collect": details.get("collect", "")}
-                return {"run": run.id, "at": run.ended, "summary": run.outcome.get("summary", ""), **facts}
-        return None
+        run = self._application.last_rejection
+        if run is None:
+            return None
+        details = run.outcome.get("details", {})
+        facts = {"reasons": details.get("reasons", []), "collect": details.get("collect", "")}
+        return {"run": run.id, "at": run.ended, "summary": run.outcome.get("summary", ""), **facts}
 
     def _state(self) -> PartHealth:
         store, models = self._application.store, self._application.models
@@ -150,6 +149,11 @@ class TrainerService:
             return PartHealth("training", True)
         why = failed[0].outcome.get("summary", "")
         return PartHealth("training", False, f"{len(failed)} trainings in a row failed; the last one: {why}")
+
+
+@functools.lru_cache(maxsize=1)
+def _as_public(counts: Counts) -> dict[str, Any]:
+    return asdict(counts)
 
 
 def _noun(kind: RunKind) -> str:

@@ -56,6 +56,7 @@ class Application:
         self._counts: Counts | None = None
         self.plan: dict[str, Any] = {}
         self.sources: Sequence[SourceState] = ()
+        self.public_sources: Sequence[dict[str, Any]] = ()  # the same for the API
         self.mix: Mapping[str, Mapping[str, int]] = {}  # label -> generator or source -> collected pictures
         self.hub = EventHub(config.api.max_event_clients)
         self.store = Store(config.storage.state_path / STORE_FILE)
@@ -71,7 +72,7 @@ class Application:
         self.drift = self.observations.drift()
         self.reporter = Reporter(lambda: self.config, self.store, clock)
         self.gpus: list[GpuMemory] = []
-        self.training_failures = self._failures_in_a_row()
+        self._look_at_trainings()
 
     def uptime(self) -> float:
         return self._clock.monotonic() - self._started
@@ -154,6 +155,7 @@ class Application:
     def look_at_sources(self) -> None:
         """Read what the last runs came to, for /status and /health."""
         self.sources = source_states(self.config)
+        self.public_sources = [asdict(state) for state in self.sources]
         self.mix = collected_mix(self.config)
 
     def look_at_gpus(self) -> None:
@@ -197,15 +199,17 @@ class Application:
             self.dataset.request_reconcile()
         else:
             self.planner.training_ended(end.result, int(self.store.fact(SNAPSHOT_LABELLED) or 0))
-            self.training_failures = self._failures_in_a_row()
+            self._look_at_trainings()
             self.reporter.training_ended(run, end.result, end.summary)
 
-    def _failures_in_a_row(self) -> list[Run]:
-        """The trainings that failed since the last that did not, newest first."""
-        ended = (
-            run for run in self.store.runs("train") if not run.is_open and run.state not in ("interrupted", "stopped")
-        )
-        return list(itertools.takewhile(lambda run: run.state == "failed", ended))
+    def _look_at_trainings(self) -> None:
+        """`training_failures`: since the last training that did not fail, newest first. `last_rejection`: the newest
+        training that was kept out, unless a later one was published."""
+        trainings = [run for run in self.store.runs("train") if not run.is_open]
+        ended = (run for run in trainings if run.state not in ("interrupted", "stopped"))
+        self.training_failures = list(itertools.takewhile(lambda run: run.state == "failed", ended))
+        newest = next((run for run in trainings if run.state in ("succeeded", "rejected")), None)
+        self.last_rejection = newest if newest is not None and newest.state == "rejected" else None
 
     def _amounts(self, counts: Counts) -> Amounts:
         quiet_for = self._clock.monotonic() - self._changed_at

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from exposr_api.answers.bodies import MAX_BODY_BYTES, UPLOAD_SECONDS, read_away, within_limits
 from exposr_api.answers.errors import ApiError, on_api_error, on_fault, on_http_error, on_service_error
+from exposr_api.answers.status import StatusBody
 from exposr_api.auth import Keys, Refusals, bearer_token
 from exposr_api.console.protocols import ConsoleData
 from exposr_api.console.routes import CONSOLE
@@ -45,7 +46,7 @@ def create_app(
     trusted_proxies: Sequence[str] = (),
     max_upload_bytes: int = DEFAULT_UPLOAD_BYTES,
     console: ConsoleData | None = None,
-    endpoints: Iterable[Endpoint] = (*CONSOLE, *ENDPOINTS),
+    endpoints: Iterable[Endpoint] = (*ENDPOINTS, *CONSOLE),
 ) -> Starlette:
     """The whole API over `service`, and the pages over `console`, protected by `keys`.
 
@@ -66,6 +67,7 @@ def create_app(
     app.state.service = service
     app.state.console = console
     app.state.console_messages = {}
+    app.state.status_body = StatusBody()
     app.state.keys = keys
     app.state.sessions = sessions or Sessions(keys, clock=clock)
     app.state.tries = Tries(clock)

@@ -13,7 +13,15 @@ from starlette.responses import Response
 
 from exposr_api.answers.errors import ApiError
 from exposr_api.answers.negotiation import prefers_prometheus
-from exposr_api.answers.responses import encode_json, header_list, json_response, plain_response, revalidated_response
+from exposr_api.answers.responses import (
+    JSON,
+    encode_json,
+    header_list,
+    json_response,
+    plain_response,
+    revalidated_response,
+)
+from exposr_api.answers.status import StatusBody
 from exposr_api.description.openapi import openapi_document
 from exposr_api.feedback import get_feedback, post_feedback
 from exposr_api.files import PATH_PART, serve_published_file
@@ -33,7 +41,8 @@ NOTHING_PUBLISHED = "no version has been published yet; POST /train starts a tra
 
 
 async def get_status(request: Request, service: Service) -> Response:
-    return json_response(service.status())
+    body: StatusBody = request.app.state.status_body
+    return plain_response(body.encode(service.status()), JSON)
 
 
 async def get_health(request: Request, service: Service) -> Response:

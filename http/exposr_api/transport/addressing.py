@@ -27,6 +27,7 @@ class Addressing:
     def __init__(self, app: ASGIApp, root_path: str = "", trusted: Sequence[str] = ()) -> None:
         self._app = app
         self._root_path = root_path
+        self._trusts_anybody = bool(trusted)
         # it also decides for us who is trusted, so that there is one list and one reading of it
         self._proxies = ProxyHeadersMiddleware(self._forward, list(trusted))  # type: ignore[arg-type]
 
@@ -35,8 +36,12 @@ class Addressing:
             await self._app(scope, receive, send)
             return
         _make_relative(scope)
-        _add_prefix(scope, self._forwarded_prefix(scope) or self._root_path)
-        await self._proxies(scope, receive, send)  # type: ignore[arg-type]
+        if self._trusts_anybody:
+            _add_prefix(scope, self._forwarded_prefix(scope) or self._root_path)
+            await self._proxies(scope, receive, send)  # type: ignore[arg-type]
+        else:
+            _add_prefix(scope, self._root_path)
+            await self._forward(scope, receive, send)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, _closing(send) if _is_ambiguous(scope) else send)
