@@ -14,7 +14,7 @@ from typing import Any
 from daemon.application import Application
 from daemon.field.store import FIELD_FILE
 from daemon.runs.process import LOG_FILE
-from daemon.serving.label_desk import LabelDesk
+from daemon.serving.label_desk import LabelDesk, Labelled
 from daemon.serving.mix import Counted, Mix
 from daemon.serving.thumbnails import FOLDER, Thumbnails
 from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSize
@@ -25,6 +25,7 @@ from handlers.index.picture_pages import MODEL_SAYS, NOVELTY, Page, knows_novelt
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.labels.history import Entry, open_history
 from scrapers.outcomes.figures import SourceFigures, source_figures
+from utils.clock import SystemClock
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits
@@ -69,7 +70,7 @@ class ConsoleService:
         config = application.config
         self._root = config.storage.local_path
         self._state = config.storage.state_path
-        self._desk = LabelDesk(config)
+        self._desk = LabelDesk(config, SystemClock())
         self._mix = Mix(self._count_mix, self._announce)
         pool = CheckPool(
             THUMBNAIL_WORKERS,
@@ -145,34 +146,38 @@ class ConsoleService:
 
     # labels
 
-    def queue(self, grouping: QueueGrouping) -> QueueView:
-        desk = self._desk
+    def queue(self, grouping: QueueGrouping, who: str) -> QueueView:
+        desk, person = self._desk, self._desk.person(who)
         distance = self._application.config.intake.near_duplicate_distance
         with self._index() as db:
             if db is None:
-                return QueueView(None, "", {}, [], [], desk.decided, desk.can_undo)
+                return QueueView(None, "", {}, [], [], person.decided, bool(person.decisions))
             with (
                 attached(db, "opinions", self._state / OPINIONS_FILE) as has_opinions,
                 attached(db, "field", self._state / FIELD_FILE) as has_reports,
             ):
                 said = {"has_opinions": has_opinions, "has_reports": has_reports}
-                found = label_queue.read_next(db, desk.left_out, grouping, distance, **said)
-            if desk.taken_back:
-                first, *others = desk.taken_back
+                found = label_queue.read_next(db, desk.left_out(who), grouping, distance, **said)
+                if found.picture is None:  # rather what somebody else looks at than nothing
+                    found = label_queue.read_next(db, desk.decided(), grouping, distance, **said)
+            if person.taken_back:
+                first, *others = person.taken_back
                 found = label_queue.Next(first, "Taken back: decide again.", others, found.ahead)
             facts = read_facts(db, found.picture) if found.picture is not None else {}
+        desk.hold(who, [found.picture, *found.others] if found.picture is not None else [])
         metadata = self._metadata(facts.get("metadata_path"))
         details = dict(metadata.get("attribution", {}))
-        return QueueView(found.picture, found.why, details, found.others, found.ahead, desk.decided, desk.can_undo)
+        can_undo = bool(person.decisions)
+        return QueueView(found.picture, found.why, details, found.others, found.ahead, person.decided, can_undo)
 
-    def label(self, pictures: Sequence[str], label: Label | None) -> int:
-        return self._desk.label(self._known(pictures), label)
+    def label(self, who: str, pictures: Sequence[str], label: Label | None, *, override: bool = False) -> Labelled:
+        return self._desk.label(who, self._known(pictures), label, override=override)
 
-    def skip(self, pictures: Sequence[str]) -> None:
-        self._desk.skip(self._known(pictures))
+    def skip(self, who: str, pictures: Sequence[str]) -> None:
+        self._desk.skip(who, self._known(pictures))
 
-    def undo(self) -> str:
-        return self._desk.undo()
+    def undo(self, who: str) -> str:
+        return self._desk.undo(who)
 
     # versions
 

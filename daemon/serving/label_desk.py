@@ -1,14 +1,21 @@
-"""What people decide in the console: said as on the command line, remembered for the queue, taken back on wish."""
+"""What people decide in the console: said as on the command line, remembered for the queue, taken back on wish.
+
+Several may label at once. What one person looks at is kept from the others for a while, nobody overrides another's
+decision unseen, and each takes back only their own.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from handlers.index.gallery import Picture
-from handlers.labels.commands import undo_label, write_label
+from handlers.labels.commands import label_history, undo_label, write_label
+from handlers.labels.history import standing
+from utils.clock import Clock
 from utils.config_loader import Config
 from utils.errors import ExposrError
 from utils.logs import get_logger
@@ -17,74 +24,139 @@ from utils.metadata import Label
 log = get_logger(__name__)
 
 WAY = "console"
-MAX_UNDO = 500  # decisions
+HOLD_SECONDS = 120.0  # a picture that somebody looks at is shown to nobody else
+MAX_PEOPLE = 100  # whose last decisions are remembered
+MAX_UNDO = 500  # decisions of one person
 MAX_LEFT_OUT = 5000  # pictures; the index knows of a decision after a second, long before this is full
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """How many of the pictures were written, had been decided by somebody else, or could not be written."""
+
+    written: int = 0
+    taken: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Person:
+    """`taken_back`: the pictures of the last undo that wait for a new decision: the index may not know of them yet."""
+
+    decisions: deque[tuple[list[Picture], Label | None]] = field(default_factory=lambda: deque(maxlen=MAX_UNDO))
+    taken_back: list[Picture] = field(default_factory=list)
+    decided: int = 0
+
+
 class LabelDesk:
-    """Thread-safe. The files are written at once; the index follows by itself, as after any edit."""
+    """Thread-safe. `who` is a session. The files are written at once; the index follows, as after any edit."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
+        self._clock = clock
         self._lock = threading.Lock()
-        self._decisions: deque[list[Picture]] = deque(maxlen=MAX_UNDO)
-        self._left_out: dict[str, None] = {}
-        self._taken_back: list[Picture] = []
-        self.decided = 0
+        self._people: OrderedDict[str, Person] = OrderedDict()
+        self._left_out: OrderedDict[str, str] = OrderedDict()  # picture -> who decided; empty: it was skipped
+        self._held: dict[str, tuple[str, float]] = {}  # picture -> who looks at it, until when
 
-    @property
-    def left_out(self) -> Collection[str]:
+    def person(self, who: str) -> Person:
+        with self._lock:
+            return self._person(who)
+
+    def decided(self) -> Collection[str]:
         """Ids of the pictures that were decided or skipped."""
         with self._lock:
             return frozenset(self._left_out)
 
-    @property
-    def taken_back(self) -> Sequence[Picture]:
-        """The pictures of the last undo that wait for a new decision: the index may not know of them yet."""
-        return tuple(self._taken_back)
-
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._decisions)
-
-    def label(self, pictures: Sequence[Picture], label: Label | None) -> int:
-        """Say for each what a person has decided; how many could be written."""
-        done = [picture for picture in pictures if self._write(picture, label)]
+    def left_out(self, who: str) -> Collection[str]:
+        """The same, and those that somebody else looks at."""
+        now = self._clock.monotonic()
         with self._lock:
+            self._held = {picture: held for picture, held in self._held.items() if held[1] > now}
+            return frozenset((*self._left_out, *(picture for picture, (by, _) in self._held.items() if by != who)))
+
+    def hold(self, who: str, pictures: Iterable[Picture]) -> None:
+        """These are shown to `who` now, and nothing else is any more."""
+        until = self._clock.monotonic() + HOLD_SECONDS
+        with self._lock:
+            self._held = {picture: held for picture, held in self._held.items() if held[0] != who}
+            self._held |= {picture.id: (who, until) for picture in pictures}
+
+    def label(self, who: str, pictures: Sequence[Picture], label: Label | None, *, override: bool = False) -> Labelled:
+        """Say for each what a person has decided. Without `override`, what somebody else has decided stays."""
+        with self._lock:
+            taken = [] if override else [each for each in pictures if self._left_out.get(each.id, "") not in ("", who)]
+        ours = [each for each in pictures if each not in taken]
+        done = [picture for picture in ours if self._write(picture, label)]
+        with self._lock:
+            person = self._person(who)
             if done:
-                self._decisions.append(done)
-            self.decided += len(done)
-        self.skip(pictures)
-        return len(done)
+                person.decisions.append((done, label))
+            person.decided += len(done)
+            self._leave_out(ours, who)
+        return Labelled(len(done), len(taken), len(ours) - len(done))
 
-    def skip(self, pictures: Sequence[Picture]) -> None:
+    def skip(self, who: str, pictures: Sequence[Picture]) -> None:
         with self._lock:
-            for picture in pictures:
-                self._left_out[picture.id] = None
-            self._taken_back = [picture for picture in self._taken_back if picture.id not in self._left_out]
-            while len(self._left_out) > MAX_LEFT_OUT:
-                del self._left_out[next(iter(self._left_out))]
+            self._leave_out([each for each in pictures if each.id not in self._left_out], "")
+            self._person(who).taken_back = []
 
-    def undo(self) -> str:
-        """Take back the last decision; says of which pictures, empty when there is none."""
+    def undo(self, who: str) -> str:
+        """Take back the last decision of `who`; in words what was, empty when there is none."""
         with self._lock:
-            if not self._decisions:
+            person = self._person(who)
+            if not person.decisions:
                 return ""
-            decision = self._decisions.pop()
-        for picture in decision:
-            undo_label(self._config, self._file(picture), way=WAY)
+            pictures, label = person.decisions.pop()
+            person.decided -= len(pictures)
+        done = [picture for picture in pictures if self._take_back(picture, label)]
         with self._lock:
-            for picture in decision:
+            for picture in done:
                 self._left_out.pop(picture.id, None)
-            self._taken_back = decision
-            self.decided -= len(decision)
-        return f"Taken back: {decision[0].name if len(decision) == 1 else f'{len(decision)} pictures'}."
+            person.taken_back = done
+        name = pictures[0].name if len(pictures) == 1 else f"{len(pictures)} pictures"
+        if not done:
+            return f"Not taken back: {name}. The label has changed since, or the picture is gone."
+        rest = (
+            ""
+            if len(done) == len(pictures)
+            else f" Without {len(pictures) - len(done)} that changed since or went away."
+        )
+        return f"Taken back: {name}.{rest}"
+
+    def _person(self, who: str) -> Person:
+        person = self._people.pop(who, None) or Person()
+        self._people[who] = person
+        while len(self._people) > MAX_PEOPLE:
+            self._people.popitem(last=False)
+        return person
+
+    def _leave_out(self, pictures: Sequence[Picture], who: str) -> None:
+        for picture in pictures:
+            self._left_out[picture.id] = who
+        decided = {picture.id for picture in pictures}
+        for person in self._people.values():
+            person.taken_back = [picture for picture in person.taken_back if picture.id not in decided]
+        while len(self._left_out) > MAX_LEFT_OUT:
+            self._left_out.popitem(last=False)
 
     def _write(self, picture: Picture, label: Label | None) -> bool:
         try:
             write_label(self._config, self._file(picture), label, way=WAY)
         except (ExposrError, OSError) as error:
             log.error("label_not_written", path=picture.path, reason=str(error))
+            return False
+        return True
+
+    def _take_back(self, picture: Picture, label: Label | None) -> bool:
+        """Unless somebody has said something else since."""
+        try:
+            said = standing(label_history(self._config, self._file(picture)))
+            if not said or said[-1].label != label:
+                return False
+            undo_label(self._config, self._file(picture), way=WAY)
+        except (ExposrError, OSError) as error:
+            log.error("label_not_taken_back", path=picture.path, reason=str(error))
             return False
         return True
 

@@ -23,6 +23,7 @@ from exposr_api.auth import Keys, Refusals, bearer_token
 from exposr_api.console.protocols import ConsoleData
 from exposr_api.console.routes import CONSOLE
 from exposr_api.endpoints import ENDPOINTS, Endpoint
+from exposr_api.error_pages import with_page
 from exposr_api.protocols import EventStream, Service
 from exposr_api.signin.csrf import require_csrf_token
 from exposr_api.signin.pages import redirect_to_login
@@ -57,10 +58,10 @@ def create_app(
         routes=[_route(endpoint) for endpoint in endpoints],
         middleware=[Middleware(Addressing, root_path=root_path, trusted=trusted_proxies)],
         exception_handlers={
-            ApiError: on_api_error,
-            HTTPException: on_http_error,
-            ExposrError: on_service_error,
-            Exception: on_fault,
+            ApiError: with_page(on_api_error),
+            HTTPException: with_page(on_http_error),
+            ExposrError: with_page(on_service_error),
+            Exception: with_page(on_fault),
         },
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host header that the caller sent

@@ -11,6 +11,7 @@ from console_kit import (
     publish_versions,
     sign_in,
     write_data,
+    write_run,
     write_what_a_training_says,
 )
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -27,6 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     )
     write_data(made)
     publish_versions(made.models)
+    write_run(made)
     made.start()
     made.wait_for_counts(30, pending=0, unlabeled=14)
     write_what_a_training_says(made)

@@ -15,6 +15,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from daemon.runs.process import LOG_FILE
+from daemon.runs.run_queue import JOBS_FOLDER
+from daemon.state.store import STORE_FILE, Run, Store
 from drawn_pictures import write_pictures
 from handlers.index.schema import INDEX_FILE, connect_reader
 from service_process import KEY, ServiceProcess
@@ -29,6 +32,7 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 CSRF = re.compile(r'name="csrf_token" value="([0-9a-f]+)"')
+RUN = "train-20260103T000000Z-abcdef"
 PAGES = (
     "",
     "pictures",
@@ -45,6 +49,7 @@ PAGES = (
     "models",
     "models/vit/v2",
     "runs",
+    f"runs/{RUN}",
     "sources",
     "field",
 )
@@ -84,6 +89,29 @@ def write_what_a_training_says(service: ServiceProcess) -> None:
     opinions = [Opinion(sha256, label, 0.4, "held out from the training") for sha256, label in known[::2]]
     novelties = Novelties({sha256: 2.0 + place for place, (sha256, _) in enumerate(known)}, 6.5)
     write_opinions(service.state / OPINIONS_FILE, opinions, "vit/v2", novelties)
+
+
+def write_run(service: ServiceProcess) -> None:
+    """A training that was not published, in the history of a service that has not started yet."""
+    run = Run(
+        id=RUN,
+        kind="train",
+        state="rejected",
+        trigger="manual",
+        reason=HOSTILE,
+        started="2026-01-03T00:00:00Z",
+        ended="2026-01-03T01:00:00Z",
+        outcome={
+            "result": "rejected",
+            "summary": HOSTILE,
+            "details": {"reasons": [HOSTILE], "collect": HOSTILE, "gate": {"measured": _measured()}},
+        },
+    )
+    with closing(Store(service.state / STORE_FILE)) as store:
+        store.save(run)
+    log = service.state / JOBS_FOLDER / run.id / LOG_FILE
+    log.parent.mkdir(parents=True)
+    log.write_text(f"event=evaluated note={HOSTILE}\n" * 40)
 
 
 def hand_over_observations(service: ServiceProcess, days: int = 3) -> None:
@@ -139,6 +167,10 @@ def _card(place: int) -> dict[str, Any]:
     return {
         "evaluation": {
             "test": {"auc": _figure(0.9), "ece": _figure(0.06), "tpr_at_fpr_5": _figure(0.7)},
+            "validation": {
+                "scores": [50, *[0] * 18, 50],
+                "verdicts": {name: _figure(0.06) for name in ("real_uncertain", "ai_uncertain")},
+            },
             "per_generator": slices,
             "per_real_source": slices,
             "robustness": {"clean_auc": 0.9, "conditions": {"jpeg": {"what": "JPEG, quality 60", "auc": _figure(0.8)}}},

@@ -66,7 +66,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         message = f"{request.method[:20]} is not possible here; use {allowed}"
         return error_response("method_not_allowed", message, {"allow": allowed})
     if error.status_code == 404:
-        return error_response("not_found", "there is no such path; GET /openapi.json lists all")
+        return error_response("not_found", "there is no such address; GET /openapi.json lists all")
     return error_response("bad_request", str(error.detail), headers, error.status_code)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -87,19 +89,24 @@ async def gallery(request: Request, visit: Visit) -> Response:
 async def picture(request: Request, visit: Visit) -> Response:
     found = await _found(request, visit)
     reports = await run_in_threadpool(visit.service.feedback.reports, request.path_params["sha256"])
-    return visit.render("picture.html", "pictures", **found, reports=reports, novelty_means=NOVELTY_MEANS)
+    return visit.render(
+        "picture.html", "pictures", **found, shown=said_of(found), reports=reports, novelty_means=NOVELTY_MEANS
+    )
 
 
 @page
 async def label_picture(request: Request, visit: Visit) -> Response:
     form = await visit.form()
-    await _found(request, visit)
-    label = only(form, "label")
+    found = await _found(request, visit)
+    label, shown = only(form, "label"), only(form, "shown")
     if label not in LABELS:
         raise ApiError("bad_request", "label is real, ai_generated or unlabeled")
     sha256 = request.path_params["sha256"]
-    written = await run_in_threadpool(visit.data.label, [sha256], LABELS[label])
-    if written:
+    if shown and shown != said_of(found):
+        visit.say("Somebody has changed this label meanwhile. Nothing was written: decide again.", bad=True)
+        return visit.redirect(f"pictures/{sha256}")
+    done = await run_in_threadpool(visit.data.label, visit.session.id, [sha256], LABELS[label], override=True)
+    if done.written:
         visit.say(
             f"Written into the metadata: {'unlabelled' if label == 'unlabeled' else label}, labelled by a person."
         )
@@ -145,7 +152,13 @@ def cursor_of(request: Request) -> str:
     return cursor
 
 
-async def _found(request: Request, visit: Visit) -> dict[str, object]:
+def said_of(found: Mapping[str, Any]) -> str:
+    """What the metadata file says of the label, which a form brings back; empty while there is none."""
+    metadata = found["metadata"]
+    return f"{metadata['label']} {metadata['label_source']}" if metadata else ""
+
+
+async def _found(request: Request, visit: Visit) -> dict[str, Any]:
     sha256 = request.path_params["sha256"]
     found = await run_in_threadpool(visit.data.picture, sha256) if SHA256.fullmatch(sha256) else None
     if found is None:

@@ -46,7 +46,7 @@ class ProblemPage(Protocol):
 class QueueView(Protocol):
     """What to label next. `why` says why this picture comes first; `others` share its batch; `ahead` are next.
 
-    `decided` counts what was decided since the service started."""
+    `decided` counts what this person has decided since the service started."""
 
     @property
     def picture(self) -> Any | None: ...
@@ -62,6 +62,17 @@ class QueueView(Protocol):
     def decided(self) -> int: ...
     @property
     def can_undo(self) -> bool: ...
+
+
+class Labelled(Protocol):
+    """How many pictures were written, had been decided by somebody else, or could not be written."""
+
+    @property
+    def written(self) -> int: ...
+    @property
+    def taken(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
 
 
 class ConsoleData(Protocol):
@@ -85,16 +96,18 @@ class ConsoleData(Protocol):
     def mix(self) -> Sequence[tuple[str, str, int]] | None:
         """(label, source, pictures) as of a moment ago; None while it is being counted for the first time."""
 
-    def queue(self, grouping: QueueGrouping) -> QueueView: ...
+    def queue(self, grouping: QueueGrouping, who: str) -> QueueView:
+        """`who` is a session: what one person looks at is not shown to another for a while."""
 
-    def label(self, pictures: Sequence[str], label: Label | None) -> int:
-        """Write a person's label into their metadata; how many could be written."""
+    def label(self, who: str, pictures: Sequence[str], label: Label | None, *, override: bool = False) -> Labelled:
+        """Write a person's label into their metadata. Without `override`, what another person has decided stays; what
+        is gone counts as nothing."""
 
-    def skip(self, pictures: Sequence[str]) -> None:
+    def skip(self, who: str, pictures: Sequence[str]) -> None:
         """Ask about these again after a restart only."""
 
-    def undo(self) -> str:
-        """Take back the last decision of the queue; in words what was taken back, empty when there is none."""
+    def undo(self, who: str) -> str:
+        """Take back the last decision of `who`; in words what was taken back, empty when there is none."""
 
     def card(self, model: str, version: str) -> Json | None:
         """The version's model.json; None without such a version."""

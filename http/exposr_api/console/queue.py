@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from exposr_api.answers.errors import ApiError
-from exposr_api.console.protocols import QueueGrouping
+from exposr_api.console.protocols import Labelled, QueueGrouping
 from exposr_api.console.visit import SHA256, Visit, only, page
 from utils.metadata import Label
 
@@ -33,17 +33,16 @@ async def decide(request: Request, visit: Visit) -> Response:
     by, what = only(form, "by") or "one", only(form, "decision")
     _grouping(by)
     if what == "undo":
-        taken_back = await run_in_threadpool(visit.data.undo)
+        taken_back = await run_in_threadpool(visit.data.undo, visit.session.id)
         visit.say(taken_back or "There is nothing to undo.", bad=not taken_back)
     else:
         pictures = _pictures(form)
         if what == "skip":
-            await run_in_threadpool(visit.data.skip, pictures)
+            await run_in_threadpool(visit.data.skip, visit.session.id, pictures)
         elif what in LABELS:
-            written = await run_in_threadpool(visit.data.label, pictures, LABELS[what])
-            if written < len(pictures):
-                missing = len(pictures) - written
-                visit.say(f"{missing} of {len(pictures)} could not be written; the log says why.", bad=True)
+            done = await run_in_threadpool(visit.data.label, visit.session.id, pictures, LABELS[what])
+            if done.written < len(pictures):
+                visit.say(what_was_not_written(done, len(pictures)), bad=True)
         else:
             raise ApiError("bad_request", "decision is real, ai_generated, skip or undo")
     if "hx-request" in request.headers:
@@ -51,8 +50,21 @@ async def decide(request: Request, visit: Visit) -> Response:
     return visit.redirect(f"queue?by={by}")
 
 
+def what_was_not_written(done: Labelled, number: int) -> str:
+    """Of a decision about `number` pictures, in words."""
+    counts = (
+        (done.taken, "decided by somebody else before: that decision stays"),
+        (number - done.written - done.taken - done.failed, "not there any more"),
+        (done.failed, "not written: the log says why"),
+    )
+    said = [(count, words) for count, words in counts if count]
+    if number == 1:
+        return f"This picture was {said[0][1]}."
+    return f"Of {number} pictures, {'; '.join(f'{count} {words}' for count, words in said)}."
+
+
 async def _show(visit: Visit, by: str) -> Response:
-    view = await run_in_threadpool(visit.data.queue, _grouping(by))
+    view = await run_in_threadpool(visit.data.queue, _grouping(by), visit.session.id)
     waiting = visit.service.status()["dataset_counts"].get("unlabeled", 0)
     picture = view.picture
     reports = await run_in_threadpool(visit.service.feedback.reports, picture.sha256) if picture else []

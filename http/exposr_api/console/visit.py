@@ -14,7 +14,6 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from exposr_api.answers.errors import ERROR_CODES, ApiError
 from exposr_api.console.protocols import ConsoleData
 from exposr_api.pages.rendering import redirect, render
 from exposr_api.protocols import Decision, Service
@@ -81,14 +80,7 @@ def page(answer: Page) -> Handler:
     async def handler(request: Request, service: Service) -> Response:
         session = session_of(request)
         assert session is not None, "a page's endpoint has access='session'"
-        visit = Visit(request, service, session)
-        try:
-            return await answer(request, visit)
-        except ApiError as error:
-            if "text/html" not in request.headers.get("accept", ""):  # a part of a page, a picture, a program
-                raise
-            values = {"here": None, "session": session, "error": error}
-            return render(request, "error.html", ERROR_CODES[error.code][0], **values)
+        return await answer(request, Visit(request, service, session))
 
     return handler
 

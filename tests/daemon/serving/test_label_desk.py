@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from daemon.serving.label_desk import LabelDesk
+from daemon.serving.label_desk import HOLD_SECONDS, LabelDesk, Labelled
+from fake_clock import FakeClock
 from handlers.index.gallery import Picture
 from utils.config.sections import Storage
 from utils.config_loader import Config
 from utils.metadata import Metadata, write_metadata
+
+ANN, BOB = "session of Ann", "session of Bob"
 
 
 @pytest.fixture
@@ -44,44 +47,83 @@ def said(config: Config, name: str) -> tuple[str | None, str | None]:
     return content(config, name)["label"], content(config, name)["label_source"]
 
 
-def test_a_decision_is_a_persons_and_undo_restores_each_picture(config: Config) -> None:
-    desk = LabelDesk(config)
+@pytest.fixture
+def desk(config: Config, fake_clock: FakeClock) -> LabelDesk:
+    return LabelDesk(config, fake_clock)
+
+
+def test_a_decision_is_a_persons_and_undo_restores_each_picture(config: Config, desk: LabelDesk) -> None:
     first, one = picture(config, 1, label=None)
     second, two = picture(config, 2, label="real", label_source="source")
-    assert desk.label([first, second], "ai_generated") == 2
+    assert desk.label(ANN, [first, second], "ai_generated") == Labelled(written=2)
     assert said(config, one) == said(config, two) == ("ai_generated", "person")
-    assert desk.left_out == {"1", "2"}
-    assert desk.decided == 2
-    assert "2 pictures" in desk.undo()
+    assert desk.left_out(ANN) == {"1", "2"}
+    assert desk.person(ANN).decided == 2
+    assert desk.undo(ANN) == "Taken back: 2 pictures."
     assert said(config, one) == (None, None)
     assert said(config, two) == ("real", "source")
-    assert [picture.id for picture in desk.taken_back] == ["1", "2"]
-    desk.label([first, second], "real")
-    assert list(desk.taken_back) == []
-    desk.undo()
-    assert (desk.left_out, desk.decided, desk.can_undo, desk.undo()) == (frozenset(), 0, False, "")
+    assert [picture.id for picture in desk.person(ANN).taken_back] == ["1", "2"]
+    desk.label(ANN, [first, second], "real")
+    assert desk.person(ANN).taken_back == []
+    desk.undo(ANN)
+    assert (desk.left_out(ANN), desk.person(ANN).decided, desk.undo(ANN)) == (frozenset(), 0, "")
 
 
-def test_other_fields_of_the_file_are_kept(config: Config) -> None:
+def test_other_fields_of_the_file_are_kept(config: Config, desk: LabelDesk) -> None:
     known, name = picture(config, 1, label=None, api_data={"prompt": "a cat"})
-    LabelDesk(config).label([known], "real")
+    desk.label(ANN, [known], "real")
     assert content(config, name)["api_data"] == {"prompt": "a cat"}
 
 
-def test_what_cannot_be_written_is_not_counted(config: Config) -> None:
-    desk = LabelDesk(config)
+def test_what_cannot_be_written_is_not_counted(config: Config, desk: LabelDesk) -> None:
     good, one = picture(config, 1, label=None)
     broken, two = picture(config, 2, label=None)
     (config.storage.local_path / two).write_text("{")
     missing = Picture("3", "3", "inbox/3.png", None, None, False, "t", 9, 9, "manual", None)
-    assert desk.label([good, broken, missing], "real") == 1
+    assert desk.label(ANN, [good, broken, missing], "real") == Labelled(written=1, failed=2)
     assert said(config, one) == ("real", "person")
 
 
-def test_skipped_pictures_are_left_out_and_nothing_is_written(config: Config) -> None:
-    desk = LabelDesk(config)
+def test_skipped_pictures_are_left_out_and_nothing_is_written(config: Config, desk: LabelDesk) -> None:
     known, name = picture(config, 1, label=None)
-    desk.skip([known])
-    assert desk.left_out == {"1"}
+    desk.skip(ANN, [known])
+    assert desk.left_out(ANN) == desk.left_out(BOB) == {"1"}
     assert said(config, name) == (None, None)
-    assert not desk.can_undo
+    assert not desk.person(ANN).decisions
+    assert desk.label(BOB, [known], "real").written == 1  # who looked at it anyway may decide
+
+
+def test_what_one_looks_at_is_kept_from_the_other_for_a_while(
+    config: Config, desk: LabelDesk, fake_clock: FakeClock
+) -> None:
+    first, second = picture(config, 1, label=None)[0], picture(config, 2, label=None)[0]
+    desk.hold(ANN, [first])
+    desk.hold(BOB, [second])
+    assert (desk.left_out(ANN), desk.left_out(BOB)) == ({"2"}, {"1"})
+    desk.hold(ANN, [])
+    assert desk.left_out(BOB) == frozenset()
+    fake_clock.pass_time(HOLD_SECONDS + 1)
+    assert desk.left_out(ANN) == frozenset()
+
+
+def test_nobody_overrides_unseen_or_takes_back_what_another_has_decided(config: Config, desk: LabelDesk) -> None:
+    known, name = picture(config, 1, label=None)
+    assert desk.label(ANN, [known], "real").written == 1
+    assert desk.label(BOB, [known], "ai_generated") == Labelled(taken=1)
+    assert said(config, name) == ("real", "person")
+    assert desk.undo(BOB) == ""
+    assert desk.label(BOB, [known], "ai_generated", override=True).written == 1  # on the picture's own page
+    assert "Not taken back" in desk.undo(ANN)  # what counts now is Bob's word
+    assert said(config, name) == ("ai_generated", "person")
+    desk.undo(BOB)
+    assert said(config, name) == ("real", "person")
+
+
+def test_undo_of_a_picture_that_is_gone_says_so(config: Config, desk: LabelDesk) -> None:
+    stays, one = picture(config, 1, label=None)
+    goes, two = picture(config, 2, label=None)
+    desk.label(ANN, [stays, goes], "real")
+    (config.storage.local_path / goes.path).unlink()
+    (config.storage.local_path / two).unlink()
+    assert desk.undo(ANN) == "Taken back: 2 pictures. Without 1 that changed since or went away."
+    assert said(config, one) == (None, None)
