@@ -131,16 +131,18 @@ class TrainerService:
         return {"run": run.id, "at": run.ended, "summary": run.outcome.get("summary", ""), **facts}
 
     def _state(self) -> PartHealth:
-        store, models = self._application.store, self._application.models
-        reasons = [reason for reason in (store.problem, store.notice, models.problem, models.notice) if reason]
-        return PartHealth("state", not store.problem and not models.problem, "; ".join(reasons))
+        application = self._application
+        problems = [problem for problem in (application.store.problem, application.models.problem) if problem]
+        return PartHealth("state", not problems, "; ".join([*problems, *application.set_aside.notices()]))
 
     def _disk(self) -> PartHealth:
         state = self._application.disk.state()
         return PartHealth("disk", state.ok, state.reason)
 
     def _sources(self) -> PartHealth:
-        problems = [state.problem for state in self._application.sources if state.problem]
+        application = self._application
+        problems = [state.problem for state in application.sources if state.problem]
+        problems += [application.collection_problem] if application.collection_problem else []
         return PartHealth("sources", not problems, "; ".join(problems))
 
     def _training(self) -> PartHealth:

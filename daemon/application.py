@@ -7,14 +7,16 @@ may be called from any thread.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.field.observations import ObservationDesk
 from daemon.field.reports import ReportDesk
 from daemon.field.store import FIELD_FILE, FieldStore
+from daemon.monitoring.damage import SetAsideFiles
 from daemon.monitoring.disk import DiskFloor
 from daemon.monitoring.gpu import GpuMemory, gpu_memory
 from daemon.notify.reporter import Reporter
@@ -38,11 +40,16 @@ from daemon.state.store import STORE_FILE, Run, Store
 from exposr_api.events import EventHub
 from handlers.dataset import Counts, Dataset
 from scrapers.status import SourceState, collected_mix, how_to_start, source_states
+from scrapers.store.schema import find_damage
 from utils.clock import Clock
 from utils.config_loader import Config
+from utils.errors import OperatorError
+from utils.job_protocol import EMBEDDINGS_FOLDER
 from utils.logs import get_logger
 
 log = get_logger(__name__)
+
+Opened = TypeVar("Opened")
 
 
 class Application:
@@ -57,13 +64,16 @@ class Application:
         self.plan: dict[str, Any] = {}
         self.sources: Sequence[SourceState] = ()
         self.public_sources: Sequence[dict[str, Any]] = ()  # the same for the API
+        self.collection_problem = ""  # why nothing can be collected from any source, until a person acts
         self.mix: Mapping[str, Mapping[str, int]] = {}  # label -> generator or source -> collected pictures
         self.hub = EventHub(config.api.max_event_clients)
-        self.store = Store(config.storage.state_path / STORE_FILE)
+        state = config.storage.state_path
+        self.set_aside = SetAsideFiles([state, state / EMBEDDINGS_FOLDER, config.storage.models_path])
+        self.store = _opened(state / STORE_FILE, Store)
         self.models = PublishedModels(config, clock, self._model_changed)
         self.dataset = Dataset(config, clock, self._counts_changed)
         self.planner = Planner(self.store, Timekeeper(clock))
-        self.field = FieldStore(config.storage.state_path / FIELD_FILE)
+        self.field = _opened(state / FIELD_FILE, FieldStore)
         self.launcher = JobLauncher(lambda: self.config, self.dataset, self.store, self.field.verdicts)
         self.runner = Runner(config.storage.state_path, self.store, clock, self.launcher, self._run_changed)
         self.disk = _disk_floor(config)
@@ -97,6 +107,8 @@ class Application:
         disk = self.disk.state()
         if not disk.ok:
             return "disk_full", disk.reason
+        if damage := find_damage(self.config.storage.state_path):
+            return "state_damaged", damage
         states = source_states(self.config)
         if any(state.usable for state in states):
             return None
@@ -156,6 +168,7 @@ class Application:
         """Read what the last runs came to, for /status and /health."""
         self.sources = source_states(self.config)
         self.public_sources = [asdict(state) for state in self.sources]
+        self.collection_problem = find_damage(self.config.storage.state_path)
         self.mix = collected_mix(self.config)
 
     def look_at_gpus(self) -> None:
@@ -228,6 +241,14 @@ class Application:
 
     def _run_changed(self, run: Run) -> None:
         self.hub.publish("run", run.as_public())
+
+
+def _opened(file: Path, open_file: Callable[[Path], Opened]) -> Opened:
+    try:
+        return open_file(file)
+    except (sqlite3.Error, OSError) as error:
+        reason = f"cannot be opened: {error}; storage.state_path must be a folder that can be written"
+        raise OperatorError(f"{file}: {reason}") from error
 
 
 def _asked_a_source(end: JobEnd) -> bool:

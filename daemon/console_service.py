@@ -20,7 +20,8 @@ from daemon.serving.thumbnails import FOLDER, Thumbnails
 from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSize
 from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Json
 from handlers.index import label_queue, problem_pages, queries
-from handlers.index.gallery import Picture, attached, count_mix, read_facts, read_near, read_picture
+from handlers.index.attached import attached
+from handlers.index.gallery import Picture, count_mix, read_facts, read_near, read_picture
 from handlers.index.picture_pages import MODEL_SAYS, NOVELTY, Page, knows_novelty, read_choices, read_page
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.labels.history import Entry, open_history

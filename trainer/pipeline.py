@@ -31,14 +31,14 @@ from trainer.split.alike import alike_pairs
 from trainer.split.split import Split, split_samples
 from utils.config.training import Training
 from utils.config_loader import Config, config_from_job
-from utils.job_protocol import SCRATCH_FOLDER, SPLIT_LEDGER_FILE, read_job
+from utils.job_protocol import EMBEDDINGS_FOLDER, SCRATCH_FOLDER, SPLIT_LEDGER_FILE, read_job
 from utils.logs import configure_logging, get_logger
 from utils.metadata import LABELS
 
 log = get_logger(__name__)
 
-HISTORIES_FILE = "embeddings/storage.json"
-CACHE_FILE = "embeddings/cache.sqlite"
+HISTORIES_FILE = f"{EMBEDDINGS_FOLDER}/storage.json"
+CACHE_FILE = f"{EMBEDDINGS_FOLDER}/cache.sqlite"
 
 
 @dataclass(frozen=True, slots=True)

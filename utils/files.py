@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PART_SUFFIX = ".part"  # what watcher and reconcile ignore
+SET_ASIDE_SUFFIX = ".set-aside"  # a damaged file, kept
 COPY_CHUNK_BYTES = 1 << 20
 
 
@@ -72,6 +73,11 @@ def write_json_atomically(
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     # lone surrogates occur in prompts and names; they become "?" rather than an error at the disk
     write_atomically(path, (text + "\n").encode("utf-8", "replace"), mode=mode, durable=durable, below=below)
+
+
+def set_aside_name(file: Path) -> Path:
+    """Where a damaged file is kept; the one kept before it is replaced."""
+    return file.with_name(f"{file.name}{SET_ASIDE_SUFFIX}")
 
 
 def sha256_of_file(path: Path) -> str:

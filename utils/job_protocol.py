@@ -24,6 +24,7 @@ REPORTED_FILE = "reported.json"  # of a training: sha256 of a picture -> the ver
 JOB_FILE = "job.json"
 SPLIT_LEDGER_FILE = "split.sqlite"  # in the state folder: the trainer writes it, the daemon may look
 OPINIONS_FILE = "opinions.sqlite"  # in the state folder, likewise: what the last training says of each picture
+EMBEDDINGS_FOLDER = "embeddings"  # in the state folder, likewise: what the next training need not compute again
 UNLABELLED_FILE = "unlabelled.jsonl"  # in FOLDER: pictures for which a training says what it thinks
 SCRATCH_FOLDER = "scratch"  # in FOLDER: what a job needs only to go on; the daemon deletes it when the run is over
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from utils.files import set_aside_name
+from utils.logs import get_logger
+
+log = get_logger(__name__)
+
+Opened = TypeVar("Opened")
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
 # what passes, or what an operator has to end; any other error means that the file is not what we made
@@ -25,11 +33,22 @@ def is_broken(error: Exception) -> bool:
 
 def set_aside(file: Path) -> Path:
     """Move a damaged or foreign file out of the way; the one set aside before it is replaced."""
-    aside = file.with_name(f"{file.name}.set-aside")
+    aside = set_aside_name(file)
     with contextlib.suppress(FileNotFoundError):
         file.replace(aside)
     remove_side_files(file)
     return aside
+
+
+def open_or_replace(file: Path, open_file: Callable[[], Opened]) -> Opened:
+    """What `open_file` makes of `file`; a damaged or foreign file is set aside, and a new one opened."""
+    try:
+        return open_file()
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise
+        log.error("state_set_aside", file=str(file), reason=str(error), kept_as=str(set_aside(file)))
+        return open_file()
 
 
 def remove_side_files(file: Path) -> None:

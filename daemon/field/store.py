@@ -9,11 +9,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from utils.logs import get_logger
+from utils.sqlite_files import is_broken, open_or_replace, set_aside
+
+log = get_logger(__name__)
+
+Found = TypeVar("Found")
 FIELD_FILE = "field.sqlite"  # in the state folder
 KEEP_REPORTS = 100_000  # older ones are forgotten; what a person said of their pictures stays in the metadata
 KEEP_DAYS = 90  # of histograms
@@ -65,17 +71,13 @@ PLACES = ", ".join("?" for _ in fields(StoredReport))
 
 
 class FieldStore:
-    """Reports and histograms, durable at each call."""
+    """Reports and histograms, durable at each call. A damaged file is set aside, and a new one begun."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        if self._query("PRAGMA user_version", ()) == [(1,)]:
-            self._db.execute(FROM_VERSION_1)
-        self._db.executescript(SCHEMA)
+        self._db = open_or_replace(file, self._open)
 
     def close(self) -> None:
         with self._lock:
@@ -84,13 +86,16 @@ class FieldStore:
     # reports
 
     def add_report(self, report: StoredReport) -> None:
-        with self._lock:
-            self._db.execute(f"INSERT INTO reports ({COLUMNS}) VALUES ({PLACES})", tuple(asdict(report).values()))  # noqa: S608
-            self._db.execute(
+
+        def add(db: sqlite3.Connection) -> None:
+            db.execute(f"INSERT INTO reports ({COLUMNS}) VALUES ({PLACES})", tuple(asdict(report).values()))  # noqa: S608
+            db.execute(
                 "DELETE FROM reports WHERE id IN"
                 " (SELECT id FROM reports ORDER BY received DESC, id DESC LIMIT -1 OFFSET ?)",
                 (KEEP_REPORTS,),
             )
+
+        self._run(add)
 
     def reports_of(self, sha256: str) -> list[StoredReport]:
         """Newest first."""
@@ -119,14 +124,17 @@ class FieldStore:
             (row["day"], row["model"], row["version"], reporter, sum(row["scores"]), json.dumps(row))
             for row in histograms
         ]
-        with self._lock:
-            self._db.executemany(
+
+        def put(db: sqlite3.Connection) -> None:
+            db.executemany(
                 "INSERT INTO histograms (day, model, version, reporter, pictures, body) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (day, model, version, reporter) DO UPDATE"
                 " SET pictures = excluded.pictures, body = excluded.body WHERE excluded.pictures > pictures",
                 rows,
             )
-            self._db.execute("DELETE FROM histograms WHERE day < ?", (forget_before,))
+            db.execute("DELETE FROM histograms WHERE day < ?", (forget_before,))
+
+        self._run(put)
 
     def reporters(self, day: str, but: str) -> int:
         """How many others than `but` have handed over something of this day."""
@@ -144,9 +152,12 @@ class FieldStore:
 
     def put_in_service(self, serial: int, model: str, version: str, since: str) -> None:
         """Once for each serial."""
-        with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO in_service VALUES (?, ?, ?, ?)", (serial, model, version, since))
-            self._db.execute("DELETE FROM in_service WHERE serial <= ?", (serial - KEEP_MOVES,))
+
+        def note(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR IGNORE INTO in_service VALUES (?, ?, ?, ?)", (serial, model, version, since))
+            db.execute("DELETE FROM in_service WHERE serial <= ?", (serial - KEEP_MOVES,))
+
+        self._run(note)
 
     def in_service(self) -> dict[int, tuple[str, str, str]]:
         """Serial -> model, version, since when (ISO)."""
@@ -154,5 +165,35 @@ class FieldStore:
         return {serial: (model, version, since) for serial, model, version, since in rows}
 
     def _query(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        return self._run(lambda db: db.execute(statement, values).fetchall())
+
+    def _run(self, work: Callable[[sqlite3.Connection], Found]) -> Found:
+        """`work` on the file; on a new one, where this one turns out to be damaged."""
         with self._lock:
-            return self._db.execute(statement, values).fetchall()
+            try:
+                return work(self._db)
+            except sqlite3.DatabaseError as error:
+                if not is_broken(error):
+                    raise
+                self._db.close()
+                log.error(
+                    "state_set_aside", file=str(self._file), reason=str(error), kept_as=str(set_aside(self._file))
+                )
+                self._db = self._open()
+                return work(self._db)
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            if db.execute("PRAGMA user_version").fetchone() == (1,):
+                db.execute(FROM_VERSION_1)
+            db.executescript(SCHEMA)
+            # reads every page: damage shows now
+            db.execute("SELECT count(*), max(reporter || note) FROM reports").fetchone()
+            db.execute("SELECT count(*), max(body) FROM histograms").fetchone()
+        except BaseException:
+            db.close()
+            raise
+        return db

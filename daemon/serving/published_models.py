@@ -55,7 +55,6 @@ class PublishedModels:
         self._moving = threading.Lock()  # may be held for long: the registry has other writers
         self._lock = threading.Lock()
         self._broken = ""
-        self.notice = ""  # what was repaired, in words
         self._current = _Current(0, (), None, None, None, clock.now())
         try:
             self._current = self._read_or_repair()
@@ -94,13 +93,12 @@ class PublishedModels:
             return self._read()
         except OperatorError:
             try:
-                done = repair_registry(self._registry.models_path)
+                is_repaired = bool(repair_registry(self._registry.models_path))
             except OSError as error:
                 log.error("registry_not_repaired", reason=str(error))
-                done = ""
-            if not done:
+                is_repaired = False
+            if not is_repaired:
                 raise
-            self.notice = done
             return self._read()
 
     @property

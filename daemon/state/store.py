@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from daemon.state.deadlines import Mark
 from utils.logs import get_logger
-from utils.sqlite_files import is_broken, set_aside
+from utils.sqlite_files import is_broken, open_or_replace, set_aside
 
 log = get_logger(__name__)
 
@@ -70,7 +70,7 @@ class Store:
     """Runs and named facts (JSON values), durable at each call.
 
     While the file cannot be written (a full disk) what is new stays in memory, counts, and is written later; `problem`
-    says why. A damaged file is set aside and a new one begun: `notice` says so until the next start.
+    says why. A damaged file is set aside and a new one begun.
     """
 
     def __init__(self, file: Path) -> None:
@@ -82,13 +82,7 @@ class Store:
         self._failures = 0
         self._retry_after = 0.0
         self.problem = ""
-        self.notice = ""
-        try:
-            self._db = self._open()
-        except sqlite3.DatabaseError as error:
-            if not is_broken(error):
-                raise
-            self._begin_anew(error)
+        self._db = open_or_replace(file, self._open)
 
     def close(self) -> None:
         self.flush()
@@ -205,12 +199,9 @@ class Store:
         return db
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
-        with contextlib.suppress(AttributeError, sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error):
             self._db.close()
-        kept_as = set_aside(self._file)
-        what = f"{self._file.name} was damaged ({error})"
-        self.notice = f"{what}: kept as {kept_as.name}, history and deadlines begin anew"
-        log.error("state_set_aside", file=str(self._file), reason=str(error), kept_as=str(kept_as))
+        log.error("state_set_aside", file=str(self._file), reason=str(error), kept_as=str(set_aside(self._file)))
         self._db = self._open()
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from handlers.index.packing import ADDED, FOLDER, NAME, PATH, PHASH, SHA256, pack_hex, pack_id, unpack_id
@@ -110,23 +107,6 @@ def count_mix(db: sqlite3.Connection, is_paired: bool) -> list[tuple[str, str, i
     for label, source, folder, number in rows:
         found[label, source if folder is None else source_of_place(join(folder, b"a"))] += number
     return [(label, source, number) for (label, source), number in found.items()]
-
-
-@contextlib.contextmanager
-def attached(db: sqlite3.Connection, name: str, file: Path) -> Iterator[bool]:
-    """`file` as `name` beside the index, read-only; false when there is no such database."""
-    if not file.is_file():
-        yield False
-        return
-    try:
-        db.execute("ATTACH ? AS " + name, (f"{file.absolute().as_uri()}?mode=ro",))
-    except sqlite3.Error:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        db.execute("DETACH " + name)
 
 
 def picture_of(row: Any) -> Picture:

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.logs import get_logger
 from utils.metadata import Label, LabelSource
-from utils.sqlite_files import is_broken, set_aside
-
-log = get_logger(__name__)
+from utils.sqlite_files import open_or_replace
 
 HISTORY_FILE = "labels.sqlite"
 BUSY_SECONDS = 5.0
@@ -113,10 +110,4 @@ class LabelHistory:
 def open_history(state: Path) -> LabelHistory:
     """The history in the state folder; a damaged one is set aside, and a new one filled from the metadata."""
     file = state / HISTORY_FILE
-    try:
-        return LabelHistory(file)
-    except sqlite3.DatabaseError as error:
-        if not is_broken(error):
-            raise
-        log.error("label_history_set_aside", file=str(file), reason=str(error), kept_as=str(set_aside(file)))
-        return LabelHistory(file)
+    return open_or_replace(file, lambda: LabelHistory(file))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
+
+from utils.errors import OperatorError
+from utils.sqlite_files import is_broken
 
 DATABASE_FILE = "scrape.sqlite"
 SCHEMA_VERSION = 2
@@ -122,17 +126,61 @@ DROP TABLE outdated;
 
 
 def open_database(state_path: Path) -> sqlite3.Connection:
-    """The database, made when missing. Transactions are explicit; FULL, so that a power cut loses nothing."""
+    """The database, made when missing. Transactions are explicit; FULL, so that a power cut loses nothing.
+
+    Raises OperatorError when it is damaged: begun anew, it would collect again what was deleted on request.
+    """
     state_path.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(
         state_path / DATABASE_FILE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    before, after = _upgrade(connection)
-    connection.executescript(f"BEGIN IMMEDIATE;{before}{SCHEMA};{after}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        before, after = _upgrade(connection)
+        header = f"PRAGMA user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE;{before}{SCHEMA};{after}{header}COMMIT;")
+        _read_some(connection)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, Exception) and is_broken(error):
+            raise OperatorError(_advice(state_path / DATABASE_FILE, error)) from error
+        raise
     return connection
+
+
+def find_damage(state_path: Path) -> str:
+    """Why the database cannot be used and what helps; empty when it can, or is not there, or is in use."""
+    try:
+        connection = open_read_only(state_path)
+        if connection is not None:
+            with contextlib.closing(connection):
+                if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+                    _read_some(connection)
+    except sqlite3.Error as error:
+        if is_broken(error):
+            return _advice(state_path / DATABASE_FILE, error)
+    return ""
+
+
+def _read_some(connection: sqlite3.Connection) -> None:
+    """Of what a run begins with, and of what must not be lost: damage shows. All would take long."""
+    for query in (
+        "SELECT count(*), max(message) FROM sources",
+        "SELECT count(*), max(at) FROM tombstones",
+        "SELECT count(*), max(cursor) FROM crawls",
+        "SELECT max(row) FROM items",
+    ):
+        connection.execute(query).fetchone()
+
+
+def _advice(file: Path, error: Exception) -> str:
+    return (
+        f"{file}: is damaged ({error}); nothing is collected until you restore it from a backup. Without one, move it"
+        " away: sources are then searched from the start, pictures that are there are known again by their content, and"
+        " what was deleted with `exposr-trainer forget` has to be named again"
+    )
 
 
 def _upgrade(connection: sqlite3.Connection) -> tuple[str, str]:

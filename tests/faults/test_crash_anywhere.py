@@ -1,22 +1,21 @@
 """SIGKILL at the boundaries of every action that changes something on disk: nothing is lost, nothing lies.
 
-By default a spread of points; EXPOSR_CRASH_POINTS=all takes every one (docs/reliability.md has command and figures).
+By default a spread of points; EXPOSR_FAULTS=all takes every one (docs/reliability.md has command and figures).
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from actions import ACTIONS, collecting
 from crash_points import kill_at_points
 from PIL import Image
+from selection import ALL
 
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 
-ALL = os.environ.get("EXPOSR_CRASH_POINTS") == "all"
 POINTS = None if ALL else 5  # of each action
 LEAST = 20 if ALL else 5
 pytestmark = pytest.mark.timeout(3600 if ALL else 120)

@@ -1,18 +1,17 @@
 """SIGKILL at the steps of a training, from its snapshot to its published version and the pruning of older ones.
 
-By default two points; EXPOSR_CRASH_POINTS=all takes every one.
+By default two points; EXPOSR_FAULTS=all takes every one.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from crash_points import kill_at_points
+from selection import ALL
 from trainings import training
 
-ALL = os.environ.get("EXPOSR_CRASH_POINTS") == "all"
 MODES = ("full", "frozen") if ALL else ("full",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if ALL else 120)]
 

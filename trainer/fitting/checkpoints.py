@@ -27,12 +27,17 @@ def save_checkpoint(folder: Path, owner: str, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path, owner: str) -> dict[str, Any] | None:
-    """The last state of the same training; None when there is none, or another training's."""
+    """The last state of the same training; None when there is none, another training's, or a damaged one."""
     file = folder / CHECKPOINT_FILE
     if not file.is_file():
         return None
-    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    if state.pop("owner") != owner:
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        known = state.pop("owner")
+    except Exception as error:  # what torch raises for a damaged file is of many kinds
+        log.error("checkpoint_damaged", file=str(file), reason=f"{type(error).__name__}: {error}"[:300])
+        return None
+    if known != owner:
         log.warning("checkpoint_of_another_training", file=str(file))
         return None
     return state

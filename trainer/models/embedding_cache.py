@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from utils.sqlite_files import open_or_replace
 
 Embedding = NDArray[np.float32]  # [views, d]
 
@@ -33,19 +35,18 @@ def space_name(*facts: object) -> str:
 
 
 class EmbeddingCache:
-    """Writers of one file wait for each other; a row that is there is never changed."""
+    """Writers of one file wait for each other; a row that is there is never changed. A damaged file is begun anew."""
 
     def __init__(self, file: Path, max_bytes: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self.file, self.max_bytes = file, max_bytes
-        with self._connected() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(SCHEMA)
+        self._run(lambda connection: None)
 
     def find(self, space: str, sha256s: Sequence[str]) -> dict[str, Embedding]:
         """What is known of `sha256s`."""
         found: dict[str, Embedding] = {}
-        with self._connected() as connection:
+
+        def look(connection: sqlite3.Connection) -> None:
             number = self._number(connection, space)
             for start in range(0, len(sha256s), LOOKUP_CHUNK):
                 chunk = sha256s[start : start + LOOKUP_CHUNK]
@@ -56,10 +57,13 @@ class EmbeddingCache:
                 )
                 for sha256, views, data in rows:
                     found[sha256] = np.frombuffer(data, dtype="<f4").reshape(views, -1)
+
+        self._run(look)
         return found
 
     def add(self, space: str, embeddings: dict[str, Embedding]) -> None:
-        with self._connected() as connection:
+
+        def put(connection: sqlite3.Connection) -> None:
             number = self._number(connection, space)
             connection.executemany(
                 "INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?, ?)",
@@ -68,6 +72,8 @@ class EmbeddingCache:
                     for sha256, embedding in embeddings.items()
                 ],
             )
+
+        self._run(put)
 
     def shrink(self) -> int:
         """Drop the spaces that were used longest ago until the rest fits `max_bytes`; returns how many went."""
@@ -90,6 +96,17 @@ class EmbeddingCache:
                 connection.isolation_level = None
                 connection.execute("VACUUM")
         return dropped
+
+    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """`work` in one transaction; once more on a new file, where this one is damaged."""
+
+        def run() -> None:
+            with self._connected() as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(SCHEMA)
+                work(connection)
+
+        open_or_replace(self.file, run)
 
     def _number(self, connection: sqlite3.Connection, space: str) -> int:
         connection.execute(

@@ -2,6 +2,7 @@
 
     models/registry.json            a JSON array, oldest first, of published versions only
     models/aliases.json             {"serial": 4, "champion": "vit/v3", "previous": "vit/v2", "since": "…Z"}
+    models/.aliases.json            its copy, for when it is damaged
     models/<model>/vN/              a version; never changes once it is there
     models/<model>/.staging-vN-…    a version in the making, locked by the process that makes it
     models/.journal.json            the change that is being made; whoever comes next after a crash finishes it
@@ -20,18 +21,18 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
+from trainer.publishing.aliases import Aliases, complete_copy, read_aliases, write_aliases
 from trainer.publishing.registry_files import (
     MEDIA_TYPES,
     SAFE_NAME,
     STAGED,
     VERSION,
     WEIGHTS_FILE,
-    Aliases,
     Entry,
     check_names,
     flush_files,
@@ -47,7 +48,6 @@ from utils.errors import OperatorError, StopRunError
 from utils.files import PART_SUFFIX, fsync_folder, sha256_of_file, write_atomically, write_json_atomically
 
 REGISTRY_FILE = "registry.json"
-ALIASES_FILE = "aliases.json"
 JOURNAL_FILE = ".journal.json"
 LOCK_FILE = ".lock"
 COUNTER_FILE = ".last_version"  # the highest number ever given out, published or not
@@ -188,7 +188,7 @@ class Registry:
             aliases = self._aliases(entries).moved_to(f"{model}/{version}", finished)
             complete = entry | files[WEIGHTS_FILE] | {"files": files, "serial": aliases.serial}
             self._write_journal(
-                {"operation": "publish", "staged": staged.name, "entry": complete, "aliases": aliases.as_json()}
+                {"operation": "publish", "staged": staged.name, "entry": complete, "aliases": asdict(aliases)}
             )
             self._replay_journal()
         self._unlock(staged)
@@ -208,7 +208,8 @@ class Registry:
             if entry is None:
                 known = ", ".join(name_of(known) for known in self.entries()) or "nothing is published"
                 raise OperatorError(f"{model}/{version} is not published; known: {known}")
-            self._write_aliases(self._aliases(self.entries()).moved_to(name_of(entry), self._clock.now()))
+            moved = self._aliases(self.entries()).moved_to(name_of(entry), self._clock.now())
+            write_aliases(self.models_path, moved)
         return entry
 
     def rollback(self) -> Entry:
@@ -242,7 +243,7 @@ class Registry:
         if not self.models_path.is_dir():
             return []
         with self._changing() as done:
-            self.entries()  # an unreadable registry must stop us before anything is removed
+            complete_copy(self.models_path, self.entries())  # what cannot be read stops us before anything is removed
             folders = [folder for folder in self.models_path.iterdir() if folder.is_dir() and not folder.is_symlink()]
             for staged in sorted(path for folder in folders for path in folder.glob(f"{STAGING_PREFIX}*")):
                 if remove_unless_locked(staged):
@@ -255,10 +256,7 @@ class Registry:
     # state on disk
 
     def _aliases(self, entries: list[Entry]) -> Aliases:
-        return Aliases.read(self.models_path / ALIASES_FILE, entries)
-
-    def _write_aliases(self, aliases: Aliases) -> None:
-        write_json_atomically(self.models_path / ALIASES_FILE, aliases.as_json())
+        return read_aliases(self.models_path, entries)
 
     def _unlock(self, staged: Path) -> None:
         descriptor = self._staging_locks.pop(staged, None)
@@ -322,7 +320,7 @@ class Registry:
             return f"gave up publishing {name_of(entry)}: its files are gone"
         if self.entry(entry["model"], entry["version"]) is None:
             write_json_atomically(self.models_path / REGISTRY_FILE, [*self.entries(), entry])
-        self._write_aliases(Aliases(**change["aliases"]))
+        write_aliases(self.models_path, Aliases(**change["aliases"]))
         return f"completed publishing {name_of(entry)}"
 
     def _finish_prune(self, change: dict[str, Any]) -> str:

@@ -7,12 +7,11 @@ import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utils.clock import from_iso, to_iso
+from utils.clock import from_iso
 from utils.errors import OperatorError, StopRunError
 from utils.files import fsync_folder, sha256_of_file
 
@@ -30,44 +29,6 @@ Entry = dict[str, Any]
 
 FileFacts = dict[str, Any]
 """`sha256` and `size_bytes` of one file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Aliases:
-    """`serial` grows with every publish, promotion and roll-back, whatever the aliases name, and so does `since`, the
-    time at which the champion was put in service (ISO 8601 UTC; None: not known, as in an older file)."""
-
-    serial: int = 0
-    champion: str | None = None
-    previous: str | None = None
-    since: str | None = None
-
-    def moved_to(self, name: str, at: datetime) -> Aliases:
-        """`at` is the time of the move; the next second, where it is not later than the last one (see `since`)."""
-        previous = self.previous if name == self.champion else self.champion
-        last = moment_of(self.since)
-        since = at if last is None else max(at, last + timedelta(seconds=1))
-        return Aliases(self.serial + 1, name, previous, to_iso(since))
-
-    @classmethod
-    def read(cls, file: Path, entries: list[Entry]) -> Aliases:
-        """Without the file, the newest version is in service. Raises OperatorError when it cannot be read."""
-        try:
-            raw = json.loads(file.read_text(encoding="utf-8"))
-            since = raw.get("since") or max((str(entry.get("timestamp", "")) for entry in entries), default=None)
-            return cls(int(raw["serial"]), raw["champion"], raw["previous"], since or None)
-        except FileNotFoundError:
-            newest = [name_of(entry) for entry in entries[-2:]]
-            serial = max((int(entry.get("serial", 0)) for entry in entries), default=0) or len(entries)
-            champion, previous = newest[-1] if newest else None, newest[0] if len(newest) == 2 else None
-            return cls(serial, champion, previous, entries[-1].get("timestamp") if entries else None)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OperatorError(
-                f"{file}: cannot be read ({error}); restore it, or remove it: the newest version is then in service"
-            ) from error
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def moment_of(text: Any) -> datetime | None:

@@ -1,4 +1,7 @@
-"""A damaged registry.json, made again from the versions' folders: each holds its card and the files that it names."""
+"""A damaged registry.json, made again from the versions' folders: each holds its card and the files that it names.
+
+A damaged aliases.json is made again from its copy.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainer.publishing.aliases import ALIASES_FILE, read_aliases, repair_aliases
 from trainer.publishing.registry import LOCK_FILE, REGISTRY_FILE
 from trainer.publishing.registry_files import (
     CARD_FILE,
@@ -23,7 +27,7 @@ from trainer.publishing.registry_files import (
 )
 from utils.clock import to_iso
 from utils.errors import OperatorError
-from utils.files import sha256_of_file, write_json_atomically
+from utils.files import set_aside_name, sha256_of_file, write_json_atomically
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -36,27 +40,45 @@ FROM_VALIDATION = {
 
 
 def repair_registry(models: Path) -> str:
-    """What was done, in words; empty when registry.json is sound, or is not there.
+    """What was done, in words; empty when registry.json and aliases.json are sound, or are not there.
 
     Raises OSError when it, or a version, cannot be read: that is no damage.
     """
-    file = models / REGISTRY_FILE
-    if not file.exists():
+    if not (models / REGISTRY_FILE).exists():
         return ""
-    file.read_bytes()
+    (models / REGISTRY_FILE).read_bytes()
     with _locked(models):
-        try:
-            read_entries(file)
-        except OperatorError as error:
-            reason = str(error)
-        else:
-            return ""
-        entries = sorted(_found(models), key=lambda entry: (entry["timestamp"], entry["model"], entry["version"]))
-        aside = file.with_name(f"{file.name}.set-aside")
-        file.replace(aside)
-        write_json_atomically(file, entries)
+        done = [_repair_entries(models), _repair_aliases(models)]
+    return "; ".join(words for words in done if words)
+
+
+def _repair_entries(models: Path) -> str:
+    file = models / REGISTRY_FILE
+    try:
+        read_entries(file)
+        return ""
+    except OperatorError as error:
+        reason = str(error)
+    entries = sorted(_found(models), key=lambda entry: (entry["timestamp"], entry["model"], entry["version"]))
+    aside = set_aside_name(file)
+    file.replace(aside)
+    write_json_atomically(file, entries)
     log.error("registry_rebuilt", reason=reason, versions=len(entries), kept_as=str(aside))
-    return f"{file.name} was damaged: kept as {aside.name}, and made again from the folders of {len(entries)} versions"
+    return f"{file.name} was made again from the folders of {len(entries)} versions"
+
+
+def _repair_aliases(models: Path) -> str:
+    entries = read_entries(models / REGISTRY_FILE)
+    try:
+        read_aliases(models, entries)
+        return ""
+    except OperatorError as error:
+        reason = str(error)
+    aside = set_aside_name(models / ALIASES_FILE)
+    if not repair_aliases(models, entries, aside):
+        return ""
+    log.error("aliases_rebuilt", reason=reason, kept_as=str(aside))
+    return f"{ALIASES_FILE} was made again from its copy"
 
 
 def _found(models: Path) -> Iterator[Entry]:

@@ -11,10 +11,7 @@ from typing import Literal
 
 from trainer.data.types import Part
 from utils.errors import StopRunError
-from utils.logs import get_logger
-from utils.sqlite_files import is_broken, set_aside
-
-log = get_logger(__name__)
+from utils.sqlite_files import open_or_replace
 
 Place = Literal["train", "validation", "calibration", "test", "left_out"]
 LEFT_OUT: Literal["left_out"] = "left_out"
@@ -44,12 +41,9 @@ def open_ledger(file: Path, key: str, fill: Callable[[sqlite3.Connection], objec
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = _begin(file)
+        connection = open_or_replace(file, lambda: _begin(file))
     except sqlite3.DatabaseError as error:
-        if not is_broken(error):
-            raise StopRunError(f"{file}: cannot be opened ({error}); nothing was changed") from error
-        log.error("split_ledger_set_aside", file=str(file), reason=str(error), kept_as=str(set_aside(file)))
-        connection = _begin(file)
+        raise StopRunError(f"{file}: cannot be opened ({error}); nothing was changed") from error
     try:
         if connection.execute("SELECT text FROM key").fetchone() is None:
             connection.execute("INSERT INTO key VALUES (?)", (key,))

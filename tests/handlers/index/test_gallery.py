@@ -9,7 +9,8 @@ import pytest
 from dataset_kit import Folder, Runner
 
 from handlers.index import picture_pages
-from handlers.index.gallery import attached, count_mix, read_facts, read_near, read_picture
+from handlers.index.attached import attached
+from handlers.index.gallery import count_mix, read_facts, read_near, read_picture
 from handlers.index.label_queue import read_next
 from handlers.index.picture_pages import knows_novelty, read_choices, read_page
 from handlers.index.problem_pages import read_problems

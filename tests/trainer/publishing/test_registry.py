@@ -159,7 +159,7 @@ def test_a_killed_publish_is_completed_or_removed(tmp_path: Path) -> None:
         assert registry.champion() == registry.entries()[-1]
         outcomes.add(len(names(registry)))
         left = {path.name for path in (tmp_path / f"models{step}").rglob("*") if path.name.startswith(".")}
-        assert left <= {".lock", ".last_version"}
+        assert left <= {".lock", ".last_version", ".aliases.json"}
         published = publish_next(registry)
         assert published["version"] in ("v2", "v3")
         assert len(set(names(registry))) == len(names(registry))
@@ -281,7 +281,7 @@ def test_without_aliases_the_newest_is_champion(registry: Registry) -> None:
         publish_next(registry)
     (registry.models_path / "aliases.json").unlink()
     assert registry.champion()["version"] == "v2"
-    assert registry.serial() == 2
+    assert registry.serial() > 2  # followers refuse a lower one
 
 
 def test_corrupt_aliases_say_what_to_do(registry: Registry) -> None:
