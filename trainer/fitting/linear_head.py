@@ -1,9 +1,10 @@
-"""The frozen mode: a regularised logistic head on embeddings of several augmented views of each picture.
+"""The frozen mode: a regularised linear head on embeddings of several augmented views of each picture.
 
-With a few hundred pictures a linear head on frozen features often beats fine-tuning (Cozzolino et al. 2024). Backbone
-and low-level branch are standardised and projected on their main components each by itself; how much either weighs,
-C, and how strongly views are augmented, are chosen by leaving out a real source and a generator at a time (groups,
-where sources are too few). All of it is folded into the network's final linear layer.
+With a few hundred pictures a linear head on frozen features often beats fine-tuning (Cozzolino et al. 2024). Each
+feature weighs as consistently as it tells the labels apart over pairs of sources (`trainer.stats.consistency`). How
+much backbone and low-level branch weigh, the regularisation, and which views are fitted on, are chosen by leaving out a
+real source and a generator at a time (groups, where sources are too few). All of it is folded into the network's final
+linear layer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -28,22 +29,24 @@ from trainer.models.backbones import classifier_of
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import SERVING_VIEW, Embedder
 from trainer.models.reconstructions import Reconstructions
-from trainer.split.sources import source_folds
+from trainer.split.sources import origin, source_folds
+from trainer.stats.consistency import consistency
 from trainer.stats.folds import Folds, grouped_folds
 from trainer.stats.predictions import Ints
-from trainer.stats.projection import Projection
+from trainer.stats.projection import LEAST_DEVIATION
 
-REGULARISATION = (1e-3, 1e-2, 1e-1)  # inverse strengths C that are tried
+STRENGTHS = (1e-3, 3e-3, 1e-2)  # of the regularisation, that are tried
+USUAL_STRENGTH = STRENGTHS[1]
 BRANCH_SHARES = (0.0, 0.5, 0.75, 1.0)  # of the branch in the features' variance, that are tried
 USUAL_SHARE = 0.75  # the best over many mixes of sources, and kept unless one of the others is clearly better
 LEAST_GAIN = 0.02  # of AUC on left-out sources, from which on it is: few sources say little more than that
-BLOCK_COMPONENTS = 160  # main components kept of the backbone and of the branch, at most, each
-FEATURE_VARIANCE = 1000.0  # of all features together: with it, C means the same for every backbone
 FOLDS = 5  # over groups
-PAIRS_MOST = 4  # of a real source and a generator left out together
-AUGMENTATIONS = ("none", "gentle", "full")  # the views that are fitted on: one, the gentle ones, all
+PAIRS_MOST = 6  # of a real source and a generator left out together
+# the views that are fitted on: those served, as the files are; the first with a storage history; the gentle ones; all
+VIEWS = ("served", "one", "gentle", "all")
+ROWS_MOST = 6000  # views fitted on, at most, as long as each picture has one
 REFIT_VIEWS = 3  # of each picture, at most, in fitting again
-FIT_STEPS = 100
+LOGIT_SCALE = 5.0  # logits of a picture that is told apart as its label is: calibration finds the right scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,64 +136,64 @@ class HeadFitter:
         # the row of the photograph that a row shows
         self._photo = np.array([*range(len(samples)), *(rows[member.sample.sha256] for member, _ in pairs)])
         self._targets = np.array([grouped.sample.target for grouped in self._samples])
+        self._origins = [origin(member) for member in self._samples]
         # [n, views, d]
-        stacked = np.stack([*embeddings, *(embedding for _, embedding in pairs)]).astype(np.float64)
-        self._may_count: NDArray[np.bool_] = np.ones(stacked.shape[:2], dtype=bool)
-        if may_stay is not None and stacked.shape[1] > 1:
+        self._views = np.stack([*embeddings, *(embedding for _, embedding in pairs)])
+        self._may_count: NDArray[np.bool_] = np.ones(self._views.shape[:2], dtype=bool)
+        if may_stay is not None and self._views.shape[1] > 1:
             self._may_count[:, 0] = np.asarray(may_stay)[self._photo]
-        width = stacked.shape[-1] - branch_width
-        blocks = [stacked[..., :width], stacked[..., width:]] if branch_width else [stacked]
-        self._blocks = [_Block.of(block) for block in blocks]
+        width = self._views.shape[-1] - branch_width
+        self._blocks = [slice(0, width), slice(width, None)] if branch_width else [slice(0, None)]
         self._share = USUAL_SHARE if branch_width else 0.0
-        self._augmentation = AUGMENTATIONS[1]
-        self._strength = REGULARISATION[1]
+        self._strength, self._fitted_on = USUAL_STRENGTH, VIEWS[1]
 
     def choose(self, report: Report) -> Head:
-        """Choose share and C, then the augmentation, and fit on everything."""
+        """Choose share and strength, then the views, and fit on everything."""
         pairs = self._pairs()
         folds = pairs or self._group_folds()
         shares = BRANCH_SHARES if pairs and len(self._blocks) > 1 else (self._share,)
+        total = len(shares) * len(STRENGTHS) + len(VIEWS) - 1
         history: list[dict[str, float]] = []
 
-        def ask(share: float, strength: float, augmentation: str) -> float:
-            auc = self._asked(folds, share, strength, augmentation)
-            number = float(AUGMENTATIONS.index(augmentation))
-            history.append({"branch_share": share, "regularisation": strength, "augmentation": number, "cv_auc": auc})
-            total = len(shares) * len(REGULARISATION) + len(AUGMENTATIONS) - 1
-            report(len(history), total, f"branch {share:g}, C {strength:g}, augmentation {augmentation}: {auc:.3f}")
+        def ask(share: float, strength: float, views: str) -> float:
+            auc = self._asked(folds, share, strength, views)
+            number = float(VIEWS.index(views))
+            history.append({"branch_share": share, "regularisation": strength, "views": number, "cv_auc": auc})
+            report(len(history), total, f"branch {share:g}, strength {strength:g}, {views} views: {auc:.3f}")
             return auc
 
         if folds:
             for share in shares:
-                for strength in REGULARISATION:
-                    ask(share, strength, AUGMENTATIONS[0])
+                for strength in STRENGTHS:
+                    ask(share, strength, VIEWS[0])
             best = max(history, key=lambda entry: entry["cv_auc"])
             usual = self._at_choice(history)[0]
             if best["cv_auc"] >= usual["cv_auc"] + LEAST_GAIN:
                 self._share, self._strength = best["branch_share"], best["regularisation"]
-            for augmentation in AUGMENTATIONS[1:]:
-                ask(self._share, self._strength, augmentation)
+            for views in VIEWS[1:]:
+                ask(self._share, self._strength, views)
             best = max(self._at_choice(history), key=lambda entry: entry["cv_auc"])
-            self._augmentation = AUGMENTATIONS[int(best["augmentation"])]
-        weight, bias = self._fitted(np.arange(len(self._samples)), None)
+            self._fitted_on = VIEWS[int(best["views"])]
+        weight, bias = self._solved(np.arange(len(self._samples)), self._share, self._strength, self._fitted_on)
         by = "left-out sources" if pairs else "left-out groups" if folds else "nothing that could be left out"
         return Head(
             weight=weight,
             bias=bias,
             auc=max((entry["cv_auc"] for entry in self._at_choice(history)), default=None),
             by_sources=bool(pairs),
-            choice=f"branch share {self._share:g}, C {self._strength:g}, augmentation {self._augmentation}, by {by}",
+            choice=f"branch share {self._share:g}, strength {self._strength:g}, {self._fitted_on} views, by {by}",
             history=history,
         )
 
     def _at_choice(self, history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-        """The entries of the share and strength that are chosen, one an augmentation."""
+        """The entries of the share and strength that are chosen, one for each kind of views."""
         made = (self._share, self._strength)
         return [entry for entry in history if (entry["branch_share"], entry["regularisation"]) == made]
 
     def refit(self, members: Sequence[GroupedSample]) -> tuple[Floats, float]:
         """By the choice made, on some of the samples: weight [d] and bias."""
-        return self._fitted(self._with_pairs([self._rows[member.sample.sha256] for member in members]), REFIT_VIEWS)
+        rows = self._with_pairs([self._rows[member.sample.sha256] for member in members])
+        return self._solved(rows, self._share, self._strength, self._fitted_on, REFIT_VIEWS)
 
     def _pairs(self) -> Folds:
         """Rows to fit on and rows to ask: a real source and a generator are left out together."""
@@ -211,13 +214,15 @@ class HeadFitter:
         """The rows, and those of their reconstructions."""
         return np.flatnonzero(np.isin(self._photo, rows))
 
-    def _asked(self, folds: Folds, share: float, strength: float, augmentation: str) -> float:
-        """Mean AUC over the folds, over the serving view and the augmented ones."""
-        features = self._features(share)
+    def _asked(self, folds: Folds, share: float, strength: float, views: str) -> float:
+        """Mean AUC over the folds, over the serving view and the augmented ones.
+
+        Storage says nothing there: a serving view is asked only where both labels are stored like it.
+        """
         aucs = []
         for fit, ask in folds:
-            weight, bias = self._solved(features[fit], fit, strength, self._counted(augmentation)[fit])
-            logits = features[ask] @ weight + bias
+            weight, bias = self._solved(fit, share, strength, views)
+            logits = self._views[ask] @ weight + bias
             for view in range(logits.shape[1]):
                 counted = self._may_count[ask, view]
                 targets = self._targets[ask][counted]
@@ -225,70 +230,55 @@ class HeadFitter:
                     aucs.append(roc_auc_score(targets, logits[counted, view]))
         return float(np.mean(aucs))
 
-    def _counted(self, augmentation: str) -> NDArray[np.bool_]:
-        """bool [n, views]: which views are fitted on."""
+    def _counted(self, views: str) -> NDArray[np.bool_]:
+        """bool [n, views]: which views are fitted on, at least one of each picture."""
+        if views == "served":
+            counted = np.zeros_like(self._may_count)
+            counted[:, 0] = True
+            return counted
         counted = self._may_count.copy()
-        if augmentation == "none":  # the first one that may be
+        if views == "one":
             counted &= np.cumsum(counted, axis=1) == 1
-        elif augmentation == "gentle":
+        elif views == "gentle":
             counted[:, max(2, gentle_views(int(counted.shape[1]))) :] = False
         return counted
 
-    def _fitted(self, rows: np.ndarray, most_views: int | None) -> tuple[Floats, float]:
-        counted = self._counted(self._augmentation)[rows]
-        if most_views is not None:
-            counted &= np.cumsum(counted, axis=1) <= most_views
-        weight, bias = self._solved(self._features(self._share)[rows], rows, self._strength, counted)
-        folded: list[Floats] = []
-        for block, scale in zip(self._blocks, self._scales(self._share), strict=True):
-            part, weight = weight[: block.width], weight[block.width :]
-            folded.append(scale * block.project.matrix @ part)
-            bias -= float(block.project.centre @ folded[-1])
-        return np.concatenate(folded), bias
-
-    def _scales(self, share: float) -> list[float]:
-        shares = [1 - share, share] if len(self._blocks) > 1 else [1.0]
-        return [
-            float(np.sqrt(FEATURE_VARIANCE * part / max(block.variance, 1e-12)))
-            for part, block in zip(shares, self._blocks, strict=True)
-        ]
-
-    def _features(self, share: float) -> Floats:
-        """[n, views, k]: the blocks side by side, in the variance that `share` gives them."""
-        parts = zip(self._blocks, self._scales(share), strict=True)
-        return np.concatenate([scale * block.features for block, scale in parts], axis=-1)
-
     def _solved(
-        self, features: Floats, rows: np.ndarray, strength: float, counted: NDArray[np.bool_]
+        self, rows: Ints, share: float, strength: float, views: str, most_views: int | None = None
     ) -> tuple[Floats, float]:
-        """A logistic regression; a picture weighs as often as a balanced sampling would draw it, its views share that.
+        """Weight [d] and bias of a ridge regression on the labels (Hoerl and Kennard 1970).
 
-        Each row of `counted` marks at least one view.
+        A picture weighs as often as a balanced sampling would draw it, its views share that.
         """
-        weights = sampling_weights([self._samples[row] for row in rows]) * len(rows)
-        by_view = weights[:, None] / counted.sum(axis=1, keepdims=True) * counted
-        targets = np.broadcast_to(self._targets[rows, None], counted.shape)
-        # many more rows than columns: a few Newton steps, where L-BFGS takes a hundred
-        model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=FIT_STEPS)
-        model.fit(features[counted], targets[counted], by_view[counted])
-        return model.coef_[0], float(model.intercept_[0])
+        most = max(1, ROWS_MOST // len(rows))
+        counted = _thinned(self._counted(views)[rows], min(most, most_views or most))
+        picture = np.nonzero(counted)[0]  # the place in `rows` of each view that counts
+        features = self._views[rows][counted].astype(np.float64)
+        weights = (sampling_weights([self._samples[row] for row in rows]) / counted.sum(axis=1))[picture]
+        targets = self._targets[rows][picture]
+        mean = weights @ features
+        features -= mean
+        scale = self._scale(np.sqrt(weights @ features**2), share)
+        scale *= consistency(features, targets, [self._origins[row] for row in rows[picture]])
+        model = Ridge(alpha=strength, solver="cholesky").fit(features * scale, 2.0 * targets - 1, weights)
+        weight: Floats = LOGIT_SCALE * scale * model.coef_
+        return weight, float(LOGIT_SCALE * model.intercept_ - mean @ weight)
+
+    def _scale(self, deviations: Floats, share: float) -> Floats:
+        """[d]: each feature by its deviation, each block in the variance that `share` gives it, 1 in all."""
+        scale = np.zeros_like(deviations)
+        for block, part in zip(self._blocks, [1 - share, share] if len(self._blocks) > 1 else [1.0], strict=True):
+            own = deviations[block]
+            # a column that hardly moves here may jump elsewhere: it is not blown up as far as one that always moves
+            floored = np.maximum(own, LEAST_DEVIATION * np.median(own))
+            scale[block] = np.where(own > 0, np.sqrt(part / len(own)) / np.where(own > 0, floored, 1), 0)
+        return scale
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """The views [n, views, k] of one branch on their main components, and their variance in all."""
-
-    project: Projection
-    features: Floats
-    variance: float
-
-    @property
-    def width(self) -> int:
-        return int(self.features.shape[-1])
-
-    @classmethod
-    def of(cls, stacked: Floats) -> _Block:
-        rows = stacked.reshape(-1, stacked.shape[-1])
-        project = Projection.of(rows, BLOCK_COMPONENTS)
-        features = project(rows)
-        return cls(project, features.reshape(*stacked.shape[:2], -1), float(features.var(axis=0).sum()))
+def _thinned(counted: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """At most `most` views of each row, evenly from its first to its last."""
+    number, total = np.cumsum(counted, axis=1), counted.sum(axis=1, keepdims=True)
+    # of the views 1 to total, those with which number * most / total passes an integer
+    kept = np.ceil(number * most / total) > np.ceil((number - 1) * most / total)
+    found: NDArray[np.bool_] = counted & ((total <= most) | kept)
+    return found

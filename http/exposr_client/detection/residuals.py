@@ -3,19 +3,21 @@
 Nothing here is learnt. Per scale (the view, halved, quartered): soft histograms of high-pass residuals (SRM, Fridrich
 and Kodovsky 2012) of brightness and colour, how residuals repeat over a few pixels (the neighbouring-pixel relations of
 NPR, Tan et al. 2024) and between the colour channels, how evenly their energy lies; of the view itself, its period of
-eight pixels and its spectrum by frequency and direction (Durall et al. 2020). Every column is bounded.
+eight pixels, its spectrum by frequency and direction (Durall et al. 2020), and residuals in its plainest and in its
+busiest cells (the contrast of textures of PatchCraft, Zhong et al. 2023). Every column is bounded.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, pad
 
-NAME = "residuals-1"  # another set of statistics is another name
+NAME = "residuals-2"  # another set of statistics is another name
 LEAST_SIZE = 64  # pixels a side, below which the coarsest scale has too little to count
 SCALES = 3
 TILE = 64  # side of the tiles of the spectrum
@@ -23,7 +25,10 @@ RINGS, SECTORS = 20, 6
 FREQUENCIES = (0.02, 0.5)  # cycles a pixel
 PERIOD = 8  # pixels: JPEG's blocks, latent cells
 CELL = 16  # side of the cells over which residual energy is compared, at the view's own scale
+TEXTURE_CELL = 16  # side of the cells that are ordered by how much neighbours differ
+TEXTURE_SHARE = 3  # the plainest third of them, and the busiest
 LEVELS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # centres of the histograms' bins, in grey levels of 0..255
+NEAR_LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # within a cell
 LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (2, 2), (0, 3), (3, 0), (0, 4), (4, 0))
 THREE = (
     ((0, 0, 0), (0, -1, 1), (0, 0, 0)),
@@ -63,7 +68,7 @@ class Residuals(nn.Module):
         red, green, blue = pixels.float().unbind(1)
         grey = 0.299 * red + 0.587 * green + 0.114 * blue
         planes = torch.stack([grey, 0.564 * (blue - grey), 0.713 * (red - grey), red, green, blue], 1)
-        columns = [self._period(grey), self._spectrum(grey)]
+        columns = [self._period(grey), self._spectrum(grey), self._textures(grey)]
         for scale in range(SCALES):
             columns += self._scale(planes, CELL >> scale)
             planes = avg_pool2d(planes, 2)
@@ -110,13 +115,42 @@ class Residuals(nn.Module):
         level = rings.mean(1, keepdim=True)
         return torch.cat([level, rings - level, power[:, RINGS:]], 1)
 
+    def _textures(self, grey: Tensor) -> Tensor:
+        """Residuals of the cells with the least and with the most texture."""
+        height, width = (side // TEXTURE_CELL * TEXTURE_CELL for side in grey.shape[1:])
+        grey = grey[:, :height, :width]
+        cells = _cells(conv2d(pad(grey[:, None], (2, 2, 2, 2)), self.filters))
+        order = _cells(_activity(grey)[:, None]).mean((1, 3, 4)).argsort(dim=1, stable=True)
+        count = max(1, order.shape[1] // TEXTURE_SHARE)
+        columns = []
+        for chosen in (order[:, :count], order[:, -count:]):
+            residuals = cells.take_along_dim(chosen[:, None, :, None, None], 2)
+            energy = residuals.square().mean((2, 3, 4))
+            columns += [
+                self._histograms(residuals),
+                self._histograms(residuals / (energy.sqrt()[..., None, None, None] + 0.1) * 6),
+                _repeats(residuals, energy, NEAR_LAGS),
+                torch.log(energy + 0.01),
+            ]
+        return torch.cat(columns, 1)
 
-def _repeats(residuals: Tensor, energy: Tensor) -> Tensor:
-    """Correlation of a residual with itself some pixels away, at LAGS."""
+
+def _cells(maps: Tensor) -> Tensor:
+    """[n, k, H, W] in cells: [n, k, cells, TEXTURE_CELL, TEXTURE_CELL]."""
+    return maps.unfold(2, TEXTURE_CELL, TEXTURE_CELL).unfold(3, TEXTURE_CELL, TEXTURE_CELL).flatten(2, 3)
+
+
+def _activity(grey: Tensor) -> Tensor:
+    """How much each pixel differs from the next ones down and to the right; 0 beyond the edge. [n, H, W]"""
+    return pad(grey.diff(dim=1).abs(), (0, 0, 0, 1)) + pad(grey.diff(dim=2).abs(), (0, 1))
+
+
+def _repeats(residuals: Tensor, energy: Tensor, lags: Sequence[tuple[int, int]] = LAGS) -> Tensor:
+    """Correlation of residuals [n, k, …, H, W] with themselves some pixels away; `energy` is [n, k]."""
     height, width = residuals.shape[-2:]
     products = [
-        (residuals[..., : height - down, : width - right] * residuals[..., down:, right:]).mean((2, 3))
-        for down, right in LAGS
+        (residuals[..., : height - down, : width - right] * residuals[..., down:, right:]).flatten(2).mean(2)
+        for down, right in lags
     ]
     return torch.stack([product / (energy + 1e-3) for product in products], -1).flatten(1)
 
@@ -156,6 +190,7 @@ WIDTH = (
     + 1
     + RINGS
     + SECTORS
+    + 2 * 7 * (2 * len(LEVELS) + len(NEAR_LAGS) + 1)
     + SCALES
     * (
         7 * len(LEVELS)
