@@ -8,13 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from trainer.benchmarks.learnt import learnt_from
 from trainer.benchmarks.measure import measure_pictures
 from trainer.benchmarks.pictures import read_pictures
 from trainer.data.images import ImageFolder
 from trainer.evaluation.operating_points import OperatingPoints
 from trainer.models.scorer import ModelScorer
 from trainer.stats.novelty import Novelty
-from utils.errors import StopRunError
+from utils.errors import OperatorError, StopRunError
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ name }} on {{ folder }}</title>
@@ -37,8 +38,17 @@ p{max-width:48rem}</style></head><body>
 
 
 def evaluate_folder(version_folder: Path, folder: Path) -> dict[str, Any]:
-    """The result with `name` and `skipped`. Raises OperatorError for the folder, StopRunError for the version."""
+    """The result with `name`, `skipped` and `learnt_from`: pictures that are left out of every number, and why.
+
+    Raises OperatorError for the folder, StopRunError for the version.
+    """
     pictures = read_pictures(folder)
+    learnt = learnt_from(version_folder, pictures.members)
+    members = [member for member in pictures.members if member.sample.sha256 not in learnt]
+    if not members:
+        raise OperatorError(
+            f"{folder}: the version has learnt from every picture in it; its card has the figures of its test split"
+        )
     scorer = ModelScorer.from_version(version_folder, ImageFolder(folder))
     try:
         card = json.loads((version_folder / "model.json").read_text(encoding="utf-8"))
@@ -48,8 +58,16 @@ def evaluate_folder(version_folder: Path, folder: Path) -> dict[str, Any]:
         temperature, name = float(card["calibration"]["temperature"]), str(card["gate"]["published_as"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StopRunError(f"{version_folder}: model.json cannot be used: {error!r}") from error
-    result = measure_pictures(scorer, pictures.members, temperature, points, novelty)
-    return {"name": name, "folder": str(folder), **result.card, "skipped": dict(pictures.skipped)}
+    result = measure_pictures(scorer, members, temperature, points, novelty)
+    paths = {member.sample.sha256: member.sample.path for member in pictures.members}
+    told = sorted(((paths[sha256], known) for sha256, known in learnt.items()), key=lambda entry: entry[0])
+    return {
+        "name": name,
+        "folder": str(folder),
+        **result.card,
+        "learnt_from": [{"path": path, "part": known.part, "why": str(known)} for path, known in told],
+        "skipped": dict(pictures.skipped),
+    }
 
 
 def render_text(found: dict[str, Any]) -> str:
@@ -83,8 +101,11 @@ def render_html(found: dict[str, Any]) -> str:
 
 
 def _summary(found: dict[str, Any]) -> list[str]:
+    known = len(found["learnt_from"])
+    left_out = f"; {known} more are left out, because the version has learnt from them or from near-duplicates of them"
     return [
-        f"{found['name']} on {found['n']} pictures ({found['real']} real, {found['ai_generated']} generated)",
+        f"{found['name']} on {found['n']} pictures ({found['real']} real, {found['ai_generated']} generated)"
+        + (left_out if known else ""),
         f"AUC {_words(found['auc'])}; real ones called generated {_words(found['false_alarms'])}; generated ones found "
         f"{_words(found['found'])}; a verdict at all for {_words(found['verdict_share'])}",
     ]
@@ -103,7 +124,8 @@ def _mistakes(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _skipped(found: dict[str, Any]) -> list[str]:
-    return [f"{name}: {why}" for name, why in found["skipped"].items()]
+    known = [f"{entry['path']}: {entry['why']}" for entry in found["learnt_from"]]
+    return [*known, *(f"{name}: {why}" for name, why in found["skipped"].items())]
 
 
 def _words(measured: dict[str, Any] | None) -> str:

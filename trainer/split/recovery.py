@@ -30,7 +30,7 @@ def recover(connection: sqlite3.Connection, models: Path) -> int:
     samples = 0
     for folder in sorted((file.parent for file in models.glob(f"*/*/{SPLIT_FILE}")), key=_age):
         try:
-            parts = dict(_read_parts(folder / SPLIT_FILE))
+            parts = dict(read_parts(folder / SPLIT_FILE))
             known = {sample.sha256: sample for sample in read_snapshot(folder / SNAPSHOT_FILE).samples}
         except (OSError, ValueError, KeyError, TypeError, StopRunError) as error:
             log.warning("split_not_read", folder=str(folder), reason=str(error))
@@ -52,7 +52,8 @@ def _facts(parts: dict[str, Part], known: dict[str, Sample]) -> Iterator[tuple[s
             yield from ((fact, part) for fact in facts_of(known[sha256]))
 
 
-def _read_parts(file: Path) -> Iterator[tuple[str, Part]]:
+def read_parts(file: Path) -> Iterator[tuple[str, Part]]:
+    """sha256 and part of each picture of a version. Raises OSError, ValueError, KeyError, TypeError."""
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if row["part"] not in get_args(Part):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
-from pictures import encoded, scene
+from pictures import encoded, scene, stored
 from PIL import Image
 
 from trainer.benchmarks.evaluate import evaluate_folder, render_html, render_text
 from trainer.benchmarks.pictures import read_pictures
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.snapshot import write_snapshot
 from trainer.models.golden import record_golden
-from utils.errors import OperatorError
+from utils.errors import OperatorError, StopRunError
+from utils.images.perceptual import perceptual_hash
 
 VIEW = Preprocessing(64, 96, (0.5,) * 3, (0.5,) * 3)
 ARGUMENTS = {"num_classes": 1, "img_size": 64}
@@ -38,9 +41,12 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "calibration": {"temperature": 1.0},
         "operating_points": {"threshold_ai": 0.5, "threshold_real": 0.4999},
         "novelty": None,
+        "training": {"settings": {"group_distance": 6}},
         "files": {"weights.pt": {"sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()}},
     }
     (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    write_snapshot(folder / "snapshot.jsonl", [])
+    (folder / "split.jsonl").touch()
     return folder
 
 
@@ -90,6 +96,54 @@ def test_text_and_page_say_the_same_and_names_cannot_break_the_page(version: Pat
     assert "vit/v7 on 16 pictures (10 real, 6 generated)" in text and "vit/v7 on 16 pictures" in page
     assert "broken.jpg: cannot be read" in text
     assert "<b>flux" not in page and "&lt;b&gt;flux" in page
+
+
+@pytest.fixture
+def learnt(version: Path, folder: Path, tmp_path: Path) -> Path:
+    """The version, which has seen the bytes of four of the folder's pictures, and another encoding of a fifth."""
+    for file in version.iterdir():
+        shutil.copy(file, tmp_path)
+    pictures = {member.sample.path: member.sample for member in read_pictures(folder).members}
+    parts = {"real/phone/1.jpg": "train", "real/phone/2.jpg": "validation", "real/phone/3.jpg": "test"}
+    parts |= {"ai_generated/<b>flux/0.jpg": "calibration"}
+    samples = {path: pictures[path] for path in parts}
+    data = tmp_path / "data"
+    for name, picture in (("again.webp", scene(100 + 1)), ("other.webp", scene(999))):
+        content = encoded(picture, "WEBP", quality=60)
+        phash = perceptual_hash(picture)
+        samples[name] = stored(data, name, content, "ai_generated", phash=phash)
+        parts[name] = "train"
+    write_snapshot(tmp_path / "snapshot.jsonl", samples.values())
+    lines = [json.dumps({"sha256": samples[path].sha256, "part": part, "group": path}) for path, part in parts.items()]
+    (tmp_path / "split.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+def test_what_the_version_has_learnt_from_is_named_and_left_out_of_every_number(learnt: Path, folder: Path) -> None:
+    found = json.loads(json.dumps(evaluate_folder(learnt, folder)))
+    assert {entry["path"]: entry["part"] for entry in found["learnt_from"]} == {
+        "real/phone/1.jpg": "train",
+        "real/phone/2.jpg": "validation",
+        "ai_generated/<b>flux/0.jpg": "calibration",
+        "ai_generated/<b>flux/1.jpg": "train",
+    }
+    assert (found["n"], found["real"], found["ai_generated"]) == (12, 8, 4)
+    assert [row["n"] for row in found["folders"]] == [4, 4, 4]
+    text, page = render_text(found), render_html(found)
+    assert "on 12 pictures (8 real, 4 generated); 4 more are left out" in text and "4 more are left out" in page
+    assert "ai_generated/<b>flux/1.jpg: the version was trained on a near-duplicate of it (again.webp)" in text
+    assert "real/phone/2.jpg: the version was chosen by it" in text and "real/phone/2.jpg: the version" in page
+
+
+def test_a_folder_of_nothing_else_and_a_version_that_does_not_say_are_refused(learnt: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "real").mkdir(parents=True)
+    (own / "real/1.jpg").write_bytes(encoded(scene(1), quality=90))
+    with pytest.raises(OperatorError, match="learnt from every picture"):
+        evaluate_folder(learnt, own)
+    (learnt / "split.jsonl").unlink()
+    with pytest.raises(StopRunError, match="does not say which pictures"):
+        evaluate_folder(learnt, own)
 
 
 def test_a_folder_without_labels_says_what_is_missing(version: Path, tmp_path: Path) -> None:
