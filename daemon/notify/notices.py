@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +15,7 @@ URGENT = ("failed", "disk_full")
 HIDDEN = "***"
 LEAST_SECRET = 6  # characters; what is shorter would take words out of sentences
 MAX_MESSAGE = 2000  # characters
+MAX_NTFY_BYTES = 3000  # of title and message; ntfy makes an attachment of more than 4096, or refuses it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,14 @@ def message_for(form: NotifyFormat, url: str, notice: Notice) -> tuple[str, dict
     if form == "slack":  # and Mattermost, Rocket.Chat
         return url, {"text": f"*{_slack(notice.title)}*\n{_slack(notice.message)}"}
     if form == "matrix":  # hookshot's generic webhooks, and other bridges that take `text`
-        return url, {"text": f"{notice.title}: {notice.message}", "username": "Exposr Trainer"}
+        text = f"{notice.title}: {notice.message}"  # read as Markdown where there is no html
+        html = f"<strong>{escape(notice.title)}</strong><br>{escape(notice.message)}"
+        return url, {"text": text, "html": html, "username": "Exposr Trainer"}
     if form == "ntfy":  # JSON goes to the server's root; the topic moves into the body
         scheme, host, path, query, _ = urlsplit(url)
         root, _, topic = path.rstrip("/").rpartition("/")
-        body = {"topic": topic, "title": notice.title, "message": notice.message, "tags": [notice.kind]}
+        message = _within(notice.message, MAX_NTFY_BYTES - len(notice.title.encode()))
+        body = {"topic": topic, "title": notice.title, "message": message, "tags": [notice.kind]}
         return urlunsplit((scheme, host, f"{root}/", query, "")), body | {"priority": 4 if notice.kind in URGENT else 3}
     return url, {
         "event": notice.kind,
@@ -56,6 +61,12 @@ def message_for(form: NotifyFormat, url: str, notice: Notice) -> tuple[str, dict
         "time": notice.time,
         "details": notice.details,
     }
+
+
+def _within(text: str, size: int) -> str:
+    """The beginning of a text, in `size` bytes of UTF-8."""
+    data = text.encode()
+    return text if len(data) <= size else data[: size - 3].decode("utf-8", "ignore") + "…"
 
 
 def _slack(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from utils.config.sections import Section
+
+NTFY_TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 
 
 class Notify(Section):
@@ -30,3 +33,13 @@ class Notify(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an address that starts with http:// or https://")
         return url
+
+    @field_validator("format")
+    @classmethod
+    def _has_a_topic(cls, value: str, info: ValidationInfo) -> str:
+        """A check of `format`, since a message about `url` would show it."""
+        url = info.data.get("url")
+        topic = urlsplit(url.get_secret_value()).path.rstrip("/").rpartition("/")[2] if url is not None else ""
+        if value == "ntfy" and url is not None and not NTFY_TOPIC.fullmatch(topic):
+            raise ValueError("notify.url has to end with the topic: up to 64 letters, digits, - and _")
+        return value

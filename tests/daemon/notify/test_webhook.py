@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from structlog.testing import capture_logs
 
 from daemon.application import Application
-from daemon.notify.notices import Notice, message_for
+from daemon.notify.notices import Notice, NoticeKind, NotifyFormat, message_for
 from daemon.notify.webhook import QUEUE_NOTICES, Webhook
 from fake_clock import FakeClock
 from trainer.publishing.registry import Registry
@@ -190,6 +190,55 @@ def test_each_listener_gets_its_form() -> None:
     assert body["priority"] == 3
     assert message_for("slack", "u", NOTICE) == ("u", {"text": "*Not &lt;published&gt;*\nworse &amp; slower"})
     assert message_for("matrix", "u", NOTICE)[1]["text"] == "Not <published>: worse & slower"
+
+
+class Documented(BaseModel):
+    """A body as its listener documents it: nothing else, nothing longer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NtfyBody(Documented):
+    """docs.ntfy.sh/publish/#publish-as-json, and the limits of its server."""
+
+    topic: str = Field(pattern=r"^[-_A-Za-z0-9]{1,64}$")
+    title: str
+    message: str = Field(min_length=1)
+    tags: list[str]
+    priority: Literal[1, 2, 3, 4, 5]
+
+
+class SlackBody(Documented):
+    """An incoming webhook of Slack, Mattermost or Rocket.Chat: `&`, `<` and `>` mean something to it."""
+
+    text: str = Field(min_length=1, max_length=4000, pattern=r"^([^&<>]|&(amp|lt|gt);)*$")
+
+
+class HookshotBody(Documented):
+    """A generic webhook of matrix-hookshot."""
+
+    text: str = Field(min_length=1)
+    html: str = Field(pattern=r"^<strong>[^<>]*</strong><br>[^<>]*$")
+    username: str
+
+
+@pytest.mark.parametrize("text", ["worse", "<b>&amp; *slower*</b>\n" * 90, "\N{PILE OF POO}" * 2000, "é" * 2000])
+@pytest.mark.parametrize(("form", "documented"), [("ntfy", NtfyBody), ("slack", SlackBody), ("matrix", HookshotBody)])
+def test_a_body_is_what_its_listener_documents(form: NotifyFormat, documented: type[Documented], text: str) -> None:
+    for kind in get_args(NoticeKind):
+        notice = Notice(kind, text[:100], text, "2026-01-01T00:00:00Z", {}).without([])
+        _, body = message_for(form, "https://host.example/exposr", notice)
+        documented.model_validate(body)
+        if form == "ntfy":
+            assert len(json.dumps(body, ensure_ascii=False).encode()) <= 4096
+
+
+@pytest.mark.parametrize("path", ["", "/", "/two words", "/exposr!", "/" + "x" * 65])
+def test_ntfy_without_a_topic_is_refused_at_the_start(path: str) -> None:
+    environ = {"EXPOSR_NOTIFY__URL": f"https://ntfy.example{path}", "EXPOSR_NOTIFY__FORMAT": "ntfy"}
+    with pytest.raises(ConfigError, match="topic") as refused:
+        load_config(environ=environ)
+    assert "ntfy.example" not in str(refused.value)
 
 
 def test_the_service_tells_what_is_in_service(listener: Listener, config: Config, fake_clock: FakeClock) -> None:
