@@ -1,10 +1,15 @@
-"""Shrunk pictures kept as plain arrays while a fine-tuning runs, so that each is decoded once and not once an epoch."""
+"""Shrunk pictures kept as plain arrays while a fine-tuning runs, so that each is decoded once and not once an epoch.
+
+Reconstructions of photographs are kept likewise; each comes with its photograph, in the same batch and with the
+same draws.
+"""
 
 from __future__ import annotations
 
 import shutil
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,32 +27,52 @@ from trainer.data.types import GroupedSample
 
 FREE_SHARE = 0.5  # of the free disk, at most, is taken for prepared pictures
 ASPECT = 1.6  # long over short side, for the estimate of their size
+JOINS = 1  # what tells the draw of a pair from that of a view
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPictures:
+    """RGB pictures as arrays in a folder, by the sha256 of their sample."""
+
+    folder: Path
+
+    def open(self, sample: Sample) -> Image.Image:
+        """Raises FileNotFoundError."""
+        return Image.fromarray(np.load(self.folder / f"{sample.sha256}.npy"))
+
+    def has(self, sample: Sample) -> bool:
+        return (self.folder / f"{sample.sha256}.npy").is_file()
+
+    def put(self, sample: Sample, picture: Image.Image) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".{uuid.uuid4().hex}.npy"  # several processes may meet the same picture
+        np.save(part, np.asarray(picture))
+        part.replace(self.folder / f"{sample.sha256}.npy")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PreparedImages:
     """Opens samples as shrunk pictures. `folder` None: nothing is kept."""
 
     def __init__(self, images: Images, preprocessing: Preprocessing, folder: Path | None) -> None:
-        self.images, self.preprocessing, self.folder = images, preprocessing, folder
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+        self.images, self.preprocessing = images, preprocessing
+        self._kept = KeptPictures(folder) if folder is not None else None
 
     def open(self, sample: Sample) -> Image.Image:
-        if self.folder is None:
+        if self._kept is None:
             return self.preprocessing.resized(self.images.open(sample))
-        file = self.folder / f"{sample.sha256}.npy"
         try:
-            return Image.fromarray(np.load(file))
+            return self._kept.open(sample)
         except FileNotFoundError:
             resized = self.preprocessing.resized(self.images.open(sample))
-            part = self.folder / f".{uuid.uuid4().hex}.npy"  # several workers may meet the same picture
-            np.save(part, np.asarray(resized))
-            part.replace(file)
+            self._kept.put(sample, resized)
             return resized
 
     def remove(self) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._kept is not None:
+            self._kept.remove()
 
 
 def room_for(folder: Path, samples: Sequence[GroupedSample], preprocessing: Preprocessing) -> bool:
@@ -56,8 +81,25 @@ def room_for(folder: Path, samples: Sequence[GroupedSample], preprocessing: Prep
     return sum(side * side * ASPECT * 3 for side in sides) < FREE_SHARE * shutil.disk_usage(folder).free
 
 
-class AugmentedViews(Dataset[tuple[Tensor, float]]):
-    """Training views as uint8 [3, size, size] with their targets; normalised later, a batch at a time."""
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Reconstructions of some photographs: each comes along with its photograph in `share` of the draws (0 to 1)."""
+
+    kept: KeptPictures
+    share: float
+
+    def joins(self, sample: Sample, seed: int, draw: Draw) -> bool:
+        """The same for the same draw, and independent of how its view is augmented."""
+        if sample.target != 0 or not self.kept.has(sample):
+            return False
+        return bool(sample_generator(sample, seed, draw.epoch, draw.number, JOINS).random() < self.share)
+
+
+class AugmentedViews(Dataset[tuple[Tensor, Tensor]]):
+    """Training views as uint8 [k, 3, size, size] with their targets [k]; normalised later, a batch at a time.
+
+    k is 1, or 2 where a photograph comes with its reconstruction.
+    """
 
     def __init__(
         self,
@@ -67,21 +109,30 @@ class AugmentedViews(Dataset[tuple[Tensor, float]]):
         *,
         size: int,
         seed: int,
+        pairs: Pairs | None = None,
     ) -> None:
-        self.samples, self.images, self.augmentation, self.size, self.seed = (
-            list(samples),
-            images,
-            augmentation,
-            size,
-            seed,
-        )
+        self.samples, self.images, self.augmentation = list(samples), images, augmentation
+        self.size, self.seed, self.pairs = size, seed, pairs
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, float]:
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         sample = self.samples[draw.index].sample
+        pictures, targets = [self.images.open(sample)], [float(sample.target)]
+        if self.pairs and self.pairs.joins(sample, self.seed, draw):
+            pictures.append(self.pairs.kept.open(sample))
+            targets.append(1.0)
+        views = [torch.from_numpy(np.array(self._view(sample, picture, draw))) for picture in pictures]
+        return torch.stack(views).permute(0, 3, 1, 2), torch.tensor(targets)
+
+    def _view(self, sample: Sample, picture: Image.Image, draw: Draw) -> Image.Image:
+        """All randomness depends on the sample's content and the draw, so both of a pair are treated alike."""
         generator = sample_generator(sample, self.seed, draw.epoch, draw.number)
-        storage = self.images.images.storage(sample)
-        view = self.augmentation.view(self.images.open(sample), generator, self.size, storage)
-        return torch.from_numpy(np.array(view)).permute(2, 0, 1), float(sample.target)
+        return self.augmentation.view(picture, generator, self.size, self.images.images.storage(sample))
+
+
+def together(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One batch [n, 3, size, size] with its targets [n]."""
+    views, targets = zip(*items, strict=True)
+    return torch.cat(views), torch.cat(targets)

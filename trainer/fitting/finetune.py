@@ -26,10 +26,11 @@ from torch.utils.data import DataLoader
 from exposr_client.detection import residuals
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
-from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for
-from trainer.data.sampling import BatchOrder, sampling_weights
+from trainer.data.resized_cache import AugmentedViews, PreparedImages, room_for, together
+from trainer.data.sampling import BatchOrder
 from trainer.data.types import Floats, GroupedSample, PartsOfSplit
 from trainer.fitting.checkpoints import load_checkpoint, save_checkpoint
+from trainer.fitting.pairs import paired_sampling
 from trainer.fitting.strategy import Strategy
 from trainer.models.backbones import Backbone, classifier_of, is_transformer
 from trainer.models.lora import add_adapters, fold_adapters
@@ -89,6 +90,7 @@ def fine_tune(
     weights."""
     train = parts["train"]
     recipe = Recipe.of(context, backbone, strategy, len(train))
+    paired = paired_sampling(context, train, augmentation.preprocessing)
     model, ranks, device = backbone.model, context.ranks, context.device
     torch.manual_seed(recipe.seed)
     _reset_head(classifier_of(model))
@@ -110,16 +112,16 @@ def fine_tune(
     )
 
     order = BatchOrder(
-        sampling_weights(train),
+        paired.weights,
         seed=recipe.seed,
         epochs=strategy.epochs,
-        batch=recipe.batch,
+        batch=max(1, round(recipe.batch / paired.views)),
         rank=ranks.number,
         ranks=ranks.count,
     )
     per_epoch, steps = order.steps_per_epoch, len(order)
     validate_every = max(1, strategy.epochs // VALIDATIONS)
-    owner = _owner(recipe, backbone, augmentation, train, ranks.count)
+    owner = _owner(recipe, backbone, augmentation, train, ranks.count, paired.key)
     history: list[dict[str, float]] = []
     losses: list[float] = []  # of the current epoch
     done = 0
@@ -137,7 +139,7 @@ def fine_tune(
             states = {"learnt": learnt, "counters": counters, "average": average, "optimizer": optimizer.state_dict()}
             save_checkpoint(context.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
-    dataset = AugmentedViews(train, images, augmentation, size=recipe.crop, seed=recipe.seed)
+    dataset = AugmentedViews(train, images, augmentation, size=recipe.crop, seed=recipe.seed, pairs=paired.pairs)
     autocast = torch.autocast("cuda", torch.bfloat16) if context.on_gpu else nullcontext()
     saved = reported = time.monotonic()
     with context.interrupts.deferred() as interrupts:
@@ -184,6 +186,7 @@ def fine_tune(
         fold_adapters(model)
     if ranks.is_main:
         images.remove()
+        paired.remove()
     return history
 
 
@@ -195,6 +198,7 @@ def batches(dataset: AugmentedViews, order: BatchOrder, workers: int, on_gpu: bo
         pin_memory=on_gpu,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker if workers else None,
+        collate_fn=together,
     )
     return iter(loader)
 
@@ -306,7 +310,12 @@ def _measured(entry: dict[str, float]) -> dict[str, float]:
 
 
 def _owner(
-    recipe: Recipe, backbone: Backbone, augmentation: Augmentation, train: Sequence[GroupedSample], ranks: int
+    recipe: Recipe,
+    backbone: Backbone,
+    augmentation: Augmentation,
+    train: Sequence[GroupedSample],
+    ranks: int,
+    pairs: str,
 ) -> str:
     """Names everything that the weights depend on."""
     facts = [
@@ -321,5 +330,6 @@ def _owner(
         backbone.pretrained["sha256"],
         augmentation.key(),
         [(grouped.sample.sha256, grouped.sample.label) for grouped in train],
+        pairs,
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

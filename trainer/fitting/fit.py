@@ -10,12 +10,11 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.types import Candidate, GroupedSample, PartsOfSplit, Refit
 from trainer.fitting.finetune import fine_tune
 from trainer.fitting.linear_head import Head, HeadFitter, embed_views
+from trainer.fitting.pairs import reconstructions_of
 from trainer.fitting.strategy import Strategy, first_strategy, next_strategy
-from trainer.models.autoencoder import load_autoencoder
 from trainer.models.backbones import Backbone, branch_width, is_transformer
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import Embedder
-from trainer.models.reconstructions import Reconstructions
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -70,8 +69,7 @@ def _head_fitter(
     embeddings = embed_views(embedder, augmentation, train, views, seed, report)
     may_stay = [augmentation.may_stay(context.images.storage(grouped.sample)) for grouped in train]
     pairs: list[tuple[GroupedSample, Embedding]] = []
-    if context.config.training.pairs:
-        reconstructions = Reconstructions(load_autoencoder(context.config.training.pairs), context.images, seed)
+    if reconstructions := reconstructions_of(context):
         made = reconstructions.members(train)
         found = embed_views(embedder, augmentation, made, views, seed, report, reconstructions)
         pairs = list(zip(made, found, strict=True))

@@ -89,7 +89,7 @@ def embed_views(
     def make(sample: Sample, image: Image.Image) -> list[Image.Image]:
         resized = augmentation.preprocessing.resized(image)
         if reconstructions:
-            resized = reconstructions.of(sample, resized)
+            resized = reconstructions.of(sample, resized, image.size)
         storage = embedder.images.storage(sample)
         augmented = [
             augmentation.view(

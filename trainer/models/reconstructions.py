@@ -14,6 +14,7 @@ from PIL import Image
 
 from trainer.data.images import ImageFolder, sample_generator
 from trainer.data.snapshot import Sample
+from trainer.data.storage import LOSSLESS, Storage
 from trainer.data.types import Floats, GroupedSample
 from trainer.models.autoencoder import Autoencoder
 
@@ -21,6 +22,7 @@ PHOTOS_MOST = 400  # that are reconstructed; more cost time and say little more 
 PIXEL_MIX_SHARE, PIXEL_MIX_MOST = 0.2, 0.8  # of pairs, and of the photograph in them (DDA's numbers)
 FREQUENCY_MIX_SHARE = 0.2  # of pairs that get the photograph's low frequencies
 CUTOFFS = (0.05, 0.3)  # cycles a pixel up to which they do
+SHRUNK_MOST = 4.0  # times; a codec's traces are drawn at no larger size than this many times the shrunk one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,16 @@ class Reconstructions:
 
     def key(self) -> str:
         """Changes when a reconstruction would: part of the embedding cache's key."""
-        return f"reconstruction 1 by {self.autoencoder.digest}, seed {self.seed}"
+        return f"reconstruction 2 by {self.autoencoder.digest}, seed {self.seed}"
 
-    def of(self, sample: Sample, resized: Image.Image) -> Image.Image:
-        """The reconstruction of a resized photograph, saved as its own file is."""
+    def of(self, sample: Sample, resized: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """The reconstruction of a photograph of `size` that was `resized`, with the traces of its own file's storage.
+
+        A file is saved first and shrunk later, and so are they: its codec's grid is the photograph's, not the view's.
+        """
         made = self.autoencoder.reconstruct(resized)
         mixed = _mixed(resized, made, sample_generator(sample, self.seed))
-        return self.images.storage(sample).saved(mixed)
+        return _stored(mixed, self.images.storage(sample), min(size) / min(resized.size))
 
     def members(self, train: Sequence[GroupedSample]) -> list[GroupedSample]:
         """The photographs of `train` that are reconstructed, labelled as what comes out."""
@@ -50,6 +55,23 @@ class Reconstructions:
             replace(member, sample=replace(member.sample, label="ai_generated", generator=generator))
             for member in photos[:PHOTOS_MOST]
         ]
+
+
+def _stored(image: Image.Image, storage: Storage, shrunk: float) -> Image.Image:
+    """As if the picture had been saved at `shrunk` times its size.
+
+    Only what the codec changed is added: enlarging and shrinking would smooth it, which no photograph was.
+    """
+    if shrunk <= 1 or storage.codec == LOSSLESS:
+        return storage.saved(image)
+    factor = min(shrunk, SHRUNK_MOST)
+    large = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC)
+    before, after = (
+        np.asarray(picture.resize(image.size, Image.Resampling.BICUBIC), dtype=np.int16)
+        for picture in (large, storage.saved(large))
+    )
+    changed = np.asarray(image, dtype=np.int16) + after - before
+    return Image.fromarray(np.clip(changed, 0, 255).astype(np.uint8))
 
 
 def _mixed(photo: Image.Image, made: Image.Image, generator: np.random.Generator) -> Image.Image:

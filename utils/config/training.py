@@ -117,7 +117,7 @@ class Training(Section):
         None,
         min_length=1,
         description="Autoencoder whose reconstructions of training photos are learnt as generated: a folder, or a "
-        "hub id that diffusers reads; none: no pairs. In the frozen mode.",
+        "hub id that diffusers reads; none: no pairs.",
     )
     group_alike: bool = Field(
         True, description="Pictures with nearly the same embedding (pretrained backbone) are in the same split."

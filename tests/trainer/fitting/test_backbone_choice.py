@@ -9,23 +9,19 @@ import numpy as np
 import pytest
 import timm
 import torch
+from contexts import make_context
 from huggingface_hub import constants
 from pictures import encoded, stored
 from PIL import Image
 from safetensors.torch import save_file
 
 from trainer.context import RunContext
-from trainer.data.images import ImageFolder
 from trainer.data.types import GroupedSample
-from trainer.distributed.ranks import Ranks
 from trainer.fitting.backbone_choice import choose_backbone, present_backbone
-from trainer.interrupts import Interrupts
 from trainer.models import shortlist
 from trainer.models.comparison import Comparison
-from trainer.models.embedding_cache import EmbeddingCache
 from trainer.models.shortlist import Listed
 from utils.config.training import Model, Training
-from utils.config_loader import Config
 
 SEEING = Listed("test_vit.r160_in1k", "apache-2.0", "stand-in/seeing")
 BLIND = Listed("test_vit2.r160_in1k", "mit", "stand-in/blind")
@@ -67,20 +63,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         monkeypatch.setattr("trainer.models.backbones.DEFAULT_ON_CPU", listed[0])
         monkeypatch.setattr("trainer.models.backbones.OFFLINE", ())
         settings = Model.model_validate({"image_size": 64, "branch": False, **model})
-        config = Config(model=settings, training=Training(epochs=2, devices=0))
-        config = config.model_copy(
-            update={"storage": config.storage.model_copy(update={"state_path": tmp_path / "state"})}
-        )
-        context = RunContext(
-            folder=tmp_path,
-            run="run-1",
-            config=config,
-            images=ImageFolder(tmp_path / "data"),
-            training_images=ImageFolder(tmp_path / "data"),
-            cache=EmbeddingCache(tmp_path / "state/embeddings/cache.sqlite", 10**9),
-            ranks=Ranks(0, 1, 0, torch.device("cpu")),
-            interrupts=Interrupts(),
-        )
+        context = make_context(tmp_path, settings, Training(epochs=2, devices=0))
         train = [
             member_of(tmp_path / "data", target, source, number)
             for target in (0, 1)

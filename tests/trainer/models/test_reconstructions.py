@@ -10,61 +10,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from autoencoders import tiny
 from judging import make_sample
 from pictures import encoded, scene, stored
-from torch import nn
+from PIL import Image
 
 from trainer.data.images import ImageFolder
 from trainer.data.types import GroupedSample
-from trainer.models.autoencoder import load_autoencoder
+from trainer.models.autoencoder import Autoencoder, load_autoencoder
 from trainer.models.reconstructions import Reconstructions
 from utils.errors import OperatorError
-
-CHANNELS, LATENTS = 8, 4
-
-
-class Block(nn.Module):
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__()
-        self.conv = nn.Sequential(
-            nn.Conv2d(width_in, width_out, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width_out, width_out, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width_out, width_out, 3, padding=1),
-        )
-        self.skip = nn.Conv2d(width_in, width_out, 1, bias=False) if width_in != width_out else nn.Identity()
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.conv(values) + self.skip(values))
-
-
-class SoftClamp(nn.Module):
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(values / 3) * 3
-
-
-def tiny(folder: Path) -> tuple[nn.Module, nn.Module]:
-    """A tiny autoencoder of the known form with one halving, in torch's own modules, and its files."""
-    torch.manual_seed(0)
-    encoder = nn.Sequential(
-        nn.Conv2d(3, CHANNELS, 3, padding=1),
-        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, stride=2, bias=False),
-        Block(CHANNELS, LATENTS),
-    )
-    decoder = nn.Sequential(
-        SoftClamp(),
-        nn.Conv2d(LATENTS, CHANNELS, 3, padding=1),
-        nn.ReLU(),
-        Block(CHANNELS, CHANNELS),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False),
-        nn.Conv2d(CHANNELS, 3, 3, padding=1),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(encoder.state_dict(), folder / "tae_encoder.pth")
-    torch.save(decoder.state_dict(), folder / "tae_decoder.pth")
-    return encoder.eval(), decoder.eval()
 
 
 def test_a_tiny_autoencoder_is_read_off_its_weights(tmp_path: Path) -> None:
@@ -126,12 +81,24 @@ def test_photographs_are_given_back_in_their_own_storage_the_same_each_time(tmp_
     reconstructions = Reconstructions(autoencoder, images, seed=0)
     sample = stored(tmp_path, "a.jpg", encoded(scene(2, 80, 64), quality=60), "real")
     photo = images.open(sample)
-    first, again = (np.asarray(reconstructions.of(sample, photo)) for _ in range(2))
+    first, again = (np.asarray(reconstructions.of(sample, photo, photo.size)) for _ in range(2))
     assert first.tolist() == again.tolist()
     lossless = stored(tmp_path, "a.png", encoded(photo, "PNG"), "real")
-    assert np.asarray(reconstructions.of(lossless, photo)).tolist() != first.tolist()
+    assert np.asarray(reconstructions.of(lossless, photo, photo.size)).tolist() != first.tolist()
     other = Reconstructions(autoencoder, images, seed=1)
     assert other.key() != reconstructions.key()
+
+
+def test_a_shrunk_photographs_codec_leaves_the_traces_that_it_left_in_the_photograph(tmp_path: Path) -> None:
+    """An autoencoder that changes nothing gives back the photograph's own traces, not those of a codec at its size."""
+    images = ImageFolder(tmp_path)
+    unchanged = Reconstructions(Autoencoder("same", "0", lambda pixels: pixels), images, seed=0)
+    sample = stored(tmp_path, "a.jpg", encoded(scene(2, 480, 384), quality=30), "real")
+    photo = images.open(sample)
+    resized = photo.resize((160, 128), Image.Resampling.BICUBIC)
+    shown = np.asarray(resized, dtype=float)
+    right, wrong = unchanged.of(sample, resized, photo.size), images.storage(sample).saved(resized)
+    assert np.abs(np.asarray(right) - shown).mean() < 0.5 * np.abs(np.asarray(wrong) - shown).mean()
 
 
 def test_only_photographs_are_reconstructed_and_what_comes_out_is_generated(tmp_path: Path) -> None:
