@@ -21,7 +21,9 @@ from scrapers.status import how_to_start, source_states
 from scrapers.terms import TERMS
 from trainer.models.comparison import fitting, plan_in_words
 from trainer.models.shortlist import OFFLINE
+from trainer.shards.store import ShardStore
 from utils.config_loader import Config
+from utils.errors import OperatorError
 from utils.images.decoding.kinds import KINDS
 from utils.images.facts import readers
 
@@ -64,6 +66,7 @@ def diagnose(config: Config) -> list[Finding]:
         _open_files,
         _sources,
         _training,
+        _machines,
         _weights,
         _pairs,
     )
@@ -205,6 +208,25 @@ def _training(config: Config) -> Iterator[Finding]:
     if not gpus:
         why = "nvidia-smi finds none" if shutil.which("nvidia-smi") else "no NVIDIA driver (nvidia-smi) here"
         yield Finding("note", f"no GPU: {why}", "trainings run on the CPU, with smaller models")
+
+
+def _machines(config: Config) -> Iterator[Finding]:
+    """How machines that help with a training get their pictures."""
+    training = config.training
+    if training.shards is None:
+        if training.nodes > 1:
+            yield Finding(
+                "note",
+                f"training.nodes = {training.nodes}: each other machine needs a copy of the images (--data)",
+                "or set training.shards to a folder or bucket that all reach (docs/training.md)",
+            )
+        return
+    try:
+        count = len(ShardStore(training.shards).sizes())
+    except OperatorError as error:
+        yield Finding("missing", str(error))
+    else:
+        yield Finding("ok", f"shards for other machines: {training.shards} ({count} files)")
 
 
 def _is_installed(package: str) -> bool:
