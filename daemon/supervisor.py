@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-import schedule
 from starlette.applications import Starlette
 
 from daemon.api_service import TrainerService
@@ -21,6 +20,7 @@ from daemon.console_service import ConsoleService
 from daemon.monitoring.job_guard import JobGuard
 from daemon.monitoring.sd_notify import Notifier
 from daemon.monitoring.watchdog import Heartbeats, Watchdog
+from daemon.scheduling.periodic import PeriodicJobs
 from daemon.serving.keys import load_keys, load_session_secret, reload_keys
 from daemon.state.lock import Holder, StateLock
 from exposr_api.app import create_app
@@ -63,7 +63,7 @@ class Supervisor:
         self._notifier = Notifier()
         self._heartbeats = Heartbeats()
         self._watchdog = Watchdog(self._notifier, self._heartbeats)
-        self._scheduler = schedule.Scheduler()
+        self._periodic = PeriodicJobs()
         self._stale: list[str] = []
         self._jobs = JobGuard(self._clock.monotonic)
         self._keys = Keys([])
@@ -127,7 +127,7 @@ class Supervisor:
         self._jobs.run("plan", application.plan_runs)
         while not self._stop.is_set():
             self._jobs.run("tick", application.tick)
-            self._scheduler.run_pending()
+            self._periodic.run_pending()
             if self._reload.is_set():
                 self._reload.clear()
                 self._jobs.run("reload", lambda: self._reload_config(application))
@@ -139,7 +139,7 @@ class Supervisor:
 
     def _every(self, seconds: int, name: str, job: Callable[[], None]) -> None:
         # a job that raises would skip the others of its turn and fire again at once
-        self._scheduler.every(seconds).seconds.do(lambda: self._jobs.run(name, job))
+        self._periodic.every(seconds, lambda: self._jobs.run(name, job))
 
     def _watch_parts(self, application: Application, api: ApiServer) -> None:
         self._heartbeats.add("dataset", application.dataset.heartbeat, SILENCE_LIMIT_SECONDS)
