@@ -26,6 +26,7 @@ from exposr_api.transport.zero_copy import ZERO_COPY, FileSender
 from utils.logs import get_logger
 
 MAX_CONNECTIONS = 400
+MAX_REFUSED = 50  # beside these: refused ones that are kept open for a moment, so that their client reads why
 HEAD_BYTES = 64 * 1024  # request line and headers
 HEAD_SECONDS = 30.0
 LINGER_SECONDS = 5.0
@@ -141,6 +142,9 @@ class ApiConnection(H11Protocol):
             headers["retry-after"] = str(RETRY_SECONDS)
         head = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
         self.transport.write("\r\n".join([*head, "", ""]).encode("ascii") + body)
+        if len(self.connections) > MAX_CONNECTIONS + MAX_REFUSED:
+            self.transport.close()
+            return
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 

@@ -30,7 +30,7 @@ from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-BACKLOG = 512
+BACKLOG = 256  # with the limit of connections it stays below 1024 descriptors, the usual limit of a process
 KEEP_ALIVE_SECONDS = 30
 GRACE_SECONDS = 1.0  # for answers in flight at a stop; what takes longer is a download, and that can be resumed
 CANCEL_SECONDS: Final = 3  # after which even an answer whose connection is gone is given up
