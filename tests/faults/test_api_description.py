@@ -94,6 +94,16 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         service.end()
 
 
+@pytest.mark.parametrize("path", sorted(STREAMS))
+def test_a_stream_begins_and_may_be_left(visitor: Visitor, path: str) -> None:
+    with httpx.stream(
+        "GET", visitor.service.url + path, headers=visitor.headers, timeout=10, trust_env=False
+    ) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert next(answer.iter_raw())
+
+
 def test_every_operation_answers_as_it_is_described(visitor: Visitor) -> None:
     schema = schemathesis.openapi.from_dict(openapi_document())
     operations = [found.ok() for found in schema.get_all_operations()]
@@ -115,13 +125,3 @@ def test_every_operation_answers_as_it_is_described(visitor: Visitor) -> None:
     log = service.log.read_text()
     assert "Traceback" not in log
     assert KEY not in log
-
-
-@pytest.mark.parametrize("path", sorted(STREAMS))
-def test_a_stream_begins_and_may_be_left(visitor: Visitor, path: str) -> None:
-    with httpx.stream(
-        "GET", visitor.service.url + path, headers=visitor.headers, timeout=10, trust_env=False
-    ) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert next(answer.iter_raw())
