@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from intake import fill
+from filling import fill_directly
 
 from utils.config_loader import load_config
 from utils.logs import configure_logging
@@ -40,7 +40,8 @@ def prepare(folder: Path, count: int) -> None:
     if (folder / "prepared").exists():
         return
     config = load_config(environ=environment(folder))
-    print(f"{count} pictures indexed in {count * fill(config, count) / 1e6:.0f} s of processor time")
+    config.storage.local_path.mkdir(parents=True)
+    fill_directly(config, count)
     (folder / "prepared").touch()
 
 

@@ -106,8 +106,8 @@ class Supervisor:
             if unfinished := application.reports.repair():
                 log.info("uploads_removed", count=unfinished)
             application.runner.wake.set()
+            application.dataset.start()  # before anybody asks: it brings the counts of the last run
             api.start()
-            application.dataset.start()
             for state in source_states(application.config):
                 if state.enabled:
                     log.info("source_terms", source=state.name, terms=TERMS[state.name])

@@ -22,6 +22,7 @@ from handlers.paths import (
     join,
 )
 
+BREATH = 5000  # files of one folder between two pulses: some 50 ms
 SPECIAL_KINDS = (
     (stat.S_ISFIFO, "is a named pipe, not a file"),
     (stat.S_ISSOCK, "is a socket, not a file"),
@@ -168,7 +169,9 @@ class Scan:
         self.changes.folders += 1
         self.changes.files += len(known)
         with os.scandir(join(self._root, folder) if folder else self._root) as entries:
-            for entry in entries:
+            for number, entry in enumerate(entries, 1):
+                if number % BREATH == 0:
+                    self._pulse()
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
                     if not is_ignored_folder(name):

@@ -15,7 +15,7 @@ log = get_logger(__name__)
 
 INDEX_FILE = "index.sqlite"
 APPLICATION_ID = 0x45585053  # "EXPS": tells our file from somebody else's
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 BUSY_SECONDS = 5.0
 CACHE_KB = 32_000  # pages that stay in memory: with fewer, a large index is read and written over and over
 
@@ -75,6 +75,7 @@ CREATE TABLE samples (                -- one for each different content
 );
 CREATE INDEX samples_unlabelled ON samples (clash, folder) WHERE label IS NULL;
 CREATE INDEX samples_away ON samples (away) WHERE away = 1;
+CREATE INDEX samples_of_people ON samples (label_source) WHERE label_source = 'person';
 CREATE INDEX samples_newest ON samples (added) WHERE folder IS NOT NULL;
 CREATE INDEX samples_newest_of_label ON samples (label, added) WHERE folder IS NOT NULL;
 CREATE TABLE metadata (               -- what the files of meta/ say

@@ -16,6 +16,7 @@ import pytest
 from dataset_kit import Folder, draw, wait_for
 
 from child_processes import running_children
+from handlers import scan
 from handlers.dataset import Dataset
 from handlers.index.rows import Counts
 from handlers.index.schema import INDEX_FILE
@@ -320,7 +321,11 @@ def test_a_data_folder_that_cannot_be_made_is_said(folder: Folder) -> None:
     dataset.stop()
 
 
-def test_a_drop_is_counted_while_a_whole_scan_goes_on(folder: Folder) -> None:
+@pytest.mark.parametrize(("breath", "calls"), [(5000, 1), (1, 12)])  # between two folders, in the midst of one
+def test_a_drop_is_counted_while_a_whole_scan_goes_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, breath: int, calls: int
+) -> None:
+    monkeypatch.setattr(scan, "BREATH", breath)
     folder.picture("real/a.png", 1)
     dataset = Dataset(folder.config, SystemClock())
     dataset.start()
@@ -330,11 +335,13 @@ def test_a_drop_is_counted_while_a_whole_scan_goes_on(folder: Folder) -> None:
     reconciler = dataset._reconciler
     assert reconciler is not None
     meanwhile = reconciler._meanwhile
+    called: list[None] = []
     seen: list[int] = []
 
     def drop_and_wait() -> None:
-        """Between two folders of a whole scan, which does not go on before the drop has been counted."""
-        if not seen:
+        """In a whole scan, which does not go on before the drop has been counted."""
+        called.append(None)
+        if not seen and len(called) >= calls:
             folder.picture("real/b.png", 2)
             deadline = time.monotonic() + 30
             while dataset.counts().real < 2 and time.monotonic() < deadline:
