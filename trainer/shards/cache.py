@@ -25,7 +25,7 @@ FREE_BYTES = 1 << 30  # of the disk, which are left to others
 
 @dataclass(frozen=True, slots=True)
 class ShardCache:
-    """At most `max_bytes` of shards in `folder`. Shards of other trainings are removed first, the oldest before."""
+    """At most `max_bytes` of the shards of one manifest in `folder`; shards that it does not name are removed."""
 
     folder: Path
     max_bytes: int
@@ -63,23 +63,22 @@ class ShardCache:
         return frozenset(bad)
 
     def _with_room(self, manifest: Manifest) -> Sequence[Shard]:
-        """The shards that fit, after what this training does not need has made room."""
+        """The shards that fit. What the manifest does not name goes: it may hold pictures that were to be forgotten."""
         names = {shard.name for shard in manifest.shards}
-        present = {entry.name: entry.stat() for entry in os.scandir(self.folder) if _is_ours(entry.name)}
-        others = sorted((found.st_mtime, name) for name, found in present.items() if name not in names)
-        held = sum(found.st_size for found in present.values())
-        limit = min(self.max_bytes, held + shutil.disk_usage(self.folder).free - FREE_BYTES)
-        absent = sum(shard.size_bytes for shard in manifest.shards if shard.name not in present)
-        for _, name in others:
-            if held + absent <= limit:
-                break
-            (self.folder / name).unlink(missing_ok=True)
-            held -= present[name].st_size
-        fitting = [shard for shard in manifest.shards if shard.name in present]
-        for shard in manifest.shards:
-            if shard.name not in present and held + shard.size_bytes <= limit:
+        present = {}
+        for entry in os.scandir(self.folder):
+            if entry.name in names:
+                present[entry.name] = entry.stat().st_size
+            elif (whole := entry.name.removesuffix(PART_SUFFIX)) not in names and SHARD_NAME.fullmatch(whole):
+                Path(entry).unlink(missing_ok=True)
+        limit = min(self.max_bytes, sum(present.values()) + shutil.disk_usage(self.folder).free - FREE_BYTES)
+        fitting, held = [], 0
+        for shard in sorted(manifest.shards, key=lambda shard: shard.name not in present):
+            if held + shard.size_bytes <= limit:
                 fitting.append(shard)
                 held += shard.size_bytes
+            else:
+                self.file(shard).unlink(missing_ok=True)
         return fitting
 
     def _fetched(self, store: ShardStore, shard: Shard) -> bool:
@@ -90,7 +89,6 @@ class ShardCache:
             with part.open("ab") as lock:  # another rank, or another training, may be fetching it
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if file.is_file() and file.stat().st_size == shard.size_bytes:
-                    os.utime(file)
                     return True
                 store.fetch(shard.name, part)
                 if part.stat().st_size != shard.size_bytes or sha256_of_file(part) != shard.sha256:
@@ -103,7 +101,3 @@ class ShardCache:
             raise OperatorError(f"{file}: cannot be written: {error}; see --cache and --cache-gb") from error
         finally:
             part.unlink(missing_ok=True)
-
-
-def _is_ours(name: str) -> bool:
-    return SHARD_NAME.fullmatch(name.removesuffix(PART_SUFFIX)) is not None

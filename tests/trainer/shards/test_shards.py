@@ -165,16 +165,20 @@ def test_pictures_from_shards_are_those_of_the_files(place: Place, max_bytes: in
         assert np.array_equal(np.asarray(sharded.open(sample)), np.asarray(files.open(sample)))
 
 
-def test_the_cache_makes_room_for_the_shards_of_this_training(place: Place) -> None:
-    samples = pictures(place.data, 0, 12)
-    cache = ShardCache(place.root / "cache", 200_000)
+def test_the_cache_holds_only_what_this_training_needs_and_its_limit_allows(place: Place) -> None:
+    samples = pictures(place.data, 0, 18)
+    cache = ShardCache(place.root / "cache", 1 << 30)
     cache.fetch(place.store, place.write(samples[:6]), silent)
-    first = {file.name for file in cache.folder.iterdir()}
+    (cache.folder / "notes.txt").write_text("not ours")
     manifest = place.write(samples[6:])
-    assert ShardCache(cache.folder, manifest.size_bytes).fetch(place.store, manifest, silent) == frozenset()
-    left = {file.name for file in cache.folder.iterdir()}
-    assert left == {shard.name for shard in manifest.shards}
-    assert not left & first
+    assert len(manifest.shards) > 1
+    for limit in (1 << 30, manifest.size_bytes - 1, 0):
+        assert ShardCache(cache.folder, limit).fetch(place.store, manifest, silent) == frozenset()
+        held = {file.name: file.stat().st_size for file in cache.folder.glob("*.tar")}
+        assert held.keys() <= {shard.name for shard in manifest.shards}
+        assert sum(held.values()) <= limit
+        assert (len(held) == len(manifest.shards)) == (limit == 1 << 30)
+    assert (cache.folder / "notes.txt").exists()
 
 
 def test_damaged_bytes_are_never_learnt_from(place: Place) -> None:
