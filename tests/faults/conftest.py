@@ -6,6 +6,5 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path += [
-    str(TESTS / folder) for folder in ("handlers", "scrapers", "trainer") if str(TESTS / folder) not in sys.path
-]
+HELPERS = [str(TESTS / folder) for folder in ("handlers", "scrapers", "trainer", "client")]
+sys.path += [folder for folder in HELPERS if folder not in sys.path]

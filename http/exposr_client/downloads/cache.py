@@ -31,6 +31,7 @@ WEIGHTS_FILE = "weights.pt"
 CARD_FILE = "model.json"
 LOCK_FILE = ".lock"  # in a version's folder: held by who downloads it
 ABANDONED_SECONDS = 24 * 3600.0  # parts and folders that no one finished within a day are removed
+OVERLAP_SECONDS = 7 * 24 * 3600.0  # for which the versions of a key that gets no new pointers are kept beside another's
 SPARE_BYTES = 64 * 1024 * 1024  # left free on the disk beside a download
 
 log = logging.getLogger("exposr_client")
@@ -145,7 +146,8 @@ class Cache:
         self._prune(pointers, coming=seen.info.folder_name if seen else "")
 
     def _prune(self, pointers: PointerStore, coming: str) -> None:
-        """Keep the last `keep` installed versions, and what the newest pointer names: it may be on its way."""
+        """Keep the last `keep` installed versions, what the newest pointer names, which may be on its way, and what
+        followers with another key have: while a trainer's key is replaced, both keys are in use."""
         kept: list[str] = []
         dropped: set[str] = set()
         for info in pointers.installed():
@@ -155,10 +157,11 @@ class Cache:
             else:
                 kept.append(info.folder_name)
         abandoned_before = time.time() - ABANDONED_SECONDS
+        others = pointers.named_by_others(time.time() - OVERLAP_SECONDS)
         for folder in self._versions.iterdir():
             # a folder that no note names may be one that another process is filling
             is_old = folder.name in dropped or _changed(folder) < abandoned_before
-            if is_old and folder.name not in (*kept, coming):
+            if is_old and folder.name not in (*kept, *others, coming):
                 shutil.rmtree(folder, ignore_errors=True)
         for part in self._parts.glob(f"*{PART_SUFFIX}"):
             if _changed(part) < abandoned_before:

@@ -120,7 +120,8 @@ class Part:
         """Leave the bytes for the next attempt; an empty part goes."""
         if not self._stream.closed:
             if self.size == 0:
-                self.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # a disk that fails has been reported; what stays goes a day later
+                    self.path.unlink()
             self._stream.close()
 
     def _take_over(self, path: Path, *, copy: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from exposr_client.errors import (
 )
 from exposr_client.field.observations import OBSERVATIONS_PATH, Observations
 from exposr_client.field.reports import MAX_ANSWER_BYTES, REFUSALS
-from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Post, Reply
+from exposr_client.following.steps import Do, Fetch, Flow, Get, HandOver, Pause, Post, Reply, disk_errors
 from exposr_client.trust.keys import MAX_KEY_FILE_BYTES, PublicKey, parse_key
 from exposr_client.trust.pointer import MAX_POINTER_BYTES, ModelInfo, read_pointer
 
@@ -59,6 +60,7 @@ class Plan:
     poll_seconds: float
     observations: Observations | None = None
     now: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
     random: random.Random = field(default_factory=random.Random)
 
     def poll_pause(self, failures: int = 0, asked: float | None = None) -> float:
@@ -209,15 +211,15 @@ def _hand_over(plan: Plan, info: ModelInfo) -> Flow[bool]:
 
 def _turn(plan: Plan, info: ModelInfo) -> Flow[BinaryIO | None]:
     """Wait while another process downloads the same version into this cache, for as long as that goes on."""
-    received, since = -1, plan.now()
+    received, since = -1, plan.monotonic()
     while True:
         filling: BinaryIO | None = yield Do(lambda: plan.cache.begin_filling(info))
         if filling is not None:
             return filling
         now_received = yield Do(lambda: plan.cache.received_bytes(info))
         if now_received != received:
-            received, since = now_received, plan.now()
-        elif (plan.now() - since).total_seconds() > STALLED_SECONDS:
+            received, since = now_received, plan.monotonic()
+        elif plan.monotonic() - since > STALLED_SECONDS:
             log.warning("another process has stopped downloading %s/%s; doing it here", info.model, info.version)
             return None
         yield Pause(TURN_SECONDS)
@@ -240,7 +242,8 @@ def _download_file(plan: Plan, info: ModelInfo, name: str) -> Flow[None]:
                 return
             except IntegrityError as error:
                 wrong, failures, asked = wrong + 1, 0, None
-                part.restart()
+                with disk_errors():
+                    part.restart()
                 if wrong == WRONG_CONTENTS:
                     raise
                 log.warning("downloading %s again from its first byte: %s", name, error)

@@ -9,6 +9,7 @@ serials may begin anew, and nothing that the old key signed is used.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from exposr_client.errors import SignatureError
 from exposr_client.trust.keys import PublicKey
-from exposr_client.trust.pointer import ModelInfo, read_pointer
+from exposr_client.trust.pointer import ModelInfo, read_pointer, read_unverified
 
 SERIAL_DIGITS = 12
 KEY_DIGITS = 16  # of the key id, in the folder's name
@@ -79,6 +80,20 @@ class PointerStore:
     def uninstall(self, serial: int) -> None:
         _file(self._installed, serial).unlink(missing_ok=True)
 
+    def named_by_others(self, used_after: float) -> set[str]:
+        """Folders of versions that other keys' followers have installed, where one of them got a pointer since then.
+
+        Their signatures are not checked: nothing is used of them, they are only not removed.
+        """
+        names: set[str] = set()
+        for accepted in self._accepted.parents[1].glob("*/accepted"):
+            installed = accepted.with_name(self._installed.name)
+            if accepted != self._accepted and _changed(accepted) > used_after:
+                for file in installed.glob("*.json"):
+                    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, SignatureError):
+                        names.add(read_unverified(json.loads(file.read_bytes())["pointer"].encode()).folder_name)
+        return names
+
     def _read(self, folder: Path, serial: int) -> SeenPointer | None:
         file = _file(folder, serial)
         try:
@@ -100,6 +115,15 @@ class PointerStore:
 
 def _file(folder: Path, serial: int) -> Path:
     return folder / f"{serial:0{SERIAL_DIGITS}d}.json"
+
+
+def _changed(folder: Path) -> float:
+    """When a pointer was last put there."""
+    times = [0.0]
+    for file in folder.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just replaced it
+            times.append(file.stat().st_mtime)
+    return max(times)
 
 
 def _serials(folder: Path) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +64,15 @@ def test_nobody_waits_for_one_that_stands_still(small_trainer: SmallTrainer, tmp
     lock = cache.begin_filling(info)
     assert lock is not None
     with lock, contextlib.closing(cache.open_part(info.files["weights.pt"])) as part:
-        now = [datetime(2026, 1, 1, tzinfo=UTC)]
-        turn = _turn(Plan(Cache(tmp_path, keep=3), None, 30.0, now=lambda: now[0]), info)
+        now = [0.0]
+        turn = _turn(Plan(Cache(tmp_path, keep=3), None, 30.0, monotonic=lambda: now[0]), info)
         waited = 0.0
         step: Any = next(turn)
         try:
             while True:
                 result = step.work() if isinstance(step, Do) else None
                 if isinstance(step, Pause):
-                    now[0] += timedelta(seconds=10)
+                    now[0] += 10
                     waited += 10
                     if waited < 50:
                         part.write(b"0123456789")  # it moves on for a while
