@@ -16,7 +16,7 @@ from daemon.field.store import FIELD_FILE
 from daemon.runs.process import LOG_FILE
 from daemon.serving.label_desk import LabelDesk, Labelled
 from daemon.serving.mix import Counted, Mix
-from daemon.serving.thumbnails import FOLDER, Thumbnails
+from daemon.serving.thumbnails import Thumbnails
 from exposr_api.console.protocols import ProblemKind, QueueGrouping, ThumbnailSize
 from exposr_api.protocols import NOT_FOUND, RUNNING, STARTED, Decision, Json
 from handlers.index import label_queue, problem_pages, queries
@@ -30,6 +30,7 @@ from utils.clock import SystemClock
 from utils.errors import SkipItemError
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits
+from utils.images.thumbnail_files import THUMBNAILS_FOLDER
 from utils.job_protocol import OPINIONS_FILE, SPLIT_LEDGER_FILE
 from utils.metadata import Label, read_metadata
 
@@ -80,7 +81,7 @@ class ConsoleService:
             config.intake.check_memory_mb,
         )
         limit = int(config.storage.max_thumbnails_mb * 1e6)
-        self._thumbnails = Thumbnails(self._state / FOLDER, limit, pool, self._file_of)
+        self._thumbnails = Thumbnails(self._state / THUMBNAILS_FOLDER, limit, pool, self._file_of)
 
     def close(self) -> None:
         self._mix.close()

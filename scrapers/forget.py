@@ -1,7 +1,7 @@
 """Deleting what a source or a photographer asks to be deleted, and remembering it, so that it never comes back.
 
-The image and its metadata are deleted at once; the sample index notices like any other deletion. The tombstone holds
-ids and hashes only. Works from the metadata files, so also where scrape.sqlite was lost.
+The image, its thumbnails and its metadata are deleted at once; the sample index notices like any other deletion. The
+tombstone holds ids and hashes only. Works from the metadata files, so also where scrape.sqlite was lost.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from utils.clock import to_iso
 from utils.config_loader import Config
 from utils.errors import OperatorError, SkipItemError
 from utils.files import fsync_folder
+from utils.images.thumbnail_files import remove_thumbnails
 from utils.metadata import META_FOLDER, Metadata, read_metadata
 
 REASON = "forgotten on request"
@@ -45,6 +46,7 @@ def forget(config: Config, source: str, *, source_id: str | None = None, photogr
             # the tombstone first: a crash in between leaves something to delete, not something that comes back
             _add_tombstone(item_store, source, str(metadata.api_data.get("id") or "") or None, metadata.sha256)
             _delete(data, file, metadata)
+            remove_thumbnails(config.storage.state_path, metadata.sha256.lower())
             deleted += 1
         _remember(item_store, source, source_id, creators)
         return deleted

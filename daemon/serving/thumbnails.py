@@ -12,12 +12,11 @@ from pathlib import Path
 from utils.files import write_atomically
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, Thumbnail
+from utils.images.thumbnail_files import SIDES, thumbnail_file
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-FOLDER = "thumbnails"
-SIDES = {"small": 256, "large": 1280}  # pixels of the longer side
 KEPT_AFTER_TRIM = 0.8  # of the limit
 MAX_WAITING = 400  # pictures that are drawn or wait to be; more are refused until some are done
 
@@ -35,16 +34,16 @@ class Thumbnails:
         self._waiting: dict[Path, asyncio.Task[bytes | None]] = {}  # of the API's event loop only
 
     async def get(self, sha256: str, size: str) -> bytes | None:
-        """WebP; None when there is no such picture, or it cannot be drawn. Called on the event loop."""
-        kept = self._folder / size / sha256[:2] / f"{sha256}.webp"
-        found = await asyncio.to_thread(_read, kept)
-        if found is not None:
-            return found
+        """WebP; None when there is no such picture any more, or it cannot be drawn. Called on the event loop."""
+        kept = thumbnail_file(self._folder, size, sha256)
+        file, found = await asyncio.to_thread(lambda: (self._find(sha256), _read(kept)))
+        if file is None or found is not None:
+            return None if file is None else found
         task = self._waiting.get(kept)
         if task is None:
             if len(self._waiting) >= MAX_WAITING:
                 return None
-            task = asyncio.create_task(self._draw(sha256, SIDES[size], kept))
+            task = asyncio.create_task(self._draw(file, sha256, SIDES[size], kept))
             self._waiting[kept] = task
             task.add_done_callback(lambda _: self._waiting.pop(kept, None))
         return await asyncio.shield(task)
@@ -52,10 +51,7 @@ class Thumbnails:
     def close(self) -> None:
         self._pool.close()
 
-    async def _draw(self, sha256: str, side: int, kept: Path) -> bytes | None:
-        file = await asyncio.to_thread(self._find, sha256)
-        if file is None:
-            return None
+    async def _draw(self, file: Path, sha256: str, side: int, kept: Path) -> bytes | None:
         drawn = await asyncio.wrap_future(self._pool.draw(file, Thumbnail(sha256, side)))
         if isinstance(drawn, CheckFailure):
             log.info("thumbnail_not_drawn", path=str(file), reason=drawn.reason)

@@ -12,6 +12,7 @@ from scrapers.forget import forget
 from scrapers.outcomes.outcome import SourceOutcome
 from utils.config_loader import Config
 from utils.errors import OperatorError
+from utils.images.thumbnail_files import SIDES, THUMBNAILS_FOLDER, thumbnail_file
 from utils.metadata import Metadata, read_metadata, write_metadata
 
 Collect = Callable[..., dict[str, SourceOutcome]]
@@ -31,8 +32,13 @@ def test_a_forgotten_picture_is_deleted_and_never_comes_back(configure: Configur
     config = configure(only=("civitai",))
     collect(config)
     gone = metas(config)[0]
+    shown = [thumbnail_file(config.storage.state_path / THUMBNAILS_FOLDER, size, gone.sha256) for size in SIDES]
+    for thumbnail in shown:
+        thumbnail.parent.mkdir(parents=True)
+        thumbnail.write_bytes(b"drawn before")
     assert forget(config, "civitai", source_id=gone.api_data["id"]) == 1
     assert gone.id not in {meta.id for meta in metas(config)} and images(config) == 11
+    assert not any(thumbnail.exists() for thumbnail in shown)
     assert collect(config, "run-2")["civitai"].tally.total("stored") == 0
     # not even where everything but the tombstones is forgotten
     database = config.storage.state_path / "scrape.sqlite"

@@ -65,6 +65,15 @@ def test_what_is_not_there_or_cannot_be_drawn_is_none(tmp_path: Path, pool: Coun
     assert not list((tmp_path / "kept").rglob("*.webp"))
 
 
+def test_of_a_picture_that_is_gone_nothing_is_shown_any_more(tmp_path: Path, pool: CountingPool) -> None:
+    sha256, file = picture(tmp_path, 9)
+    known = {sha256: file}
+    thumbnails = Thumbnails(tmp_path / "kept", 1_000_000, pool, known.get)
+    assert asyncio.run(thumbnails.get(sha256, "small")) is not None
+    del known[sha256]
+    assert asyncio.run(thumbnails.get(sha256, "small")) is None
+
+
 def test_the_least_lately_seen_go_when_the_limit_is_reached(tmp_path: Path, pool: CountingPool) -> None:
     known = dict(picture(tmp_path, seed) for seed in range(6))
     kept = tmp_path / "kept"

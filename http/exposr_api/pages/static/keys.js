@@ -15,7 +15,11 @@ addEventListener("submit", (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);
-addEventListener("submit", (event) => { if (event.target.method === "post" && !event.defaultPrevented) event.target.dataset.busy = ""; });
+addEventListener("submit", (event) => { if (event.target.method === "post" && !event.defaultPrevented) mark(event.target); });
+function mark(form) {
+  form.dataset.busy = "";
+  setTimeout(() => delete form.dataset.busy, 5000); // a page that was stopped while it was loading
+}
 addEventListener("htmx:before:request", (event) => { const form = event.target.closest?.("form"); if (form) form.dataset.busy = ""; });
 addEventListener("htmx:finally:request", (event) => { delete event.target.closest?.("form")?.dataset.busy; });
 addEventListener("pageshow", () => { for (const form of document.forms) delete form.dataset.busy; }); // after the back button
