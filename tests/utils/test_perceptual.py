@@ -29,6 +29,22 @@ def test_the_hash_is_the_one_of_the_imagehash_package(seed: int) -> None:
     assert perceptual_hash(photo(seed)) == str(imagehash.phash(photo(seed)))
 
 
+@pytest.mark.parametrize("size", [(240, 130), (131, 131), (40, 33), (20, 15), (700, 300), (600, 600)])
+def test_it_is_the_same_at_every_size(size: tuple[int, int]) -> None:
+    for seed in range(4):
+        picture = photo(seed).resize(size)
+        assert perceptual_hash(picture) == str(imagehash.phash(picture))
+
+
+@pytest.mark.parametrize("size", [(128, 250), (150, 400), (33, 90)])
+def test_it_is_nearly_the_same_where_pillow_takes_columns_first(size: tuple[int, int]) -> None:
+    for seed in range(4):
+        picture = photo(seed).resize(size)
+        own = perceptual_hash(picture)
+        assert own is not None
+        assert hamming(own, str(imagehash.phash(picture))) <= 2
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_of_other_quality_and_size_stay_near(seed: int) -> None:
     first = photo(seed)

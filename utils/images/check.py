@@ -143,12 +143,18 @@ def _refuse(header: Header, limits: CheckLimits) -> None:
 
 
 def reduce_upright(picture: Picture, side: int) -> Image.Image:
-    """Upright, in RGB, on white where it is transparent; the short side is at least `side`, or what it was."""
+    """Upright, in RGB, on white where it is transparent; the short side is at least `side`, or what it was.
+
+    The picture's own image where that is all this already.
+    """
     image = picture.image
     if image.mode.startswith("I"):
         image = to_rgb(image)
     elif image.mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    shown = to_rgb(turn(image.reduce(max(1, min(image.size) // side)), picture.orientation))
+    factor = min(image.size) // side
+    shown = turn(image.reduce(factor) if factor > 1 else image, picture.orientation)
+    if shown.mode != "RGB" or shown.has_transparency_data:
+        shown = to_rgb(shown)
     shown.info = {}  # a profile or a text would be saved with it
     return shown
