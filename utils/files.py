@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PART_SUFFIX = ".part"  # what watcher and reconcile ignore
 SET_ASIDE_SUFFIX = ".set-aside"  # a damaged file, kept
@@ -45,6 +46,15 @@ def write_atomically(
     Not `durable`: no flush to disk, for what can be made again after a power cut (a crash of ours still loses nothing).
     `below`: a folder that is not to be made when it is missing, though those between it and `path` are.
     """
+    with open_atomically(path, mode=mode, durable=durable, below=below) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def open_atomically(
+    path: Path, *, mode: int = 0o644, durable: bool = True, below: Path | None = None
+) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece; when the block raises, nothing has changed."""
     if below is None:
         path.parent.mkdir(parents=True, exist_ok=True)
     else:
@@ -53,7 +63,7 @@ def write_atomically(
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())

@@ -12,7 +12,7 @@ from daemon.runs.cgroup import TrainingCgroup, confined
 from daemon.runs.process import Event, JobEnd, JobProcess, job_command, job_environment
 from daemon.state.store import Run, Store
 from handlers.dataset import Dataset
-from trainer.data.snapshot import write_snapshot
+from trainer.data.snapshot import stream_snapshot
 from utils.config_loader import Config
 from utils.files import write_json_atomically
 from utils.job_protocol import REPORTED_FILE, UNLABELLED_FILE, write_job
@@ -53,8 +53,8 @@ class JobLauncher:
             **run.options,
         }
         if run.kind == "train":
-            snapshot = write_snapshot(folder / SNAPSHOT_FILE, self._dataset.labelled_samples())
-            self._store.set_fact(SNAPSHOT_LABELLED, len(snapshot.samples))
+            labelled = stream_snapshot(folder / SNAPSHOT_FILE, self._dataset.labelled_samples())
+            self._store.set_fact(SNAPSHOT_LABELLED, labelled)
             job["snapshot"] = SNAPSHOT_FILE
             lines = (
                 json.dumps({"sha256": sha256, "path": path})

@@ -8,7 +8,7 @@ for good.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +116,12 @@ def _place_all(samples: Sequence[Sample], links: _Links, known: Assignments) -> 
     fixed: dict[str, Place] = {**known.facts, **known.places}
     apart = {name for name, place in fixed.items() if place == LEFT_OUT}
     fresh: list[list[Sample]] = []
-    waiting = dict(new)  # a dict for its order
-    while waiting:
-        component = links.component(next(iter(waiting)), apart, fixed)
+    waiting, queue = dict(new), deque(new)
+    while queue:
+        start = queue.popleft()
+        if start not in waiting:
+            continue
+        component = links.component(start, apart, fixed)
         members = [waiting.pop(name) for name in sorted(component & waiting.keys())]
         parts = {fixed[name] for name in component if name in fixed}
         if not parts:
@@ -129,6 +132,7 @@ def _place_all(samples: Sequence[Sample], links: _Links, known: Assignments) -> 
             undecided = _place_torn(members, links, fixed)
             apart |= {sample.sha256 for sample in members if fixed.get(sample.sha256) == LEFT_OUT}
             waiting.update({sample.sha256: sample for sample in undecided})
+            queue.extend(sample.sha256 for sample in undecided)
     places = {sample.sha256: fixed[sample.sha256] for sample in samples if sample.sha256 in fixed}
     return {**places, **place_fresh(fresh, samples, places, known.key)}
 

@@ -57,7 +57,8 @@ def _grey_levels(grey: Image.Image) -> NDArray[np.float64]:
 
 
 def _rounded(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.floor(levels + np.float32(0.5)).clip(0, 255)
+    rounded: NDArray[np.float32] = np.floor(levels + np.float32(0.5)).clip(0, 255)
+    return rounded
 
 
 @functools.lru_cache(maxsize=MATRIX_SIDE)
@@ -73,4 +74,5 @@ def _lanczos(length: int) -> NDArray[np.float32]:
     distances = (pixels - centres + 0.5) / stretch
     weights = np.sinc(distances) * np.sinc(distances / LANCZOS_LOBES)
     weights[(np.abs(distances) >= LANCZOS_LOBES) | (pixels < first) | (pixels >= end)] = 0
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    matrix: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return matrix

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data.sampling import BatchOrder, epoch_order, sampling_weights
-from trainer.data.snapshot import Sample, read_snapshot, write_snapshot
+from trainer.data.snapshot import Sample, read_snapshot, stream_snapshot, write_snapshot
 from trainer.data.types import GroupedSample
 from trainer.distributed.launch import launch_of
 from trainer.fitting.strategy import first_strategy, next_strategy
@@ -106,6 +106,17 @@ def test_a_snapshot_reads_back_and_its_fingerprint_knows_labels_not_paths(tmp_pa
     moved = write_snapshot(tmp_path / "moved.jsonl", [replace(sample, path="x/" + sample.path) for sample in samples])
     turned = write_snapshot(tmp_path / "turned.jsonl", [replace(sample, label="ai_generated") for sample in samples])
     assert moved.fingerprint == written.fingerprint != turned.fingerprint
+
+
+def test_a_streamed_snapshot_is_the_same_file(tmp_path: Path) -> None:
+    samples = [grouped(n, "real").sample for n in (1, 2, 3)]
+    write_snapshot(tmp_path / "written.jsonl", reversed(samples))
+    assert stream_snapshot(tmp_path / "streamed.jsonl", iter(samples)) == 3
+    assert (tmp_path / "streamed.jsonl").read_bytes() == (tmp_path / "written.jsonl").read_bytes()
+    for wrong in ([samples[1], samples[0]], [samples[0], samples[0]]):
+        with pytest.raises(ValueError, match="comes after"):
+            stream_snapshot(tmp_path / "wrong.jsonl", wrong)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["streamed.jsonl", "written.jsonl"]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "x"}', '{"label": "maybe"}'])
