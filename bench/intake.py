@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from utils.images.check import check_image
 from utils.images.facts import CheckLimits
 from utils.logs import configure_logging
 
+GOALS = {f"{what} {side} px": goal for what, goal in (("check", 1.6), ("burst", 0.85)) for side in (400, 160)}
 PROCESSES = 2
 KINDS = ((400, 1), (160, 2))  # longer side in pixels, share of the files of one burst
 WAIT_SECONDS = 600.0
@@ -66,6 +68,14 @@ def main() -> None:
     print(text)
     if given.json:
         given.json.write_text(text + "\n", encoding="utf-8")
+    missed = [what for what, goal in GOALS.items() if what in results and not is_met(results[what]["ratio"], goal)]
+    if missed:
+        sys.exit(f"goals missed: {', '.join(missed)}")
+
+
+def is_met(ratio: float, goal: float) -> bool:
+    """A goal above 1 is a cost, at most; one below is a share of the peer's rate, at least."""
+    return ratio <= goal if goal > 1 else ratio >= goal
 
 
 def draw(folder: Path, side: int, files: int, first: int = 0) -> list[Path]:

@@ -29,6 +29,7 @@ from utils.config_loader import load_config
 from utils.logs import configure_logging
 
 WAIT_SECONDS = 60
+DEMANDED_SECONDS = 1.5
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -90,6 +91,8 @@ def main() -> None:
     print(f"  processor  median {statistics.median(processor):.2f} s")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"  memory     peak {peak:.0f} MiB; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if statistics.median(elapsed) > DEMANDED_SECONDS:
+        sys.exit(f"more than {DEMANDED_SECONDS} s")
 
 
 if __name__ == "__main__":
