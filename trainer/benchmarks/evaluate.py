@@ -17,6 +17,8 @@ from trainer.models.scorer import ModelScorer
 from trainer.stats.novelty import Novelty
 from utils.errors import OperatorError, StopRunError
 
+NAMED = 100  # of the pictures that the version has learnt from, in text and page
+
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ name }} on {{ folder }}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2430}
@@ -124,7 +126,9 @@ def _mistakes(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _skipped(found: dict[str, Any]) -> list[str]:
-    known = [f"{entry['path']}: {entry['why']}" for entry in found["learnt_from"]]
+    known = [f"{entry['path']}: {entry['why']}" for entry in found["learnt_from"][:NAMED]]
+    if more := found["learnt_from"][NAMED:]:
+        known.append(f"… and {len(more)} more that the version has learnt from; --json names all")
     return [*known, *(f"{name}: {why}" for name, why in found["skipped"].items())]
 
 

@@ -37,7 +37,7 @@ def learnt_from(version_folder: Path, members: Sequence[GroupedSample]) -> dict[
         parts = dict(read_parts(version_folder / SPLIT_FILE))
         known = read_snapshot(version_folder / SNAPSHOT_FILE).samples
         card = json.loads((version_folder / "model.json").read_text(encoding="utf-8"))
-        distance = int(card["training"]["settings"]["group_distance"])
+        distance = int(card["data"]["training"]["settings"]["group_distance"])
     except (OSError, ValueError, KeyError, TypeError, StopRunError) as error:
         raise StopRunError(
             f"{version_folder}: does not say which pictures the version learnt from ({error}): its figures would mean"

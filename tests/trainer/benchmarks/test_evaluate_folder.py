@@ -19,6 +19,7 @@ from trainer.benchmarks.pictures import read_pictures
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.snapshot import write_snapshot
 from trainer.models.golden import record_golden
+from utils.config.training import Training
 from utils.errors import OperatorError, StopRunError
 from utils.images.perceptual import perceptual_hash
 
@@ -41,7 +42,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "calibration": {"temperature": 1.0},
         "operating_points": {"threshold_ai": 0.5, "threshold_real": 0.4999},
         "novelty": None,
-        "training": {"settings": {"group_distance": 6}},
+        "data": {"training": {"settings": Training().model_dump(mode="json")}},
         "files": {"weights.pt": {"sha256": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()}},
     }
     (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")

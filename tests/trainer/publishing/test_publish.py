@@ -18,6 +18,7 @@ from judging import silent
 from pictures import small_set
 
 from trainer.audit.audit import run_audit
+from trainer.benchmarks.learnt import learnt_from
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.preprocessing import Preprocessing
@@ -169,6 +170,15 @@ def test_the_published_files_are_what_they_say(published: tuple[Desk, Assessment
     model = timm.create_model(card["architecture"]["name"], pretrained=False, **card["architecture"]["kwargs"])
     model.load_state_dict(state, strict=True)
     assert type(state) is dict
+
+
+def test_the_files_say_which_pictures_the_version_has_learnt_from(published: tuple[Desk, Assessment, dict]) -> None:
+    desk, _, _ = published
+    members = [member for part in PARTS for member in desk.parts[part]]
+    found = learnt_from(desk.registry.version_folder("vit", "v1"), members)
+    assert {sha256: known.part for sha256, known in found.items()} == {
+        member.sample.sha256: member.part for member in members if member.part != "test"
+    }
 
 
 def test_the_audits_numbers_are_at_their_agreed_places(published: tuple[Desk, Assessment, dict]) -> None:
