@@ -16,7 +16,7 @@ from trainer.data.types import Report
 from trainer.shards.manifest import MANIFEST_FILE, SHARD_NAME, Manifest, Place, Shard
 from trainer.shards.store import ShardStore
 from utils.errors import StopRunError
-from utils.files import sha256_of_file
+from utils.files import PART_SUFFIX, sha256_of_file
 from utils.images.decoding.kinds import KINDS
 from utils.logs import get_logger
 from utils.webdataset import add_sample
@@ -121,9 +121,10 @@ def _read(folder: Path, sample: Sample) -> bytes:
 
 
 def _remove_others(store: ShardStore, names: Collection[str]) -> None:
-    """What the new manifest does not name; never a file that is not ours by its name."""
+    """What the new manifest does not name, and what a kill has left half-written; only what is ours by its name."""
     for name in store.sizes():
-        if SHARD_NAME.fullmatch(name) and name not in names:
+        is_left_over = name.startswith(".") and name.endswith(PART_SUFFIX)
+        if is_left_over or (SHARD_NAME.fullmatch(name) and name not in names):
             store.remove(name)
 
 
