@@ -6,9 +6,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from scrapers.http.retry import LONGEST_PARK_SECONDS
 from scrapers.outcomes.outcome import SourceStatus
 from scrapers.store.schema import SCHEMA_VERSION, open_read_only
 from utils.clock import to_iso
@@ -75,7 +76,8 @@ def find_obstacle(config: Config, name: str, parked: tuple[datetime, str] | None
     lacks = list(_lacks(config, name))
     if lacks:
         return Obstacle(lacks[0][0], "; ".join(text for _, text in lacks))
-    if parked and parked[0] > now:
+    # a rest that is longer than any is of before the clock was set back
+    if parked and now < parked[0] <= now + timedelta(seconds=LONGEST_PARK_SECONDS):
         return Obstacle("parked", f"{parked[1]}; rests until {to_iso(parked[0])}", parked[0])
     return None
 

@@ -37,13 +37,14 @@ class ServiceProcess:
             "TRAINER_API_KEY": KEY,
             **(settings or {}),
         }
+        self.prefix: tuple[str, ...] = ()  # of the command: a program that becomes the service
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "daemon", "serve"],
+                [*self.prefix, sys.executable, "-P", "-m", "daemon", "serve"],
                 env=self.environ,
                 cwd=self.folder,
                 stdout=log,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from daemon.monitoring.sd_notify import Notifier
 
+ASLEEP_AFTER_SECONDS = 30.0  # without a tick: the machine was suspended, or this process stopped
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -35,11 +37,14 @@ class Heartbeats:
         """Stop watching a part that has been ended on purpose."""
         self._parts.pop(name, None)
 
-    def stale(self, now: float) -> list[str]:
-        """The parts that have been silent for too long, each in words; empty while all is well."""
+    def stale(self, now: float, awake_since: float = 0.0) -> list[str]:
+        """The parts that have been silent for too long, each in words; empty while all is well.
+
+        While the machine slept, until `awake_since`, nobody could give a sign of life.
+        """
         silent = []
         for part in self._parts.values():
-            age = now - part.read()
+            age = now - max(part.read(), awake_since)
             if age > part.max_age_seconds:
                 silent.append(f"{part.name}: silent for {age:.0f} s (limit {part.max_age_seconds:g} s)")
         return silent
@@ -62,6 +67,8 @@ class Watchdog:
         self._heartbeats = heartbeats
         self._interval = watchdog_interval(environ, os.getpid())
         self._last_ping: float | None = None
+        self._last_tick: float | None = None
+        self._awake_since = 0.0
 
     @property
     def interval_seconds(self) -> float | None:
@@ -70,7 +77,10 @@ class Watchdog:
 
     def tick(self, now: float) -> list[str]:
         """Call it at least once a second; returns the stale parts, for /health, STATUS= and the log."""
-        stale = self._heartbeats.stale(now)
+        if self._last_tick is not None and now - self._last_tick > ASLEEP_AFTER_SECONDS:
+            self._awake_since = now
+        self._last_tick = now
+        stale = self._heartbeats.stale(now, self._awake_since)
         if stale or self._interval is None:
             return stale
         if self._last_ping is None or now - self._last_ping >= self._interval:

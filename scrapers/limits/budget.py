@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from scrapers.errors import ParkedError
+from scrapers.http.retry import LONGEST_PARK_SECONDS
 from scrapers.store.item_store import ItemStore
 from utils.clock import Clock
 from utils.config.sources import Source
@@ -57,6 +58,9 @@ class Budget:
         self._default_hourly = default_hourly
         with item_store.transaction() as db:
             db.execute("DELETE FROM calls WHERE at < ?", (self._now() - WINDOW_SECONDS["day"],))
+            # of before the clock was set back: they count as now
+            db.execute("UPDATE calls SET at = ?1 WHERE at > ?1", (self._now(),))
+            db.execute("DELETE FROM quotas WHERE resets > ?", (self._now() + LONGEST_PARK_SECONDS,))
 
     def interval_seconds(self) -> float:
         """The least time between two calls: as set, else the hourly quota spread evenly; at once to a sandbox."""
