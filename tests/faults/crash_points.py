@@ -12,7 +12,7 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,16 @@ def kill_at_points(action: Action, folder: Path, most: int | None) -> int:
     shutil.copytree(folder / "start", folder / "counted", dirs_exist_ok=True)
     steps = count_steps(lambda: action.act(folder / "counted"))
     action.check(folder / "counted")
-    points = (
-        range(1, steps + 1) if most is None else sorted({round(n * (steps - 1) / (most - 1)) + 1 for n in range(most)})
-    )
+    if most is None:
+        points: Sequence[int] = range(1, steps + 1)
+    else:
+        points = sorted({round(n * (steps - 1) / (most - 1)) + 1 for n in range(most)})
+    kill_at(points, steps, action, folder)
+    return len(points)
+
+
+def kill_at(points: Sequence[int], steps: int, action: Action, folder: Path) -> None:
+    """Kill `action`, which takes `steps`, at each of these, beginning with what is in `folder`/start."""
     for step in points:
         place = folder / f"killed{step}"
         shutil.copytree(folder / "start", place, dirs_exist_ok=True)
@@ -75,7 +82,6 @@ def kill_at_points(action: Action, folder: Path, most: int | None) -> int:
             raise
         shutil.rmtree(place)
     sys.stdout.write(f"{len(points)} points of {steps} steps\n")  # -rP shows it
-    return len(points)
 
 
 def _run(step: int, action: Callable[[], object]) -> tuple[int, str]:

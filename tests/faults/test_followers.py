@@ -26,6 +26,7 @@ from exposr_client.following.flows import utc_now
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if ALL else 60)]
 
 DAY = 24 * 3600.0
+DISK_FAULTS = [(error, lasting) for error in (errno.EROFS, errno.ENOSPC, errno.EIO) for lasting in (True, False)]
 FOLLOWS = """
 import sys
 from exposr_client import ModelFollower
@@ -58,7 +59,7 @@ def start(trainer: SmallTrainer, cache: Path, last: str) -> subprocess.Popen[str
 
 
 def test_processes_that_share_a_cache_agree_whichever_is_killed(trainer: SmallTrainer, tmp_path: Path) -> None:
-    rounds = 20 if ALL else 2
+    rounds = 20 if ALL else 1
     trainer.publish("v1", files(1))
     trainer.file_seconds = 0.05
     last = f"v{rounds + 1}"
@@ -150,8 +151,7 @@ def skewed(trainer: SmallTrainer, cache: Path, hours: int) -> ModelFollower:
 
 
 @pytest.mark.skipif(not is_available(), reason="needs seccomp's user notification on x86_64")
-@pytest.mark.parametrize("lasting", [True, False], ids=["from then on", "once"])
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(("error", "lasting"), DISK_FAULTS if ALL else DISK_FAULTS[:1])
 def test_a_cache_whose_disk_fails_keeps_the_last_version(
     trainer: SmallTrainer, tmp_path: Path, error: int, lasting: bool
 ) -> None:

@@ -52,8 +52,8 @@ def offer_pictures(base: Path) -> None:
         registry.publish(staged, {"model": "efficientnet", "version": version, "timestamp": "2026-01-01T00:00:00Z"})
 
 
-def training(mode: str, undisturbed: Path) -> Action:
-    """Killed and started again, it publishes once, and the weights that it publishes undisturbed."""
+def training(mode: str, undisturbed: Path) -> tuple[Action, int]:
+    """Killed and started again, it publishes once, and the weights that it publishes undisturbed; with its steps."""
 
     def train(base: Path) -> None:
         # in a forked child alone: this process has no threads of torch, and they would not survive the fork
@@ -77,7 +77,7 @@ def training(mode: str, undisturbed: Path) -> Action:
         assert not list((base / "models").rglob(".staging-*")) + list((base / "models").rglob("*.part"))
 
     offer_pictures(undisturbed)
-    count_steps(lambda: train(undisturbed))
+    steps = count_steps(lambda: train(undisturbed))
     expected = published(undisturbed)
     assert len(expected) == 1
-    return Action(offer_pictures, train, check)
+    return Action(offer_pictures, train, check), steps
