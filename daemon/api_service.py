@@ -86,11 +86,11 @@ class TrainerService:
     def subscribe(self) -> Listener:
         return self._application.hub.subscribe()
 
-    def start_scrape(self) -> Decision:
-        return self._start("scrape", self._application.scrape_refusal())
+    def start_scrape(self, way: str = "through the API") -> Decision:
+        return self._start("scrape", self._application.scrape_refusal(), way)
 
-    def start_training(self) -> Decision:
-        return self._start("train", self._application.training_refusal())
+    def start_training(self, way: str = "through the API") -> Decision:
+        return self._start("train", self._application.training_refusal(), way)
 
     def runs(self, kind: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
         return [run.as_public() for run in self._application.runs(kind, limit)]
@@ -106,14 +106,14 @@ class TrainerService:
             return Decision(False, "not_running", "this run has ended already")
         return Decision(True, STARTED, "the run is being stopped", {"run_id": run_id})
 
-    def _start(self, kind: RunKind, refusal: tuple[str, str] | None) -> Decision:
+    def _start(self, kind: RunKind, refusal: tuple[str, str] | None, way: str) -> Decision:
         if self._application.runner.current(kind) is not None:
             return self._running(kind)
         if refusal is not None:
             code, message = refusal
             counts = self._application.dataset.counts()
             return Decision(False, code, message, {"dataset_counts": asdict(counts)} if kind == "train" else {})
-        run = self._application.runner.queue(kind, "manual", "asked for through the API")
+        run = self._application.runner.queue(kind, "manual", f"asked for {way}")
         if run is None:
             return self._running(kind)
         return Decision(True, STARTED, f"{_noun(kind)} started", {"run_id": run.id})

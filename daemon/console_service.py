@@ -162,8 +162,8 @@ class ConsoleService:
                 found = label_queue.read_next(db, desk.left_out(who), grouping, distance, **said)
                 if found.picture is None:  # rather what somebody else looks at than nothing
                     found = label_queue.read_next(db, desk.decided(), grouping, distance, **said)
-            if person.taken_back:
-                first, *others = person.taken_back
+            if taken_back := desk.pop_taken_back(who):
+                first, *others = taken_back
                 found = label_queue.Next(first, "Taken back: decide again.", others, found.ahead)
             facts = read_facts(db, found.picture) if found.picture is not None else {}
         desk.hold(who, [found.picture, *found.others] if found.picture is not None else [])

@@ -1,11 +1,12 @@
 """What people decide in the console: said as on the command line, remembered for the queue, taken back on wish.
 
-Several may label at once. What one person looks at is kept from the others for a while, nobody overrides another's
-decision unseen, and each takes back only their own.
+Several may label at once. What somebody who is labelling looks at is kept from the others for a while, nobody overrides
+another's decision unseen, and each takes back only their own.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict, deque
@@ -24,7 +25,8 @@ from utils.metadata import Label
 log = get_logger(__name__)
 
 WAY = "console"
-HOLD_SECONDS = 120.0  # a picture that somebody looks at is shown to nobody else
+HOLD_SECONDS = 120.0  # a picture that somebody looks at is shown to nobody else,
+ACTIVE_SECONDS = 120.0  # when they have decided something within this time; a look alone keeps nothing
 MAX_PEOPLE = 100  # whose last decisions are remembered
 MAX_UNDO = 500  # decisions of one person
 MAX_LEFT_OUT = 5000  # pictures; the index knows of a decision after a second, long before this is full
@@ -41,11 +43,12 @@ class Labelled:
 
 @dataclass(slots=True)
 class Person:
-    """`taken_back`: the pictures of the last undo that wait for a new decision: the index may not know of them yet."""
+    """`taken_back`: pictures of the last undo, to be shown next; `acted_at`: when they last decided something."""
 
     decisions: deque[tuple[list[Picture], Label | None]] = field(default_factory=lambda: deque(maxlen=MAX_UNDO))
     taken_back: list[Picture] = field(default_factory=list)
     decided: int = 0
+    acted_at: float = -math.inf
 
 
 class LabelDesk:
@@ -77,10 +80,18 @@ class LabelDesk:
 
     def hold(self, who: str, pictures: Iterable[Picture]) -> None:
         """These are shown to `who` now, and nothing else is any more."""
-        until = self._clock.monotonic() + HOLD_SECONDS
+        now = self._clock.monotonic()
         with self._lock:
             self._held = {picture: held for picture, held in self._held.items() if held[0] != who}
-            self._held |= {picture.id: (who, until) for picture in pictures}
+            if now - self._person(who).acted_at <= ACTIVE_SECONDS:
+                self._held |= {picture.id: (who, now + HOLD_SECONDS) for picture in pictures}
+
+    def pop_taken_back(self, who: str) -> list[Picture]:
+        """What the last undo gave back, once: the index may not know of it yet."""
+        with self._lock:
+            person = self._person(who)
+            found, person.taken_back = person.taken_back, []
+            return found
 
     def label(self, who: str, pictures: Sequence[Picture], label: Label | None, *, override: bool = False) -> Labelled:
         """Say for each what a person has decided. Without `override`, what somebody else has decided stays."""
@@ -90,6 +101,7 @@ class LabelDesk:
         done = [picture for picture in ours if self._write(picture, label)]
         with self._lock:
             person = self._person(who)
+            person.acted_at = self._clock.monotonic()
             if done:
                 person.decisions.append((done, label))
             person.decided += len(done)
@@ -99,12 +111,13 @@ class LabelDesk:
     def skip(self, who: str, pictures: Sequence[Picture]) -> None:
         with self._lock:
             self._leave_out([each for each in pictures if each.id not in self._left_out], "")
-            self._person(who).taken_back = []
+            self._person(who).acted_at = self._clock.monotonic()
 
     def undo(self, who: str) -> str:
         """Take back the last decision of `who`; in words what was, empty when there is none."""
         with self._lock:
             person = self._person(who)
+            person.acted_at = self._clock.monotonic()
             if not person.decisions:
                 return ""
             pictures, label = person.decisions.pop()
@@ -134,9 +147,6 @@ class LabelDesk:
     def _leave_out(self, pictures: Sequence[Picture], who: str) -> None:
         for picture in pictures:
             self._left_out[picture.id] = who
-        decided = {picture.id for picture in pictures}
-        for person in self._people.values():
-            person.taken_back = [picture for picture in person.taken_back if picture.id not in decided]
         while len(self._left_out) > MAX_LEFT_OUT:
             self._left_out.popitem(last=False)
 

@@ -160,9 +160,11 @@ class Service(Protocol):
 
     def health(self) -> Health: ...
 
-    def start_scrape(self) -> Decision: ...
+    def start_scrape(self, way: str = "through the API") -> Decision:
+        """`way` says, in the run's reason, how it was asked for."""
 
-    def start_training(self) -> Decision: ...
+    def start_training(self, way: str = "through the API") -> Decision:
+        """The same for a training."""
 
     def runs(self, kind: str | None, limit: int) -> Sequence[Json]:
         """Newest first, at most `limit`; `kind` None for both."""

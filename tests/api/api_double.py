@@ -155,10 +155,10 @@ class SmallService:
     def health(self) -> Health:
         return self.health_now
 
-    def start_scrape(self) -> Decision:
+    def start_scrape(self, way: str = "") -> Decision:
         return self.scrape
 
-    def start_training(self) -> Decision:
+    def start_training(self, way: str = "") -> Decision:
         return self.training
 
     def runs(self, kind: str | None, limit: int) -> Sequence[Mapping[str, Any]]:

@@ -52,7 +52,7 @@ async def start(request: Request, visit: Visit) -> Response:
     if kind not in RUN_KINDS:
         raise ApiError("bad_request", "kind is " + " or ".join(RUN_KINDS))
     begin = visit.service.start_scrape if kind == "scrape" else visit.service.start_training
-    decision = await run_in_threadpool(begin)
+    decision = await run_in_threadpool(begin, "in the console")
     visit.say_decision(decision)
     run_id = decision.details.get("run_id")
     return visit.redirect(f"runs/{run_id}" if decision.accepted and run_id else "runs")

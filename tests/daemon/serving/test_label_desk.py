@@ -62,9 +62,9 @@ def test_a_decision_is_a_persons_and_undo_restores_each_picture(config: Config, 
     assert desk.undo(ANN) == "Taken back: 2 pictures."
     assert said(config, one) == (None, None)
     assert said(config, two) == ("real", "source")
-    assert [picture.id for picture in desk.person(ANN).taken_back] == ["1", "2"]
+    assert [picture.id for picture in desk.pop_taken_back(ANN)] == ["1", "2"]
+    assert desk.pop_taken_back(ANN) == []  # shown once; after that, what is most urgent comes first again
     desk.label(ANN, [first, second], "real")
-    assert desk.person(ANN).taken_back == []
     desk.undo(ANN)
     assert (desk.left_out(ANN), desk.person(ANN).decided, desk.undo(ANN)) == (frozenset(), 0, "")
 
@@ -97,6 +97,10 @@ def test_what_one_looks_at_is_kept_from_the_other_for_a_while(
     config: Config, desk: LabelDesk, fake_clock: FakeClock
 ) -> None:
     first, second = picture(config, 1, label=None)[0], picture(config, 2, label=None)[0]
+    desk.hold(ANN, [first])
+    assert desk.left_out(BOB) == frozenset()  # a look alone keeps nothing
+    desk.undo(ANN)
+    desk.undo(BOB)
     desk.hold(ANN, [first])
     desk.hold(BOB, [second])
     assert (desk.left_out(ANN), desk.left_out(BOB)) == ({"2"}, {"1"})

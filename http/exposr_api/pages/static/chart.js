@@ -64,14 +64,15 @@
         { ...axis, ...xAxis },
         axis,
       ],
+      padding: "named" in table.dataset ? [null, 50, null, null] : [null, null, null, null],
       cursor: { show: false },
       legend: { show: false },
-      hooks: { draw: [(plot) => marks.forEach((mark) => drawMark(plot, mark, colour("--soft"), colour("--ink")))] },
+      hooks: { draw: [(plot) => marks.forEach((mark, place) => drawMark(plot, mark, place % 4, colour("--soft"), colour("--ink")))] },
     }, data, figure);
     new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: HEIGHT })).observe(figure);
   }
 
-  function drawMark(plot, { x, name }, stroke, ink) {
+  function drawMark(plot, { x, name }, line, stroke, ink) { // names of marks that lie close stand below each other
     const { ctx, bbox } = plot;
     const left = plot.valToPos(x, "x", true);
     ctx.save();
@@ -87,7 +88,7 @@
     ctx.textBaseline = "top";
     const isAtEnd = left + ctx.measureText(name).width + 8 * devicePixelRatio > bbox.left + bbox.width;
     ctx.textAlign = isAtEnd ? "right" : "left";
-    ctx.fillText(name, left + (isAtEnd ? -4 : 4) * devicePixelRatio, bbox.top + 2 * devicePixelRatio);
+    ctx.fillText(name, left + (isAtEnd ? -4 : 4) * devicePixelRatio, bbox.top + (2 + 13 * line) * devicePixelRatio);
     ctx.restore();
   }
 

@@ -1,3 +1,7 @@
+// On a phone the navigation is wider than the screen: the page that is shown is brought into view.
+const shown = document.querySelector(".top nav [aria-current]");
+if (shown) shown.closest("nav").scrollLeft = shown.parentElement.offsetLeft - shown.closest("nav").offsetLeft - 60;
+
 // One key for each decision: a key presses the button that names it in data-key. Typing in a field is left alone.
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
