@@ -1,7 +1,8 @@
 """Which backbone: each that can be had is embedded once, and asked about left-out sources under compression.
 
 The low-level branch, which would be the same beside each, is computed once. The best is taken, unless the present one
-is within MARGIN of it. The choice is kept until the data have grown (`trainer.models.comparison`).
+is within a standard error of it, so that few pictures change nothing by chance. The choice is kept until the data have
+grown (`trainer.models.comparison`).
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ from trainer.models.embeddings import Embedder
 from trainer.models.pretrained import Hub, WeightsMissingError
 from trainer.models.shortlist import Listed, listed_as, shortlist
 from trainer.split.sources import origin, source_folds
+from trainer.stats.intervals import auc_interval
 from utils.clock import SystemClock, to_iso
 from utils.errors import OperatorError
 from utils.logs import get_logger
 
 log = get_logger(__name__)
 
-MARGIN = 0.02  # of AUC on left-out sources, by which another backbone must be better than the present one
+LEAST_MARGIN = 0.02  # of AUC on left-out sources, by which another backbone must be better than the present one
+ONE_ERROR = 0.6827  # confidence of an interval of one standard error to either side
 COMPARED_MOST = {True: 2_000, False: 240}  # pictures, on a GPU or not
 GB = 1e9
 
@@ -80,7 +83,8 @@ def choose_backbone(
     if not all(source_folds(members, target) for target in (0, 1)):
         return present, "two real sources and two generators are needed to compare backbones"
     rows = _Contest(context, members, present, histories, hub).rows()
-    chosen, why = _decide(rows, present.name)
+    generated = sum(member.sample.target for member in members)
+    chosen, why = _decide(rows, present.name, generated, len(members) - generated)
     made = to_iso(SystemClock().now())
     comparison = Comparison(chosen, why, pictures, sources, len(members), key, hub.answers, made, tuple(rows))
     comparison.write(state)
@@ -110,17 +114,19 @@ def _sample(train: Sequence[GroupedSample], most: int) -> list[GroupedSample]:
     return [member for _, members in sorted(by_source.items()) for member in members[:each]]
 
 
-def _decide(rows: Sequence[Row], present: str) -> tuple[str, str]:
+def _decide(rows: Sequence[Row], present: str, generated: int, real: int) -> tuple[str, str]:
     now = next(row.auc for row in rows if row.name == present)
-    best = best_of(rows)
-    others = best_of([row for row in rows if row.name != present])
-    if best is None or now is None:
+    other = best_of([row for row in rows if row.name != present])
+    if now is None:
         return present, "nothing could be compared"
-    if others is None or others.auc is None:
+    if other is None or other.auc is None:
         return present, f"AUC {now:.3f} on left-out sources; no other backbone could be had"
-    if others.auc >= now + MARGIN:
-        return others.name, f"AUC {others.auc:.3f} on left-out sources, {now:.3f} with {present}"
-    return present, f"AUC {now:.3f} on left-out sources; the best other, {others.name}, has {others.auc:.3f}"
+    needed = max(now + LEAST_MARGIN, auc_interval(now, generated, real, ONE_ERROR)[1])
+    if other.auc >= needed:
+        return other.name, f"AUC {other.auc:.3f} on left-out sources, {now:.3f} with {present}; needed {needed:.3f}"
+    return present, (
+        f"AUC {now:.3f} on left-out sources; the best other, {other.name}, has {other.auc:.3f}, needed {needed:.3f}"
+    )
 
 
 class _Contest:
@@ -186,6 +192,7 @@ class _Contest:
             input_size=backbone.preprocessing.size,
             seconds=round(time.monotonic() - started, 1),
             embedded=embedder.computed,
+            with_branch=branch_width(backbone.model) > 0,
         )
         return found, row
 

@@ -23,8 +23,8 @@ GROWTH = 1.5  # of pictures or of sources, from which on backbones are compared 
 class Row:
     """One backbone. `auc` is over left-out sources; None: it was skipped, and `why` says so.
 
-    `seconds` is what embedding `embedded` pictures took; those that were known cost nothing. `missing`: its weights
-    could not be had.
+    `seconds` is what embedding `embedded` pictures took, the branch included where `with_branch`; those that were known
+    cost nothing. `missing`: its weights could not be had.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Row:
     input_size: int = 0
     seconds: float = 0.0
     embedded: int = 0
+    with_branch: bool = False
     missing: bool = False
 
 

@@ -253,13 +253,14 @@ def _backbones(training: dict[str, Any]) -> dict[str, Any]:
 
 def _backbone_row(row: dict[str, Any], chosen: str) -> dict[str, str]:
     known = row["auc"] is not None
+    branch = ", with the branch" if row["with_branch"] else ""
     return {
         "name": f"{row['name']} (chosen)" if row["name"] == chosen else row["name"],
         "licence": row["licence"],
         "auc": f"{row['auc']:.3f}" if known else row["why"],
         "parameters": f"{row['parameters'] / 1e6:.1f} million" if known else "–",
         "input_size": f"{row['input_size']} px" if known else "–",
-        "seconds": f"{row['seconds']:.0f} s for {row['embedded']} pictures" if row["embedded"] else "–",
+        "seconds": f"{row['seconds']:.0f} s for {row['embedded']} pictures{branch}" if row["embedded"] else "–",
     }
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from trainer.context import RunContext
 from trainer.data.types import GroupedSample
-from trainer.fitting.backbone_choice import choose_backbone, present_backbone
+from trainer.fitting.backbone_choice import _decide, choose_backbone, present_backbone
 from trainer.models import shortlist
-from trainer.models.comparison import Comparison
+from trainer.models.comparison import Comparison, Row
 from trainer.models.shortlist import Listed
 from utils.config.training import Model, Training
 
@@ -129,6 +129,13 @@ def test_the_choice_is_kept_until_the_data_have_grown_or_more_can_be_had(start: 
     _, more = compared(context, train)
     assert more != grown
     assert next(row for row in more.rows if row.name == ABSENT.name).missing is False
+
+
+def test_on_few_pictures_a_small_lead_changes_nothing() -> None:
+    rows = [Row("present", "mit", auc=0.75), Row("other", "mit", auc=0.79)]
+    assert _decide(rows, "present", 20, 20)[0] == "present"
+    assert _decide(rows, "present", 1000, 1000)[0] == "other"
+    assert _decide([rows[0], Row("other", "mit", auc=0.76)], "present", 10**6, 10**6)[0] == "present"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,17 @@ COMPARED = Comparison(
     hub_answered=True,
     made="2026-02-03T12:00:00Z",
     rows=(
-        Row("a_net", "mit", 0.812, weights="hub a", parameters=5_300_000, input_size=224, seconds=71.4, embedded=240),
+        Row(
+            "a_net",
+            "mit",
+            0.812,
+            weights="hub a",
+            parameters=5_300_000,
+            input_size=224,
+            seconds=71.4,
+            embedded=240,
+            with_branch=True,
+        ),
         Row("b_net", "dinov3-license", why="gated: accept its licence", missing=True),
     ),
 )
@@ -319,7 +329,7 @@ def test_the_report_stands_alone_and_says_what_it_is_worth(published: tuple[Desk
         assert heading in page
     assert "a_net was chosen on 2026-02-03: AUC 0.812 on left-out sources" in page
     table = page[page.index("<h2>Backbones") : page.index("<h2>Plots")]
-    for cell in ("a_net (chosen)", "mit", "0.812", "5.3 million", "224 px", "71 s for 240 pictures"):
+    for cell in ("a_net (chosen)", "mit", "0.812", "5.3 million", "224 px", "71 s for 240 pictures, with the branch"):
         assert f"<td>{cell}</td>" in table
     assert "<td>dinov3-license</td><td>gated: accept its licence</td>" in table
 
