@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from handlers.paths import (
     join,
 )
 
-BREATH = 5000  # files of one folder between two pulses: some 50 ms
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 SPECIAL_KINDS = (
     (stat.S_ISFIFO, "is a named pipe, not a file"),
     (stat.S_ISSOCK, "is a socket, not a file"),
@@ -131,8 +132,8 @@ class Scan:
                 if folder in self._looked or any(is_under(folder, closed) for closed in self.changes.unreadable):
                     continue
                 self._looked.add(folder)
-                known = self._index.known(folder)
-                self._missing += [(folder, name, row[5]) for name, row in known.items() if row[7] is None]
+                for known, _ in self._index.known(folder):
+                    self._miss(folder, known)
         for folder, name, device in self._missing:
             there = device == self._present_device(folder) or device in self._renumbered
             self.changes.vanished.append((join(folder, name), there))
@@ -161,49 +162,77 @@ class Scan:
         return []
 
     def _compare_folder(self, folder: bytes, device: int) -> list[bytes]:
-        known = self._index.known(folder)
+        """Page by page of what the index knows: a million files in one folder are only held as names."""
         children: list[bytes] = []
         self._devices[folder] = device
         self._looked.add(folder)
-        self._pulse()
         self.changes.folders += 1
-        self.changes.files += len(known)
-        with os.scandir(join(self._root, folder) if folder else self._root) as entries:
-            for number, entry in enumerate(entries, 1):
-                if number % BREATH == 0:
-                    self._pulse()
-                name = entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if not is_ignored_folder(name):
-                        children.append(join(folder, name))
-                    continue
-                if is_clip(name) and name in self._companions(folder):
-                    if known.pop(name, None) is not None:
-                        self.changes.companions.append(join(folder, name))
-                    continue
-                before = known.pop(name, None)
-                if before is None and is_ignored_file(folder, name):
-                    if is_left_over(folder, name):
-                        self.changes.left_over.append(join(folder, name))
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # went meanwhile; its event is on the way
-                # the usual case first and by hand: nothing changed, 100,000 times
-                if (
-                    before is None
-                    or before[2] != status.st_mtime_ns
-                    or before[1] != status.st_size
-                    or before[3] != status.st_ctime_ns
-                    or before[4] != status.st_ino
-                    or before[5] != device
-                    or before[6] == "unreadable"
-                    or before[7] is not None
-                ):
-                    self._compare(Found(folder, name, FileSignature.of(status), device), status.st_mode, before)
-        self._missing += [(folder, name, row[5]) for name, row in known.items() if row[7] is None]
+        path = join(self._root, folder) if folder else self._root
+        place = os.open(path, FOLDER_FLAGS)
+        try:
+            for names, known in self._pages(folder, os.listdir(path)):  # noqa: PTH208  bytes
+                self._pulse()
+                self.changes.files += len(known)
+                self._compare_page(folder, place, names, known, children)
+                self._miss(folder, known)
+        finally:
+            os.close(place)
         return children
+
+    def _pages(self, folder: bytes, names: list[bytes]) -> Iterator[tuple[list[bytes], dict[bytes, Known]]]:
+        """All names that are there, in ranges, each with the known files of the same range."""
+        start = 0
+        for known, is_last in self._index.known(folder):
+            if is_last:
+                yield names[start:], known
+                return
+            if not start:
+                names.sort()
+            end = bisect.bisect_right(names, next(reversed(known)), start)
+            yield names[start:end], known
+            start = end
+
+    def _miss(self, folder: bytes, known: dict[bytes, Known]) -> None:
+        self._missing += [(folder, name, row[5]) for name, row in known.items() if row[7] is None]
+
+    def _compare_page(
+        self, folder: bytes, place: int, names: list[bytes], known: dict[bytes, Known], children: list[bytes]
+    ) -> None:
+        """Takes what is there out of `known`; sub-folders go to `children`. `place` is the folder's descriptor."""
+        device = self._devices[folder]
+        for name in names:
+            before = known.pop(name, None)
+            if before is None and is_ignored_folder(name) and is_ignored_file(folder, name):
+                if is_left_over(folder, name):
+                    self.changes.left_over.append(join(folder, name))
+                continue
+            try:
+                status = os.stat(name, dir_fd=place, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # went meanwhile; its event is on the way
+            # the usual case first and by hand: nothing changed, a million times
+            if (
+                before is not None
+                and before[2] == status.st_mtime_ns
+                and before[1] == status.st_size
+                and before[3] == status.st_ctime_ns
+                and before[4] == status.st_ino
+                and before[5] == device
+                and before[6] != "unreadable"
+                and before[7] is None
+                and not is_clip(name)
+            ):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if not is_ignored_folder(name):
+                    children.append(join(folder, name))
+                if before is not None:
+                    known[name] = before  # the file that it was is missing
+            elif is_clip(name) and name in self._companions(folder):
+                if before is not None:
+                    self.changes.companions.append(join(folder, name))
+            elif before is not None or not is_ignored_file(folder, name):
+                self._compare(Found(folder, name, FileSignature.of(status), device), status.st_mode, before)
 
     def _companions(self, folder: bytes) -> set[bytes]:
         """Clips that belong to still pictures; looked up once for a folder that has clips."""

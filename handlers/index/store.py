@@ -21,6 +21,7 @@ from utils.clock import from_iso
 from utils.images.facts import ImageFacts
 from utils.metadata import Label
 
+A_PAGE = 5000  # files: some 2 MB, and 50 ms of comparing
 MAX_FOLDERS = 10_000  # whose keys are remembered
 FOLDER_KEY = "(SELECT key FROM folders WHERE path = ?)"
 FILE = "(SELECT key FROM files WHERE folder = ? AND name = ?)"
@@ -73,14 +74,19 @@ class Index:
 
     # files
 
-    def known(self, folder: bytes) -> dict[bytes, Known]:
-        """The tracked files of a folder by name."""
-        rows = self._db.execute(
+    def known(self, folder: bytes) -> Iterator[tuple[dict[bytes, Known], bool]]:
+        """The tracked files of a folder, `A_PAGE` at a time in the order of their names; whether these are the last."""
+        query = (
             "SELECT name, size, mtime_ns, ctime_ns, inode, device, state, gone FROM files"  # noqa: S608  constant text
-            f" WHERE folder = {FOLDER_KEY}",
-            (folder,),
+            f" WHERE folder = {FOLDER_KEY} AND name > ? ORDER BY name LIMIT ?"
         )
-        return {row[0]: row for row in rows}
+        after = b""
+        while True:
+            page = {row[0]: row for row in self._db.execute(query, (folder, after, A_PAGE)).fetchall()}
+            is_last, after = len(page) < A_PAGE, next(reversed(page), after)
+            yield page, is_last
+            if is_last:
+                return
 
     def folders(self, under: bytes) -> list[bytes]:
         """Every folder at or below `under` that has tracked files."""

@@ -16,8 +16,8 @@ import pytest
 from dataset_kit import Folder, draw, wait_for
 
 from child_processes import running_children
-from handlers import scan
 from handlers.dataset import Dataset
+from handlers.index import store
 from handlers.index.rows import Counts
 from handlers.index.schema import INDEX_FILE
 from utils.clock import SystemClock
@@ -321,11 +321,11 @@ def test_a_data_folder_that_cannot_be_made_is_said(folder: Folder) -> None:
     dataset.stop()
 
 
-@pytest.mark.parametrize(("breath", "calls"), [(5000, 1), (1, 12)])  # between two folders, in the midst of one
+@pytest.mark.parametrize(("page", "calls"), [(5000, 1), (1, 7)])  # between two folders, in the midst of one
 def test_a_drop_is_counted_while_a_whole_scan_goes_on(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, breath: int, calls: int
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, page: int, calls: int
 ) -> None:
-    monkeypatch.setattr(scan, "BREATH", breath)
+    monkeypatch.setattr(store, "A_PAGE", page)
     folder.picture("real/a.png", 1)
     dataset = Dataset(folder.config, SystemClock())
     dataset.start()

@@ -14,7 +14,7 @@ from handlers.index.store import Index
 SHA = "0" * 64
 QUESTIONS: list[Callable[[Index], object]] = [
     lambda index: index.file(b"real/a.png"),
-    lambda index: index.known(b"real"),
+    lambda index: list(index.known(b"real")),
     lambda index: index.folders(b"real"),
     lambda index: index.same_inode(FileSignature(1, 2, 3, 4)),
     lambda index: index.files_of("id"),
