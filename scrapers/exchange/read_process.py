@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from scrapers.exchange.readers.reader import Item, ReaderOptions
 from utils.errors import OperatorError
-from utils.images.check_pool import KEPT_VARIABLES
+from utils.images.check_process import KEPT_VARIABLES
 from utils.logs import get_logger
 
 log = get_logger(__name__)

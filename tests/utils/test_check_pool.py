@@ -80,6 +80,35 @@ def test_a_checker_that_hangs_is_replaced_and_the_file_reported(
         assert checker.pid not in [process.pid for process in checkers()]
 
 
+def test_files_sent_ahead_survive_a_checker_that_hangs_or_is_killed(
+    good: Path, checkers: Callable[[], list[psutil.Process]]
+) -> None:
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        with CheckPool(1, LIMITS, 4.0, 1536) as pool:
+            futures = [pool.submit(good) for _ in range(1000)]
+            futures[50].result()
+            (checker,) = checkers()
+            os.kill(checker.pid, number)
+            failures = [result.reason for future in futures if isinstance(result := future.result(), CheckFailure)]
+            if number == signal.SIGSTOP:
+                assert failures == ["could not be checked within 4 s"]
+            else:  # none where it had just answered
+                assert failures in ([], ["crashed its checker (signal 9)"])
+            assert checker.pid not in [process.pid for process in checkers()]
+
+
+def test_answers_belong_to_their_files_and_long_names_fit_the_pipe(tmp_path: Path) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), *[b"\xff" * 250] * 3)  # noqa: PTH118  bytes
+    os.makedirs(folder)  # noqa: PTH103
+    files = []
+    for number in range(200):
+        files.append(os.fsdecode(os.path.join(folder, b"%d.png" % number)))  # noqa: PTH118
+        Image.new("L", (64 + number, 64)).save(files[-1])
+    with CheckPool(2, LIMITS, 30, 1536) as pool:
+        results = [future.result() for future in [pool.submit(file) for file in files]]
+    assert [result.width for result in results if isinstance(result, ImageFacts)] == list(range(64, 264))
+
+
 def test_a_picture_beyond_the_memory_limit_is_reported_with_it(tmp_path: Path, good: Path) -> None:
     huge = tmp_path / "huge.png"
     Image.new("RGB", (7000, 7000)).save(huge, compress_level=1)
