@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 START_SECONDS = 60.0  # a worker imports Pillow and numpy: 0.6 s on an idle machine, many times that on a loaded one
 RESTART_SECONDS = 5.0  # after a worker could not be started, files are refused for this long instead of trying each
-RECYCLE_CHECKS = 20_000  # and any worker after this many files, against leaks in decoders; a start costs as much as 1,000
+RECYCLE_CHECKS = 20_000  # and any worker after this many files, against leaks in decoders
 AHEAD_FILES = 16  # sent to a worker at once, at most
 AHEAD_SECONDS = 0.01  # of work, as long as its last files took: what is slow is left to whichever worker is free
 AHEAD_BYTES = 1 << 15  # of requests that are not answered yet; a pipe holds twice as much, so that sending never blocks
