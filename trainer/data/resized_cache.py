@@ -110,9 +110,10 @@ class AugmentedViews(Dataset[tuple[Tensor, Tensor]]):
         size: int,
         seed: int,
         pairs: Pairs | None = None,
+        gentle: bool = False,
     ) -> None:
         self.samples, self.images, self.augmentation = list(samples), images, augmentation
-        self.size, self.seed, self.pairs = size, seed, pairs
+        self.size, self.seed, self.pairs, self.gentle = size, seed, pairs, gentle
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -129,7 +130,8 @@ class AugmentedViews(Dataset[tuple[Tensor, Tensor]]):
     def _view(self, sample: Sample, picture: Image.Image, draw: Draw) -> Image.Image:
         """All randomness depends on the sample's content and the draw, so both of a pair are treated alike."""
         generator = sample_generator(sample, self.seed, draw.epoch, draw.number)
-        return self.augmentation.view(picture, generator, self.size, self.images.images.storage(sample))
+        storage = self.images.images.storage(sample)
+        return self.augmentation.view(picture, generator, self.size, storage, gentle=self.gentle)
 
 
 def together(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -199,9 +199,10 @@ class _Contest:
     def _asked(self, row: Row, embeddings: Sequence[Embedding]) -> Row:
         fitter = HeadFitter(embeddings, self._members, branch_width(self._present.model), self._seed, self._may_stay)
         head = fitter.choose(lambda done, total, message: None)
-        said = "not known" if head.auc is None else f"{head.auc:.3f}"
-        self._context.report("embed")(1, 1, f"comparing {row.name}: AUC {said} on left-out sources")
-        return replace(row, auc=None if head.auc is None else round(head.auc, 4))
+        if head.auc is None or not np.isfinite(head.auc):
+            return replace(row, why="no left-out view of both labels could be asked")
+        self._context.report("embed")(1, 1, f"comparing {row.name}: AUC {head.auc:.3f} on left-out sources")
+        return replace(row, auc=round(head.auc, 4))
 
     def _augmentation(self, backbone: Backbone) -> Augmentation:
         return Augmentation(self._context.config.training.augmentation, backbone.preprocessing, self._histories)

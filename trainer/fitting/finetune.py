@@ -84,10 +84,18 @@ class Recipe:
 
 
 def fine_tune(
-    context: RunContext, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
+    context: RunContext,
+    parts: PartsOfSplit,
+    backbone: Backbone,
+    augmentation: Augmentation,
+    strategy: Strategy,
+    *,
+    gentle: bool = False,
 ) -> list[dict[str, float]]:
-    """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same
-    weights."""
+    """Train `backbone.model` in place and return the history. Every rank calls this and ends with the same weights.
+
+    `gentle` views have a storage history and a crop, and are not rescaled or re-encoded.
+    """
     train = parts["train"]
     recipe = Recipe.of(context, backbone, strategy, len(train))
     paired = paired_sampling(context, train, augmentation.preprocessing)
@@ -121,7 +129,7 @@ def fine_tune(
     )
     per_epoch, steps = order.steps_per_epoch, len(order)
     validate_every = max(1, strategy.epochs // VALIDATIONS)
-    owner = _owner(recipe, backbone, augmentation, train, ranks.count, paired.key)
+    owner = _owner(recipe, backbone, augmentation, train, ranks.count, [paired.key, gentle])
     history: list[dict[str, float]] = []
     losses: list[float] = []  # of the current epoch
     done = 0
@@ -139,7 +147,9 @@ def fine_tune(
             states = {"learnt": learnt, "counters": counters, "average": average, "optimizer": optimizer.state_dict()}
             save_checkpoint(context.folder, owner, {**states, "step": done, "history": history, "losses": losses})
 
-    dataset = AugmentedViews(train, images, augmentation, size=recipe.crop, seed=recipe.seed, pairs=paired.pairs)
+    dataset = AugmentedViews(
+        train, images, augmentation, size=recipe.crop, seed=recipe.seed, pairs=paired.pairs, gentle=gentle
+    )
     autocast = torch.autocast("cuda", torch.bfloat16) if context.on_gpu else nullcontext()
     saved = reported = time.monotonic()
     with context.interrupts.deferred() as interrupts:
@@ -315,7 +325,7 @@ def _owner(
     augmentation: Augmentation,
     train: Sequence[GroupedSample],
     ranks: int,
-    pairs: str,
+    views: list[object],
 ) -> str:
     """Names everything that the weights depend on."""
     facts = [
@@ -330,6 +340,6 @@ def _owner(
         backbone.pretrained["sha256"],
         augmentation.key(),
         [(grouped.sample.sha256, grouped.sample.label) for grouped in train],
-        pairs,
+        views,
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

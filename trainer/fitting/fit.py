@@ -37,11 +37,13 @@ def train_candidate(
     strategy = first_strategy(settings, **facts)
     history: list[dict[str, float]] = []
     notes: list[str] = []
+    gentle = False  # what the head was best with is what the network is trained with, if it comes to that
     while True:
         log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
         notes.append(f"{strategy.mode}: {strategy.reason}")
         if strategy.mode != "frozen":
-            history += fine_tune(context, parts, backbone, augmentation, strategy)
+            history += fine_tune(context, parts, backbone, augmentation, strategy, gentle=gentle)
+            notes.append("gentle augmentation, which did best for the head" if gentle else "full augmentation")
             return _candidate(backbone, strategy, history, notes)
         fitter = _head_fitter(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
         head: Head = context.ranks.share(fitter.choose(context.report("train")) if fitter else None)
@@ -51,7 +53,7 @@ def train_candidate(
         if higher is None:
             head.put_into(backbone.model)
             return _candidate(backbone, strategy, history, notes, fitter.refit if fitter else None)
-        strategy = higher
+        strategy, gentle = higher, head.is_gentle
 
 
 def _head_fitter(

@@ -54,12 +54,14 @@ class Head:
     """Weight [d] and bias of the final linear layer, and how they were chosen.
 
     `auc` is that of the best choice, over left-out sources when `by_sources`, else over groups; None without folds.
+    `is_gentle`: views that were not fully augmented did best.
     """
 
     weight: Floats
     bias: float
     auc: float | None
     by_sources: bool
+    is_gentle: bool
     choice: str
     history: list[dict[str, float]]
 
@@ -181,6 +183,7 @@ class HeadFitter:
             bias=bias,
             auc=max((entry["cv_auc"] for entry in self._at_choice(history)), default=None),
             by_sources=bool(pairs),
+            is_gentle=bool(folds) and self._fitted_on != VIEWS[-1],
             choice=f"branch share {self._share:g}, strength {self._strength:g}, {self._fitted_on} views, by {by}",
             history=history,
         )

@@ -83,6 +83,32 @@ def test_both_of_a_pair_get_the_same_draws(tmp_path: Path) -> None:
     assert batch.shape[1:] == (3, 64, 64)
 
 
+def test_gentle_views_of_files_stored_alike_are_crops_of_the_picture(tmp_path: Path) -> None:
+    """In either label every storage is as common, so that nothing but a crop and a mirror image is left."""
+    train = members(tmp_path, "train", 4)
+    images = ImageFolder(tmp_path)
+    storages = [images.storage(member.sample) for member in train]
+    histories = StorageHistories.of(storages, [member.sample.target for member in train])
+    backbone = load_backbone(MODEL, on_gpu=False, seed=0)
+    augmentation = Augmentation(Training().augmentation, backbone.preprocessing, histories)
+    prepared = PreparedImages(images, backbone.preprocessing, None)
+
+    def crops(*, gentle: bool) -> int:
+        views = AugmentedViews(train, prepared, augmentation, size=64, seed=0, gentle=gentle)
+        found = 0
+        for number in range(40):
+            index = number % len(train)
+            picture = np.asarray(prepared.open(train[index].sample))
+            view = views[Draw(index, 0, number)][0][0].permute(1, 2, 0).numpy()
+            windows = np.lib.stride_tricks.sliding_window_view(picture, view.shape)[:, :, 0]
+            both = (view, view[:, ::-1])
+            found += any(bool((windows == seen).all(axis=(-3, -2, -1)).any()) for seen in both)
+        return found
+
+    assert crops(gentle=True) == 40
+    assert crops(gentle=False) < 20
+
+
 def test_reconstructions_weigh_as_a_generator_and_photographs_are_drawn_as_without(context: RunContext) -> None:
     train = members(context.images.folder, "train", 8)
     backbone = load_backbone(MODEL, on_gpu=False, seed=0)
