@@ -28,8 +28,10 @@ from exposr_api.auth import Keys
 from handlers.index.packing import pack_hex, pack_id, pack_path
 from handlers.index.phash import bands
 from handlers.index.schema import INDEX_FILE, open_index
+from trainer.evaluation.opinions import Novelties, Opinion, write_opinions
 from utils.clock import SystemClock
 from utils.config_loader import load_config
+from utils.job_protocol import OPINIONS_FILE
 
 TRIES = 7
 DISTANCE = 4
@@ -45,6 +47,8 @@ PAGES = (
     "pictures?label=real&source=nothing",
     "pictures?label=conflict",
     "pictures?generator=flux&until=2026-03-05",
+    "pictures?novelty=unfamiliar+first",
+    "pictures?novelty=only+unfamiliar&source=nothing",
     "problems?kind=rejected",
     "problems?kind=conflict",
     "problems?kind=duplicate",
@@ -117,6 +121,15 @@ def fill(file: Path, samples: int) -> None:
         db.execute("COMMIT")
 
 
+def say_what_is_novel(state: Path, samples: int) -> None:
+    """What a training leaves behind: a prediction for every other picture, the novelty of each."""
+    rng = random.Random(2)
+    known = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(samples)]
+    opinions = [Opinion(sha256, "real", rng.random(), "held out from the training") for sha256 in known[::2]]
+    novelties = Novelties({sha256: rng.expovariate(0.5) for sha256 in known}, 6.0)
+    write_opinions(state / OPINIONS_FILE, opinions, "vit/v1", novelties)
+
+
 def measure(client: TestClient, path: str) -> str:
     seconds, size = [], 0
     for _ in range(TRIES):
@@ -134,6 +147,7 @@ def main() -> None:
         paths = {f"EXPOSR_STORAGE__{name.upper()}_PATH": f"{folder}/{name}" for name in ("local", "models", "state")}
         config = load_config(environ=paths)
         fill(config.storage.state_path / INDEX_FILE, samples)
+        say_what_is_novel(config.storage.state_path, samples)
         application = Application(config, SystemClock())
         console = ConsoleService(application)
         app = create_app(TrainerService(application), Keys(["key"]), console=console)

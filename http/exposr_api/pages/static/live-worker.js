@@ -7,12 +7,22 @@ function say(what) {
   for (const port of ports) port.postMessage(what);
 }
 
+let pause = 5000; // before the next try, where the browser does not try again by itself
+let retry = 0;
+
 function open(url) {
+  clearTimeout(retry);
   source = new EventSource(url);
-  source.onopen = () => say({ connected: true });
+  source.onopen = () => {
+    pause = 5000;
+    say({ connected: true });
+  };
   source.onerror = () => {
     say({ connected: false });
-    if (source.readyState === EventSource.CLOSED) source = null; // refused: signed out
+    if (source.readyState !== EventSource.CLOSED) return;
+    source = null; // an answer that is no stream: signed out, or a proxy whose service starts again
+    retry = setTimeout(() => { if (ports.size > 0 && !source) open(url); }, pause);
+    pause = Math.min(2 * pause, 60000);
   };
   for (const name of NAMES) source.addEventListener(name, () => say({ name }));
 }

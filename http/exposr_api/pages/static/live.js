@@ -25,7 +25,12 @@
       } else if (!source) {
         source = new EventSource(stream);
         source.onopen = () => listen({ connected: true });
-        source.onerror = () => listen({ connected: false });
+        source.onerror = () => {
+          listen({ connected: false });
+          if (source.readyState !== EventSource.CLOSED) return;
+          source = null; // an answer that is no stream: tried again, as by the shared worker
+          setTimeout(follow, 15000);
+        };
         for (const name of NAMES) source.addEventListener(name, () => listen({ name }));
       }
     };
