@@ -66,6 +66,7 @@ class StartedJob:
         choice: Choice | None = None
         if self.backbone:  # on the main rank
             choice = choose_backbone(self.context, parts["train"], self.backbone, histories)
+            choice[0].model.cpu()  # where every rank can take it from
         backbone, compared = ranks.share(choice)
         histories = ranks.share(histories)
         augmentation = Augmentation(self.context.config.training.augmentation, backbone.preprocessing, histories)
