@@ -173,6 +173,16 @@ def test_session_fixation_the_cookie_from_before_sign_in_stays_worth_nothing(mak
     assert planted not in {cookie.value for cookie in victim.cookies.jar if cookie.domain}
 
 
+def test_a_form_that_is_sent_twice_signs_in(make: Make) -> None:
+    client = make()
+    form = {"csrf_token": form_token(client), "key": KEY}
+    before = client.cookies[COOKIE]
+    assert client.post("/login", data=form).status_code == 303
+    again = make()  # the second click was sent before the first answer came
+    again.cookies.set(COOKIE, before)
+    assert again.post("/login", data=form).status_code == 303
+
+
 def test_a_forged_cookie_is_none(make: Make, keys: Keys, fake_clock: FakeClock) -> None:
     client = make()
     sign_in(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from console_kit import HOSTILE, PAGES, token_of
+from console_kit import HOSTILE, PAGES, sign_in, token_of
 
 from exposr_api.console.routes import CONSOLE
 from service_process import ServiceProcess
@@ -127,6 +128,41 @@ def test_a_person_is_told_what_is_wrong_on_a_page(client: httpx.Client) -> None:
     assert answer.status_code == 404
     assert "<h1>Not found</h1>" in answer.text
     assert client.get("/console/runs/none").json()["error"]["code"] == "not_found"
+
+
+def test_an_error_is_a_page_for_a_person_and_json_for_a_program(client: httpx.Client, service: ServiceProcess) -> None:
+    person = {"accept": "text/html,*/*"}
+    for path in ("/no/such/page", "/console/pictures/..%2f..%2fetc", "/console/models/vit/v9/report"):
+        page = client.get(path, headers=person)
+        assert (page.status_code, "<h1>Not found</h1>" in page.text) == (404, True), path
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        assert all(
+            re.match(r"(\.\.?/|#)", address) for address in re.findall(r'(?:href|src|action)="([^"]*)"', page.text)
+        )
+        assert client.get(path).json()["error"]["code"] == "not_found"
+        assert client.get(path, headers={**person, "hx-request": "true"}).json()["error"]["code"] == "not_found"
+    out_of_date = client.post("/console/queue", data={"csrf_token": "0" * 64}, headers=person)
+    assert (out_of_date.status_code, "<h1>Forbidden</h1>" in out_of_date.text) == (403, True)
+    assert client.get("/runs/none", headers=person).json()["error"]["code"] == "not_found"  # a call of the API
+    stranger = httpx.get(f"{service.url}/no/such/page", headers=person, trust_env=False)
+    assert "<nav" not in stranger.text
+
+
+def test_a_label_that_somebody_has_changed_meanwhile_is_asked_about_again(
+    client: httpx.Client, service: ServiceProcess
+) -> None:
+    sha256 = next(each for each in SHA256.findall(client.get("/console/pictures?label=real").text))
+    path = f"/console/pictures/{sha256}"
+    [shown] = re.findall(r'name="shown" value="([^"]*)"', client.get(path).text)
+    assert shown == "real folder"
+    token = token_of(client)
+    with contextlib.closing(sign_in(service.url)) as other:
+        assert other.post(f"{path}/label", data={"csrf_token": token_of(other), "label": "real"}).status_code == 303
+    late = {"csrf_token": token, "label": "ai_generated", "shown": shown}
+    client.post(f"{path}/label", data=late)
+    page = client.get(path).text
+    assert "Somebody has changed this label meanwhile" in page
+    assert re.findall(r'name="shown" value="([^"]*)"', page) == ["real person"]
 
 
 @pytest.mark.parametrize("query", ["after=..%2f", "after=%3Cscript%3E", "after=" + "A" * 5000])

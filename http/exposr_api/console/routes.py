@@ -12,12 +12,13 @@ from exposr_api.protocols import Service
 
 
 async def to_console(request: Request, service: Service) -> Response:
-    """`/` leads to the overview."""
+    """`/` and `/console` lead to the overview."""
     return redirect(request, "")
 
 
 CONSOLE = (
     Endpoint("GET", "/", to_console, access="open"),
+    Endpoint("GET", "/console", to_console, access="open"),
     Endpoint("GET", "/console/", overview.overview, access="session"),
     Endpoint("GET", "/console/pictures", pictures.gallery, access="session"),
     Endpoint("GET", "/console/pictures/{sha256}", pictures.picture, access="session"),

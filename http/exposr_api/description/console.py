@@ -50,6 +50,7 @@ def _file(summary: str, media_types: list[str], security: list[Document], parame
 
 CONSOLE_PAGES: Document = {
     "/": {"get": {**page("Leads to the console", OPEN), "responses": {"303": SEE_OTHER}}},
+    "/console": {"get": {**page("Leads to the console", OPEN), "responses": {"303": SEE_OTHER}}},
     "/console/": {"get": page("Overview", SESSION, [FRAGMENT])},
     "/console/pictures": {"get": page("The gallery, newest first, with its filters", SESSION, [FRAGMENT])},
     "/console/pictures/{sha256}": {"get": page("One picture", SESSION, [SHA256])},
