@@ -44,6 +44,7 @@ from utils.config.sections import Storage
 from utils.config_loader import Config
 from utils.logs import configure_logging
 
+NO_TRAINING = {"EXPOSR_TRIGGERS__MIN_PER_CLASS": "1000000000"}  # it would be due by the size of the set
 FINDS = 3
 MOST_APART = 50_000
 SETTLE_SECONDS = 30.0  # after the first comparison
@@ -97,7 +98,7 @@ def fill(base: Path, pictures: int, seconds: float) -> int:
 def measure(base: Path, pictures: int, drops: int, idle: float) -> dict[str, Any]:
     found: dict[str, Any] = {"pictures": pictures}
     found["state_bytes_per_picture"] = disk_bytes(base / "state") / pictures
-    service = Service(base)
+    service = Service(base, NO_TRAINING)
     finds = [find(service.data) for _ in range(FINDS)]
     found |= {"find_s": statistics.median(wall for wall, _ in finds), "find_cpu_s": min(cpu for _, cpu in finds)}
     try:
@@ -129,7 +130,7 @@ def measure_restart(service: Service, pictures: int) -> dict[str, float]:
     cpu = service.processor_seconds()
     if answers["dataset_counts"]["total"] != pictures:
         raise SystemExit(f"counts are not those of the index: {answers['dataset_counts']}")
-    wait_for(lambda: service.get("/status")["dataset_compared_at"] != answers["dataset_compared_at"])
+    wait_for(lambda: service.get("/status")["dataset_compared_at"] != answers["dataset_compared_at"], 0.05)
     compared = time.perf_counter() - started
     found_cpu = service.processor_seconds()
     again = find(service.data)[0]
@@ -189,17 +190,18 @@ def measure_bare(base: Path, drops: int) -> float:
 
 
 def measure_deletion(service: Service, pictures: int) -> dict[str, float]:
-    apart, before = min(MOST_APART, pictures // 2), service.total()
+    apart, before, cpu = min(MOST_APART, pictures // 2), service.total(), service.processor_seconds()
     started = time.perf_counter()
     subprocess.run(["rm", "-r", service.data / APART], check=True)
     removed = time.perf_counter() - started
-    wait_for(lambda: service.total() <= before - apart)
+    wait_for(lambda: service.total() <= before - apart, 0.05)
     counted = time.perf_counter() - started
     return {
         "deleted": apart,
         "rm_s": removed,
         "deleted_counted_s": counted,
         "deleted_after_rm_s": counted - removed,
+        "deleted_cpu_s": service.processor_seconds() - cpu,
         "find_of_rest_s": find(service.data)[0],
     }
 

@@ -89,12 +89,13 @@ class Service:
             return False
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], every: float = 0.005) -> None:
+    """Asking costs the service processor time, too: what takes long is asked for less often."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit("did not come true")
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 def disk_bytes(folder: Path) -> int:

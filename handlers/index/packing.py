@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 
 UUID_CHARACTERS = 36
 
@@ -38,7 +37,10 @@ def pack_id(text: str) -> bytes | str:
 
 
 def unpack_id(packed: bytes | str) -> str:
-    return str(uuid.UUID(bytes=packed)) if isinstance(packed, bytes) else packed
+    if not isinstance(packed, bytes):
+        return packed
+    digits = packed.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def pack_path(path: bytes) -> int:
