@@ -181,6 +181,18 @@ def metadata_file(db: sqlite3.Connection, stem: str) -> str | None:
     return None if row is None else os.fsdecode(join(*row))
 
 
+def metadata_about(db: sqlite3.Connection, sha256: str) -> list[str]:
+    """The metadata files about this content, the newest last."""
+    content = pack_hex(sha256)
+    rows = db.execute(
+        "SELECT d.path, f.name FROM metadata m CROSS JOIN files f CROSS JOIN folders d"
+        " WHERE substr(m.sha256, 1, 8) = substr(?1, 1, 8) AND m.sha256 = ?1 AND f.key = m.file AND d.key = f.folder"
+        " ORDER BY d.path, f.name",
+        (content,),
+    )
+    return [os.fsdecode(join(*row)) for row in rows]
+
+
 def tracked_file(db: sqlite3.Connection, path: bytes) -> tuple[str | None, FileState, FileSignature] | None:
     """The sample's id, the state and the signature of a file."""
     row = db.execute(

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from handlers.file_signature import FileSignature
@@ -15,7 +15,7 @@ from handlers.index import queries
 from handlers.index.rows import Counts, FileState, Problem
 from handlers.index.schema import INDEX_FILE, connect_reader
 from handlers.labels import folders
-from handlers.labels.history import Entry, open_history, standing
+from handlers.labels.history import HISTORY_FILE, Entry, LabelHistory, open_history, standing
 from handlers.labels.rules import source_of_place
 from handlers.metadata_files import is_digest
 from handlers.paths import folder_label, is_scraped_place, printable
@@ -23,7 +23,7 @@ from handlers.reconcile import Reconciler, remove_index
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder
-from utils.errors import OperatorError
+from utils.errors import OperatorError, SkipItemError
 from utils.files import sha256_of_file
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, CheckLimits
@@ -75,7 +75,7 @@ def write_label(
         before_label=before.label if before is not None else None,
         before_source=before.label_source if before is not None else None,
     )
-    with contextlib.closing(open_history(config.storage.state_path)) as history:
+    with _history(config) as history:
         history.add(sha256, entry)
         try:
             if file is None:
@@ -96,7 +96,7 @@ def undo_label(config: Config, path_or_id: str, *, way: str = "command") -> Meta
     image, file = _find(config, path_or_id)
     now = read_metadata(file) if file is not None else None
     sha256 = _content(config, image, now)
-    with contextlib.closing(open_history(config.storage.state_path)) as history:
+    with _history(config) as history:
         stack = standing(history.entries(sha256))
         if not stack or file is None or now is None:
             raise OperatorError(f"{path_or_id}: it has no label by a person")
@@ -112,7 +112,7 @@ def label_history(config: Config, path_or_id: str) -> list[Entry]:
     """What people have said about a picture, oldest first. Raises OperatorError when there is no such picture."""
     image, file = _find(config, path_or_id)
     sha256 = _content(config, image, read_metadata(file) if file is not None else None)
-    with contextlib.closing(open_history(config.storage.state_path)) as history:
+    with _history(config) as history:
         return history.entries(sha256)
 
 
@@ -206,7 +206,8 @@ def _image_named(root: Path, text: str) -> Path | None:
 
 
 def _metadata_file(config: Config, text: str, image: Path | None) -> Path | None:
-    """By the index; where that knows nothing, by the name that scraped pictures share with their metadata."""
+    """By the index; where that knows nothing, by the name that scraped pictures share with their metadata, then by
+    content: a second file about one picture would stay."""
     root = config.storage.local_path
     sample_id = _sample_id(config, image) if image is not None else text
     is_scraped = image is not None and is_scraped_place(os.fsencode(image.relative_to(root.resolve())))
@@ -218,16 +219,55 @@ def _metadata_file(config: Config, text: str, image: Path | None) -> Path | None
         found = sorted((root / META_FOLDER).glob(f"*/*/*/{_literal(name)}.json"))
         if found:
             return found[-1]
-    return None
+    return _metadata_about(config, sha256_of_file(image)) if image is not None else None
+
+
+def _metadata_about(config: Config, sha256: str) -> Path | None:
+    """The newest metadata file about this content. Without an index it reads all of them, which takes long."""
+    root = config.storage.local_path
+    with _index(config) as db:
+        if db is not None:
+            files = [root / path for path in queries.metadata_about(db, sha256)]
+        else:
+            files = [file for file in sorted((root / META_FOLDER).glob("*/*/*/*.json")) if _is_about(file, sha256)]
+    return next((file for file in reversed(files) if file.is_file()), None)
+
+
+def _is_about(file: Path, sha256: str) -> bool:
+    try:
+        return read_metadata(file).sha256.lower() == sha256
+    except SkipItemError:
+        return False
+
+
+@contextlib.contextmanager
+def _history(config: Config) -> Iterator[LabelHistory]:
+    try:
+        with contextlib.closing(open_history(config.storage.state_path)) as history:
+            yield history
+    except sqlite3.Error as error:
+        file = config.storage.state_path / HISTORY_FILE
+        raise OperatorError(f"{file}: cannot be used now ({error}); try again") from error
+
+
+@contextlib.contextmanager
+def _index(config: Config) -> Iterator[sqlite3.Connection | None]:
+    """A reader's connection; None where there is no index. Raises OperatorError when it cannot be read now."""
+    file = config.storage.state_path / INDEX_FILE
+    if not file.is_file():
+        yield None
+        return
+    try:
+        with contextlib.closing(connect_reader(file)) as db:
+            yield db
+    except sqlite3.Error as error:
+        raise OperatorError(f"{file}: cannot be read now ({error}); nothing was changed, try again") from error
 
 
 def _indexed_metadata(config: Config, name: str) -> Path | None:
     """The newest metadata file of this name that the index knows, if it is there: listing all of meta/ takes long."""
-    try:
-        with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
-            found = queries.metadata_file(db, printable(name))
-    except sqlite3.OperationalError:
-        return None
+    with _index(config) as db:
+        found = queries.metadata_file(db, printable(name)) if db is not None else None
     file = config.storage.local_path / found if found is not None else None
     return file if file is not None and file.is_file() else None
 
@@ -240,11 +280,8 @@ def _sample_id(config: Config, image: Path) -> str | None:
 def _indexed(config: Config, image: Path) -> tuple[str | None, FileState, FileSignature] | None:
     """Sample, state and signature of a file that the index knows."""
     path = os.fsencode(image.relative_to(config.storage.local_path.resolve()))
-    try:
-        with contextlib.closing(connect_reader(config.storage.state_path / INDEX_FILE)) as db:
-            return queries.tracked_file(db, path)
-    except sqlite3.OperationalError:
-        return None
+    with _index(config) as db:
+        return queries.tracked_file(db, path) if db is not None else None
 
 
 def _require_usable(config: Config, image: Path) -> None:

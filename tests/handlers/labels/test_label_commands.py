@@ -9,6 +9,7 @@ from dataset_kit import Folder, Runner, wait_for
 
 from handlers.dataset import Dataset
 from handlers.index.rows import Counts
+from handlers.index.schema import INDEX_FILE
 from handlers.labels.commands import list_problems, reindex, set_label
 from utils.errors import OperatorError, SkipItemError
 
@@ -40,6 +41,29 @@ def test_a_picture_that_was_never_indexed_can_be_labelled(folder: Folder, runner
     labelled = set_label(folder.config, "inbox/a.png", "real")
     assert runner.settle() == Counts(total=1, real=1)
     assert folder.only_metadata()["id"] == labelled.id
+
+
+def test_a_label_without_the_index_makes_no_second_metadata_file(folder: Folder, runner: Runner) -> None:
+    folder.picture("real/a.png", 1)
+    runner.settle()
+    index = folder.config.storage.state_path / INDEX_FILE
+    aside = index.rename(index.with_name("aside"))
+    set_label(folder.config, "real/a.png", "ai_generated")
+    assert folder.only_metadata()["label"] == "ai_generated"
+    index.write_bytes(b"not now" * 1000)
+    with pytest.raises(OperatorError, match="cannot be read now"):
+        set_label(folder.config, "real/a.png", "real")
+    assert folder.only_metadata()["label"] == "ai_generated"
+    aside.rename(index)
+
+
+def test_a_label_meets_metadata_of_the_content_that_lies_elsewhere(folder: Folder, runner: Runner) -> None:
+    first = folder.picture("real/a.png", 1)
+    runner.settle()
+    (folder.root / "inbox").mkdir()
+    (folder.root / "inbox/copy.png").write_bytes(first.read_bytes())  # not indexed yet
+    set_label(folder.config, "inbox/copy.png", "ai_generated")
+    assert folder.only_metadata()["label"] == "ai_generated"
 
 
 def test_scraped_metadata_keeps_all_else(folder: Folder, runner: Runner) -> None:
