@@ -151,6 +151,9 @@ class PublishedModels:
                 entry = change()
             except OperatorError as error:
                 return Decision(False, code, str(error))
+            except OSError as error:
+                log.error("champion_not_moved", reason=str(error))
+                return Decision(False, "not_written", f"models/ cannot be written: {error.strerror or error}")
             self.refresh()
             serial = self._current.serial
         log.info("champion_moved", model=entry["model"], version=entry["version"], serial=serial)
