@@ -347,6 +347,13 @@ def test_a_key_needs_neither_session_nor_token(make: Make) -> None:
 def test_htmx_is_told_to_load_the_form_whole(make: Make) -> None:
     answer = make().get("/deep/page", headers={"hx-request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "../login")
+    for shown, target in (
+        ("https://host/trainer/console/queue?by=folder", "../login?next=console%2Fqueue%3Fby%3Dfolder"),
+        ("https://elsewhere.example/a", "../login"),
+        ("https://host/console//elsewhere.example", "../login?next=console%2F%2Felsewhere.example"),
+    ):
+        answer = make().get("/deep/page", headers={"hx-request": "true", "hx-current-url": shown})
+        assert answer.headers["hx-redirect"] == target
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -84,14 +84,24 @@ def redirect(request: Request, target: str) -> Response:
 
 def redirect_to_login(request: Request) -> Response:
     """For a page that needs a session; after sign-in the same page comes. A part that htmx asks for loads it whole."""
-    wanted = route_path(request).lstrip("/") if request.method in ("GET", "HEAD") else ""
-    if wanted and request.url.query:
-        wanted += f"?{request.url.query}"
+    is_part = "hx-request" in request.headers
+    wanted = _shown_page(request) if is_part else _asked_page(request)
     target = f"login?next={quote(wanted, safe='')}" if wanted else "login"
-    if "hx-request" in request.headers:
-        headers = {**SAFE_HEADERS, **PRIVATE, "hx-redirect": link(request, "login")}
-        return Response(status_code=401, headers=headers)
+    if is_part:
+        return Response(status_code=401, headers={**SAFE_HEADERS, **PRIVATE, "hx-redirect": link(request, target)})
     return redirect(request, target)
+
+
+def _asked_page(request: Request) -> str:
+    wanted = route_path(request).lstrip("/") if request.method in ("GET", "HEAD") else ""
+    return f"{wanted}?{request.url.query}" if wanted and request.url.query else wanted
+
+
+def _shown_page(request: Request) -> str:
+    """The page of the console on which a part was asked for, whatever prefix its address has."""
+    address = urlsplit(request.headers.get("hx-current-url", ""))
+    _, found, page = address.path.rpartition("/console/")
+    return _wanted(f"console/{page}{'?' + address.query if address.query else ''}") if found else ""
 
 
 def _form(
