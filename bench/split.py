@@ -1,13 +1,14 @@
 """Snapshot, split and near-duplicates of many samples: seconds and memory, and whether they grow linearly.
 
-    python -P bench/split.py [--samples 10000 100000 1000000] [--repeats 5] [--json FILE]
+    python -P bench/split.py [--samples 10000 100000 1000000] [--steps write read first second search] [--repeats 5]
+                             [--json FILE]
 
 The samples' facts are drawn, no picture is needed: a tenth are near-duplicates of another (up to 4 of 64 bits differ),
-a third have one of as many creators as a tenth of the samples, some a post or a series. Each size is measured in a
-process of its own: the snapshot is written and read, split for the first time, and again with one in a hundred more.
-Beside it, the near-duplicates alone and the same search by faiss's multi-index hashing (`pip install -e .[bench]`),
-which must find the same pairs. The demand: with ten times the samples, at most 16 times the seconds (a power of 1.2); a
-million take under 10 minutes and 2 GB. Medians of `--repeats` for the search; the rest is measured once.
+a third have one of as many creators as a tenth of the samples, some a post or a series. Each step is measured in a
+process of its own, by processor time and peak memory: the snapshot is written, read, split for the first time, and
+again with one in a hundred more. search: the near-duplicates alone, beside faiss's multi-index hashing, which must find
+the same pairs (`pip install -e .[bench]`), median of `--repeats`. The demand: with ten times the samples, at most 16
+times the seconds (a power of 1.2); all steps with a million take under 10 minutes, and each under 2 GB.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from utils.logs import configure_logging
 
 DISTANCE = 4
 MOST_SECONDS, MOST_BYTES, MOST_GROWTH = 600.0, 2e9, 1.2
-STEPS = ("write", "read", "first_split", "second_split")
+STEPS = ("write", "read", "first", "second", "search")
 
 
 def draw(number: int) -> Iterator[Sample]:
@@ -71,38 +72,32 @@ def draw(number: int) -> Iterator[Sample]:
         )
 
 
-def measure(number: int, repeats: int) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    peaks: dict[str, int] = {}
+def measure(step: str, number: int, folder: Path, repeats: int) -> dict[str, Any]:
+    if step == "search":
+        return compare([sample.phash for sample in draw(number)], repeats)
+    file = folder / f"{number}.jsonl"
 
-    def timed(name: str, work: Callable[[], Any]) -> Any:
-        started = time.process_time()
-        result = work()
-        seconds[name] = time.process_time() - started
-        peaks[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return result
+    def split(samples: Sequence[Sample]) -> Split:
+        return split_samples(samples, folder / f"{number}.sqlite", key="bench", near_duplicate_distance=DISTANCE)
 
-    drawn_s = -time.process_time()
-    hashes = [sample.phash for sample in draw(number)]
-    drawn_s += time.process_time()
-    near = compare(hashes, repeats)
-    del hashes
-    with tempfile.TemporaryDirectory(prefix="bench-split-") as name:
-        folder = Path(name)
-        timed("write", lambda: stream_snapshot(folder / "snapshot.jsonl", draw(number)))
-        seconds["write"] -= drawn_s
-        frozen = timed("read", lambda: read_snapshot(folder / "snapshot.jsonl"))
-
-        def split(which: Sequence[Sample]) -> Split:
-            return split_samples(which, folder / "split.sqlite", key="bench", near_duplicate_distance=DISTANCE)
-
-        first = timed("first_split", lambda: split(frozen.samples))
-        parts = {grouped.sample.sha256: grouped.part for grouped in first.samples()}
-        del first
-        more = [*frozen.samples, *itertools.islice(draw(number + number // 100), number, None)]
-        second = timed("second_split", lambda: split(more))
-        assert all(parts.get(grouped.sample.sha256, grouped.part) == grouped.part for grouped in second.samples())
-    return {"samples": number, "seconds": seconds, "peak_bytes": peaks, "near_duplicates": near}
+    samples: Sequence[Sample] = ()
+    if step in ("first", "second"):
+        samples = read_snapshot(file).samples
+    if step == "second":
+        samples = [*samples, *itertools.islice(draw(number + number // 100), number, None)]
+    started = time.process_time()
+    if step == "write":
+        for _ in draw(number):  # what drawing takes is not counted
+            pass
+        drawn = time.process_time()
+        stream_snapshot(file, draw(number))
+        started = 2 * drawn - started
+    elif step == "read":
+        read_snapshot(file)
+    else:
+        split(samples)
+    seconds = time.process_time() - started
+    return {"seconds": seconds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def compare(hashes: list[str | None], repeats: int) -> dict[str, Any]:
@@ -119,8 +114,8 @@ def compare(hashes: list[str | None], repeats: int) -> dict[str, Any]:
     assert found[0] == found[1], f"{len(found[0])} pairs, by faiss {len(found[1])}"
     return {
         "pairs": len(found[0]),
-        "ours_s": statistics.median(ours for ours, _ in pairs),
         "faiss_s": statistics.median(theirs for _, theirs in pairs),
+        "seconds": statistics.median(ours for ours, _ in pairs),
         "ratio": statistics.median(ours / theirs for ours, theirs in pairs),
         "all": pairs,
     }
@@ -140,10 +135,10 @@ def faiss_pairs(hashes: list[str | None]) -> set[tuple[int, int]]:
     return set(zip(firsts[kept].tolist(), others[kept].tolist(), strict=True))
 
 
-def growth(rows: list[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> list[float]:
-    """The power of the number of samples with which a figure grows, from each size to the next."""
+def growth(rows: list[dict[str, Any]], step: str) -> list[float]:
+    """The power of the number of samples with which a step's seconds grow, from each size to the next."""
     return [
-        math.log(of(after) / of(before)) / math.log(after["samples"] / before["samples"])
+        math.log(after[step]["seconds"] / before[step]["seconds"]) / math.log(after["samples"] / before["samples"])
         for before, after in itertools.pairwise(rows)
     ]
 
@@ -151,36 +146,43 @@ def growth(rows: list[dict[str, Any]], of: Callable[[dict[str, Any]], float]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="kept, so that steps can follow in another call")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     configure_logging("error", to_journal=False)
     if options.one:
-        print(json.dumps(measure(options.one, options.repeats)))
+        print(json.dumps(measure(options.steps[0], options.samples[0], options.folder, options.repeats)))
         return
-    rows = []
-    for number in options.samples:
-        command = [sys.executable, "-P", __file__, "--one", str(number), "--repeats", str(options.repeats)]
-        rows.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
-        row = rows[-1]
-        spent = ", ".join(f"{name} {row['seconds'][name]:.1f}" for name in STEPS)
-        near, peak = row["near_duplicates"], max(row["peak_bytes"].values())
-        print(
-            f"{number:8} samples: {spent} s; {peak / 1e6:.0f} MB; near-duplicates {near['ours_s']:.2f} s,"
-            f" faiss {near['faiss_s']:.2f} s, {near['pairs']} pairs",
-            flush=True,
-        )
-    powers = {step: growth(rows, lambda row, step=step: row["seconds"][step]) for step in STEPS}  # type: ignore[misc]
-    powers["near_duplicates"] = growth(rows, lambda row: row["near_duplicates"]["ours_s"])
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="bench-split-") as name:
+        folder = options.folder or Path(name)
+        folder.mkdir(exist_ok=True)
+        for number in options.samples:
+            rows.append({"samples": number})
+            for step in options.steps:
+                command = [sys.executable, "-P", __file__, "--one", "--folder", str(folder), "--samples", str(number)]
+                command += ["--repeats", str(options.repeats), "--steps", step]
+                output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+                found = rows[-1][step] = json.loads(output)
+                beside = (
+                    f"faiss {found['faiss_s']:.2f} s" if step == "search" else f"{found['peak_bytes'] / 1e6:.0f} MB"
+                )
+                print(f"{number:8} samples, {step:6}: {found['seconds']:.2f} s, {beside}", flush=True)
+    powers = {step: growth(rows, step) for step in options.steps}
     print("growth:", {step: [round(power, 2) for power in found] for step, found in powers.items()})
     results = {"load": os.getloadavg()[0], "processors": os.cpu_count(), "rows": rows, "growth": powers}
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    slow = [step for step, found in powers.items() if any(power > MOST_GROWTH for power in found)]
-    large = [r for r in rows if max(r["peak_bytes"].values()) > MOST_BYTES or sum(r["seconds"].values()) > MOST_SECONDS]
-    if slow or large:
-        sys.exit(f"not linear: {', '.join(slow) or 'none'}; too large: {[row['samples'] for row in large]}")
+    steps = [row[step] for row in rows for step in options.steps]
+    if (
+        any(power > MOST_GROWTH for found in powers.values() for power in found)
+        or any(found.get("peak_bytes", 0) > MOST_BYTES for found in steps)
+        or any(sum(row[step]["seconds"] for step in options.steps) > MOST_SECONDS for row in rows)
+    ):
+        sys.exit(f"a power above {MOST_GROWTH}, more than {MOST_BYTES / 1e9:g} GB, or more than {MOST_SECONDS:g} s")
 
 
 if __name__ == "__main__":
