@@ -21,6 +21,7 @@ LOW_FREQUENCIES = 8
 MIN_DETAIL = 2.5  # standard deviation of grey levels (0..255) below which a perceptual hash is noise
 LANCZOS_LOBES = 3
 MATRIX_SIDE = 512  # of pictures up to here the matrices are kept, some 10 MB in the end
+ONE_THREAD = 1 << 18  # multiplications in a product, up to which OpenBLAS uses one thread
 
 # rows of the DCT-II matrix, 8 x 32: frequencies by positions
 _DCT = np.array(
@@ -52,8 +53,17 @@ def _grey_levels(grey: Image.Image) -> NDArray[np.float64]:
     width, height = grey.size
     if max(width, height) > MATRIX_SIDE:
         return np.asarray(grey.resize((GREY_SIDE, GREY_SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
-    across = np.asarray(grey).astype(np.float32) @ _lanczos(width).T
-    return _rounded(_lanczos(height) @ _rounded(across)).astype(np.float64)
+    across = _product(np.asarray(grey).astype(np.float32), _lanczos(width).T)
+    return _rounded(_product(_lanczos(height), _rounded(across))).astype(np.float64)
+
+
+def _product(rows: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`rows @ matrix`, in pieces for which OpenBLAS starts no threads: they would cost far more than they bring."""
+    result = np.empty((len(rows), matrix.shape[1]), np.float32)
+    step = max(1, ONE_THREAD // matrix.size)
+    for start in range(0, len(rows), step):
+        np.matmul(rows[start : start + step], matrix, out=result[start : start + step])
+    return result
 
 
 def _rounded(levels: NDArray[np.float32]) -> NDArray[np.float32]:
