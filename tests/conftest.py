@@ -15,6 +15,7 @@ HEAVY = {
     *("test_scrape_run", "test_scrape_faults", "test_scrape_job", "test_scrape_command", "test_dataset"),
     *("test_crash_anywhere", "test_export", "test_lifecycle", "test_counting", "test_odd_paths", "test_check_pool"),
     *("test_reference_core", "test_dataset_readers", "test_follow", "test_audit", "test_import_command"),
+    *("test_backbone_choice", "test_pairs"),
 }
 LAB = "lab"  # one machine under systemd for all tests that need one
 
