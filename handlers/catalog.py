@@ -180,6 +180,7 @@ class Catalog:
             self._samples.describe(self._samples.undescribed.popleft())
             if self.files.problem:
                 self._samples.undescribed.clear()  # the next whole scan finds them again
+                break
         for sample_id in self._deletions.forget_some():
             self._refresh(sample_id)
 

@@ -37,6 +37,7 @@ FAILS = {  # error -> the calls that may fail with it
     errno.ENOSPC: {*WRITES, "fallocate", *MAKES},
     errno.EIO: {*WRITES, *SIZES, *FLUSHES},
     errno.EROFS: {*WRITES, *SIZES, *FLUSHES, *NAMES, *OPENS},
+    errno.EACCES: {*NAMES, *OPENS},
 }
 CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 

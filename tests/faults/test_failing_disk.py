@@ -1,7 +1,7 @@
-"""Each write fails: a full disk (ENOSPC), a broken one (EIO), one that became read-only (EROFS), once or from then on.
+"""Each write fails: on a full disk (ENOSPC), a broken one (EIO), a read-only one (EROFS), without permission (EACCES).
 
-Whatever the action says of it, afterwards nothing is lost and nothing lies, as after a kill. By default a spread of
-points; EXPOSR_FAULTS=all takes every one.
+Once, or from then on. Whatever the action says of it, afterwards nothing is lost and nothing lies, as after a kill. By
+default a spread of points; EXPOSR_FAULTS=all takes every one.
 """
 
 from __future__ import annotations

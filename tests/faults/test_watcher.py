@@ -22,8 +22,8 @@ from service_process import ServiceProcess, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if ALL else 120)]
 
 MORE_EVENTS_THAN_THE_QUEUE_HOLDS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) + 2000
-STORM_SECONDS = 120.0
-GROWING_SECONDS = 200.0
+STORM_SECONDS = 20.0
+GROWING_SECONDS = 150.0
 in_full = pytest.mark.skipif(not ALL, reason="takes long; EXPOSR_FAULTS=all takes it")
 LIMIT_WATCHES = 'echo 8 > /proc/sys/user/max_inotify_watches && exec "$@"'
 

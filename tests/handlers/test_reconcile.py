@@ -514,3 +514,13 @@ def test_what_a_killed_writer_of_metadata_left_is_removed_an_hour_later(runner: 
     runner.settle()
     assert not left.exists()
     assert all(file.exists() for file in others)
+
+
+def test_metadata_that_cannot_be_written_waits_and_stops_nothing(folder: Folder, runner: Runner) -> None:
+    for seed in range(3):
+        folder.picture(f"real/{seed}.png", seed)
+    (folder.root / "meta").write_text("no folder: stands for a disk that fails")
+    assert runner.settle() == Counts(total=3, real=3)
+    (folder.root / "meta").unlink()
+    runner.settle()
+    assert len(folder.metadata_files()) == 3
