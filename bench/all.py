@@ -44,6 +44,7 @@ QUICK = {
     "scale.py memory": "--candidates 500 3000",
     "scale.py survive": "--candidates 400 --kills 1",
     "soak.py": "--files 3000 --scrapes 10 --trainings 1 --seconds 300",
+    "split.py": "--samples 10000 100000 --repeats 1",
     "startup.py": "--files 20000 --runs 3",
     "status.py": "--rounds 3 --seconds 1",
     "storage_only.py": "--seeds 2 --pictures 200 --size 64",
@@ -134,6 +135,7 @@ def why_not(command: str) -> str:
     needs: dict[str, tuple[Callable[[], bool], str]] = {
         "gpu.py": (has_gpu, "no GPU"),
         "delivery.py": (lambda: bool(shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")), "no nginx"),
+        "split.py": (lambda: importlib.util.find_spec("faiss") is not None, "needs the extra `bench`"),
         "unseen.py": (lambda: "FOLDER" not in command, "needs a folder of sources and generators"),
         "import.py": (lambda: importlib.util.find_spec("pyarrow") is not None, "needs the extra `exchange`"),
     }

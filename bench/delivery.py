@@ -136,10 +136,10 @@ def main() -> None:
             nginx.terminate()
             nginx.wait(10)
     results = {"size_mb": options.size_mb, "load": os.getloadavg()[0], "processors": os.cpu_count(), "rows": rows}
-    text = json.dumps(results, indent=2)
-    print(text)
+    shown = [f"{row['clients']} at once: {row['ours_mb_per_s']:.0f} MB/s, {row['ratio']:.2f} of nginx" for row in rows]
+    print(f"{'; '.join(shown)}; memory rose by {max(row['memory_rise_mb'] for row in rows):.1f} MB")
     if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if any(row["ratio"] < DEMANDED for row in rows):
         sys.exit(f"less than {DEMANDED} of nginx's rate")
 
