@@ -522,5 +522,5 @@ def test_metadata_that_cannot_be_written_waits_and_stops_nothing(folder: Folder,
     (folder.root / "meta").write_text("no folder: stands for a disk that fails")
     assert runner.settle().real == 3
     (folder.root / "meta").unlink()
-    runner.settle()
+    runner.settle(120)  # in due time
     assert len(folder.metadata_files()) == 3
