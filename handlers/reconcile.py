@@ -180,7 +180,7 @@ class Reconciler:
         return self._compared_at
 
     def compare(self, names: dict[bytes, set[bytes] | None], trees: set[bytes]) -> float:
-        """Scan what was marked; seconds it took."""
+        """Scan what was marked; seconds that looking took, without those of taking over what was found."""
         if b"" in trees or self.lost or self._folder.look() != "known":
             if self._is_in_whole:
                 self.confirm_after = self._clock.monotonic()
@@ -196,12 +196,13 @@ class Reconciler:
             else:
                 scan.names(folder, some)
         changes = scan.finish()
+        seconds = self._clock.monotonic() - started
         if changes and self._is_trusted(changes):
             with self._index.transaction():
                 unknown = self._catalog.apply(changes)
             self._pend(unknown)
             self._after(changes)
-        return self._clock.monotonic() - started
+        return seconds
 
     @property
     def is_accepted(self) -> bool:
