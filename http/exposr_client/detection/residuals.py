@@ -93,8 +93,9 @@ class Residuals(nn.Module):
     def _histograms(self, maps: Tensor) -> Tensor:
         """Of the logarithm of magnitudes, with linear shares between neighbouring bins: [n, maps * bins]."""
         values = torch.log1p(maps.abs()).flatten(2)
-        above = [((values - low) / (high - low)).clamp(0, 1).mean(-1) for low, high in pairwise(self.levels)]
-        edges = torch.stack([torch.ones_like(above[0]), *above, torch.zeros_like(above[0])], -1)
+        capped = torch.stack([values.clamp(max=level).mean(-1) for level in self.levels.tolist()], -1)
+        above = capped.diff() / self.levels.diff()  # the mean share of what is above each bin's centre
+        edges = torch.cat([torch.ones_like(above[..., :1]), above, torch.zeros_like(above[..., :1])], -1)
         return (edges[..., :-1] - edges[..., 1:]).flatten(1)
 
     def _period(self, grey: Tensor) -> Tensor:
