@@ -122,7 +122,8 @@ def _judge(
     left_out = NOTHING_LEFT_OUT
     if config.evaluation.leave_one_out:
         context.report("evaluate")(0, 1, "each source and each generator left out in turn")
-        left_out = leave_sources_out(scorer, split.parts, candidate.refit, config.evaluation)
+        temperature = calibrate(scorer, split.parts, config.evaluation).temperature
+        left_out = leave_sources_out(scorer, split.parts, candidate.refit, config.evaluation, temperature)
     calibration = calibrate(scorer, split.parts, config.evaluation, left_out)
     unlabelled = read_unlabelled(context.folder / UNLABELLED_FILE, context.images.folder)
     opinions = form_opinions(scorer, split.parts, calibration.temperature, left_out, unlabelled)

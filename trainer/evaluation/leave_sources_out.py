@@ -1,7 +1,8 @@
 """Leave-one-source-out evaluation: scores for each real source and generator by a head fitted without it.
 
 For each fold of `trainer.split.sources` the head is fitted again on the train split without the fold, and without any
-group that it appears in. The rest of the calibration split gives its temperature. Then the head scores the whole fold.
+group that it appears in, and scores the whole fold. Its temperature is that of the published head, so that thresholds
+mean the same on both; where the head is not of the published kind, the rest of the calibration split gives it.
 Pairs leave out a source and a generator together. The network itself is not trained again, and `method` says so: the
 result is exact for frozen features and an upper bound for fine-tuned ones.
 """
@@ -69,14 +70,19 @@ class LeftOutSources:
 NOTHING_LEFT_OUT = LeftOutSources((), (), (), (), "not measured (evaluation.leave_one_out)")
 
 
-def leave_sources_out(scorer: Scorer, parts: PartsOfSplit, refit: Refit | None, settings: Settings) -> LeftOutSources:
-    """`refit` fits the published head again on some train members; without it a plain one stands in."""
+def leave_sources_out(
+    scorer: Scorer, parts: PartsOfSplit, refit: Refit | None, settings: Settings, temperature: float | None = None
+) -> LeftOutSources:
+    """`refit` fits the published head again on some train members; without it a plain one stands in.
+
+    `temperature` is that of the published head.
+    """
     members = choose([member for part in parts.values() for member in part], settings.max_images)
     most = settings.leave_one_out_slices
     real, generated = (source_folds(members, target, most=most) for target in (0, 1))
     if not real and not generated:
         return LeftOutSources((), (), (), (), REFITTED if refit else PLAIN_HEAD)
-    heads = _Heads(scorer, members, refit)
+    heads = _Heads(scorer, members, refit, temperature if refit else None)
     pairs = {f"{first.name} and {second.name}": heads.pair(first, second) for first, second in _pairs(real, generated)}
     return LeftOutSources(
         tuple(filter(None, map(heads.left_out, real))),
@@ -90,8 +96,10 @@ def leave_sources_out(scorer: Scorer, parts: PartsOfSplit, refit: Refit | None, 
 class _Heads:
     """Heads without one fold or two, over the same members."""
 
-    def __init__(self, scorer: Scorer, members: Sequence[GroupedSample], refit: Refit | None) -> None:
-        self._members = members
+    def __init__(
+        self, scorer: Scorer, members: Sequence[GroupedSample], refit: Refit | None, temperature: float | None
+    ) -> None:
+        self._members, self._temperature = members, temperature
         self._embeddings = scorer.embeddings(members)
         self._targets = np.array([member.sample.target for member in members], dtype=np.int64)
         self._groups = np.array([member.group for member in members])
@@ -130,13 +138,16 @@ class _Heads:
             return None
         weight, bias = self._refit([self._members[index] for index in np.flatnonzero(fit).tolist()])
         logits: Floats = self._embeddings @ weight + bias
-        known = self._free(rows, asked) & np.isin(self._parts, ("calibration", "validation"))
-        both = len(set(self._targets[known].tolist())) == 2
-        temperature = fit_temperature(logits[known], self._targets[known]) if both else 1.0
+        temperature = self._temperature or self._own_temperature(logits, self._free(rows, asked))
         chosen = np.flatnonzero(asked)
         return chosen, Scored(
             tuple(self._members[index] for index in chosen.tolist()), expit(logits[chosen] / temperature)
         )
+
+    def _own_temperature(self, logits: Floats, free: Bools) -> float:
+        known = free & np.isin(self._parts, ("calibration", "validation"))
+        both = len(set(self._targets[known].tolist())) == 2
+        return fit_temperature(logits[known], self._targets[known]) if both else 1.0
 
     def _free(self, rows: Bools, asked: Bools) -> Bools:
         """Members whose group is neither left out nor asked."""

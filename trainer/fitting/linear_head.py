@@ -149,12 +149,16 @@ class HeadFitter:
         self._share = USUAL_SHARE if branch_width else 0.0
         self._strength, self._fitted_on = USUAL_STRENGTH, VIEWS[1]
 
-    def choose(self, report: Report) -> Head:
-        """Choose share and strength, then the views, and fit on everything."""
+    def choose(self, report: Report, *, share: float | None = None, views: str | None = None) -> Head:
+        """Choose share and strength, then the views, and fit on everything. What is given is not chosen."""
         pairs = self._pairs()
         folds = pairs or self._group_folds()
         shares = BRANCH_SHARES if pairs and len(self._blocks) > 1 else (self._share,)
-        total = len(shares) * len(STRENGTHS) + len(VIEWS) - 1
+        if share is not None:
+            self._share, shares = share, (share,)
+        kinds = VIEWS if views is None else (views,)
+        self._fitted_on = views or self._fitted_on
+        total = len(shares) * len(STRENGTHS) + len(kinds) - 1
         history: list[dict[str, float]] = []
 
         def ask(share: float, strength: float, views: str) -> float:
@@ -165,15 +169,15 @@ class HeadFitter:
             return auc
 
         if folds:
-            for share in shares:
+            for part in shares:
                 for strength in STRENGTHS:
-                    ask(share, strength, VIEWS[0])
+                    ask(part, strength, kinds[0])
             best = max(history, key=lambda entry: entry["cv_auc"])
             usual = self._at_choice(history)[0]
             if best["cv_auc"] >= usual["cv_auc"] + LEAST_GAIN:
                 self._share, self._strength = best["branch_share"], best["regularisation"]
-            for views in VIEWS[1:]:
-                ask(self._share, self._strength, views)
+            for kind in kinds[1:]:
+                ask(self._share, self._strength, kind)
             best = max(self._at_choice(history), key=lambda entry: entry["cv_auc"])
             self._fitted_on = VIEWS[int(best["views"])]
         weight, bias = self._solved(np.arange(len(self._samples)), self._share, self._strength, self._fitted_on)

@@ -1,0 +1,176 @@
+"""What a change of the linear head or of the low-level branch is worth on sources that were held back, in minutes.
+
+    python bench/mixes.py FOLDER [--mixes 50] [--each 80] [--work FOLDER]
+
+FOLDER is that of bench/unseen.py. Every picture is embedded once (kept in --work); then a head is fitted for each of
+many mixes of sources, and asked about the source and the generator that were held back: as they are, saved as JPEG 60,
+and halved and saved as JPEG 75. Rows: the head as the product chooses it, and with one choice made by hand. The
+thresholds are those of left-out sources, without calibration. Whole trainings are measured by bench/unseen.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jobs import sample_of
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from unseen import Mix, files_of, mixes_of
+
+from trainer.data.augmentation import Augmentation
+from trainer.data.images import ImageFolder
+from trainer.data.snapshot import Sample
+from trainer.data.storage import StorageHistories
+from trainer.data.types import Floats, GroupedSample
+from trainer.fitting.linear_head import BRANCH_SHARES, VIEWS, HeadFitter, embed_views
+from trainer.models.backbones import branch_width, load_backbone
+from trainer.models.embedding_cache import EmbeddingCache
+from trainer.models.embeddings import Embedder
+from utils.config.training import Augmentation as AugmentationSettings
+from utils.config.training import Model
+from utils.metadata import LABELS
+
+COUNT_OF_VIEWS = 6
+CACHE_BYTES = 2 << 30
+BUDGET = 0.05  # of false alarms on the worst left-out source
+Change = Callable[[Image.Image], Image.Image]
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as saved:
+        return saved.convert("RGB")
+
+
+def halved(image: Image.Image) -> Image.Image:
+    factor = max(224, min(image.size) // 2) / min(image.size)
+    return jpeg(image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC), 75)
+
+
+CONDITIONS: dict[str, Change] = {
+    "plain": lambda image: image,
+    "JPEG 60": lambda image: jpeg(image, 60),
+    "halved, JPEG 75": halved,
+}
+
+
+def report(done: int, total: int, message: str) -> None:
+    print(f"  {message}", end="\r", flush=True)
+
+
+class Pictures:
+    """All pictures of FOLDER, embedded: augmented views to fit on, and one view for each condition to ask."""
+
+    def __init__(self, folder: Path, each: int, work: Path) -> None:
+        samples = [
+            sample_of(folder, file, label, **({"source": name} if label == "real" else {"generator": name}))
+            for label in LABELS
+            for name in sorted(path.name for path in (folder / label).iterdir() if path.is_dir())
+            for file in files_of(folder, label, name, each)
+        ]
+        unique = {sample.sha256: sample for sample in samples}.values()
+        self.members = [GroupedSample(sample, sample.sha256, "train") for sample in unique]
+        backbone, images = load_backbone(Model(), on_gpu=False, seed=0), ImageFolder(folder)
+        storages = [images.storage(member.sample) for member in self.members]
+        histories = StorageHistories.of(storages, [member.sample.target for member in self.members])
+        augmentation = Augmentation(AugmentationSettings(), backbone.preprocessing, histories)
+        cache = EmbeddingCache(work / "embeddings.sqlite", CACHE_BYTES)
+        embedder = Embedder(
+            backbone.model, backbone.architecture, backbone.preprocessing, images, cache, torch.device("cpu")
+        )
+        self.branch = branch_width(backbone.model)
+        self.views = embed_views(embedder, augmentation, self.members, COUNT_OF_VIEWS, 0, report)
+        self.may_stay = [augmentation.may_stay(storage) for storage in storages]
+        self.asked = {}
+        for name, change in CONDITIONS.items():
+
+            def view(sample: Sample, image: Image.Image, change: Change = change) -> list[Image.Image]:
+                return [backbone.preprocessing.view(change(image.convert("RGB")))]
+
+            found = embedder.embed([member.sample for member in self.members], f"bench: {name}", view, report)
+            self.asked[name] = np.stack([found[member.sample.sha256][0] for member in self.members])
+
+    def rows(self, names: Sequence[str]) -> list[int]:
+        return [
+            row for row, member in enumerate(self.members) if (member.sample.generator or member.sample.source) in names
+        ]
+
+
+class Trained:
+    """A head for one mix; `choose` as the product does, or one choice by hand."""
+
+    def __init__(self, pictures: Pictures, mix: Mix, share: float | None, views: str | None) -> None:
+        self._pictures, self._mix = pictures, mix
+        self._rows = pictures.rows([name for names in mix.trained.values() for name in names])
+        members = [pictures.members[row] for row in self._rows]
+        fitter = HeadFitter(
+            [pictures.views[row] for row in self._rows],
+            members,
+            pictures.branch,
+            0,
+            [pictures.may_stay[row] for row in self._rows],
+        )
+        head = fitter.choose(lambda done, total, message: None, share=share, views=views)
+        self.choice, self._fitter, self._weight, self._bias = head.choice, fitter, head.weight, head.bias
+
+    def aucs(self) -> list[float]:
+        rows = self._pictures.rows(list(self._mix.held_back.values()))
+        targets = [self._pictures.members[row].sample.target for row in rows]
+        return [
+            float(roc_auc_score(targets, asked[rows] @ self._weight + self._bias))
+            for asked in self._pictures.asked.values()
+        ]
+
+    def rates(self) -> tuple[float, float]:
+        """Held-back photos called generated, and held-back generated pictures found."""
+        threshold = max(np.quantile(self._left_out(name), 1 - BUDGET) for name in self._mix.trained["real"])
+        shares = [
+            float((self._pictures.asked["plain"][rows] @ self._weight + self._bias > threshold).mean())
+            for rows in (self._pictures.rows([self._mix.held_back[label]]) for label in LABELS)
+        ]
+        return shares[LABELS.index("real")], shares[LABELS.index("ai_generated")]
+
+    def _left_out(self, name: str) -> Floats:
+        left = set(self._pictures.rows([name]))
+        weight, bias = self._fitter.refit([self._pictures.members[row] for row in self._rows if row not in left])
+        logits: Floats = self._pictures.asked["plain"][sorted(left)] @ weight + bias
+        return logits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--mixes", type=int, default=50)
+    parser.add_argument("--each", type=int, default=80, help="pictures of a source or generator, at most")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "exposr-mixes")
+    given = parser.parse_args()
+    pictures, mixes = Pictures(given.folder, given.each, given.work), mixes_of(given.folder, given.mixes)
+    rows: dict[str, tuple[float | None, str | None]] = {"as chosen": (None, None)}
+    rows |= {f"{views} views": (None, views) for views in VIEWS}
+    rows |= {f"branch {share:g}": (share, None) for share in BRANCH_SHARES}
+    print(f"{len(pictures.members)} pictures, {len(mixes)} mixes")
+    print(f"| head | {' | '.join(CONDITIONS)} | worst tenth | false alarms | above 10 % | found |\n|{'---|' * 8}")
+    for name, (share, views) in rows.items():
+        trained = [Trained(pictures, mix, share, views) for mix in mixes]
+        aucs = np.array([one.aucs() for one in trained])
+        alarms, found = np.array([one.rates() for one in trained]).T
+        means = " | ".join(f"{mean:.3f}" for mean in aucs.mean(axis=0))
+        worst, often = np.quantile(aucs[:, 0], 0.1), (alarms > 0.1).mean()
+        print(
+            f"| {name} | {means} | {worst:.2f} | {alarms.mean():.3f} | {often:.2f} | {found.mean():.2f} |",
+            flush=True,
+        )
+        if not share and not views:
+            print(Counter(one.choice for one in trained).most_common(8))
+
+
+if __name__ == "__main__":
+    main()
