@@ -25,7 +25,7 @@ RESTART_SECONDS = 5.0  # after a worker could not be started, files are refused 
 RECYCLE_CHECKS = 20_000  # and any worker after this many files, against leaks in decoders
 AHEAD_FILES = 16  # sent to a worker at once, at most
 AHEAD_SECONDS = 0.01  # of work, as long as its last files took: what is slow is left to whichever worker is free
-AHEAD_BYTES = 1 << 15  # of requests that are not answered yet; a pipe holds twice as much, so that sending never blocks
+AHEAD_BYTES = select.PIPE_BUF  # of unanswered requests: the smallest pipe holds them, so that sending never blocks
 READ_BYTES = 1 << 16
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "PYTHONPATH", "PYTHONUTF8", "VIRTUAL_ENV", "TMPDIR")
 
