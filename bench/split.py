@@ -7,7 +7,7 @@ The samples' facts are drawn, no picture is needed: a tenth are near-duplicates 
 a third have one of as many creators as a tenth of the samples, some a post or a series. Each step is measured in a
 process of its own, by processor time and peak memory: the snapshot is written, read, split for the first time, and
 again with one in a hundred more. search: the near-duplicates alone, beside faiss's multi-index hashing, which must find
-the same pairs (`pip install -e .[bench]`), median of `--repeats`. The demand: with ten times the samples, at most 16
+the same pairs (`pip install faiss-cpu`), median of `--repeats`. The demand: with ten times the samples, at most 16
 times the seconds (a power of 1.2); all steps with a million take under 10 minutes, and each under 2 GB.
 """
 
