@@ -55,6 +55,7 @@ FIGURES = {  # what is shown of the output; else its last line
     "console.py": r"(?m)^(\S*(?:conflict|flux)\S*) +([\d.]+)",
     "growth.py": r'"(pictures|answers_s|comparison_by_find|\w+_p99_s|idle_percent|state_bytes_per_picture)": ([\d.]+)',
     "intake.py": r'"(check \d+ px|burst \d+ px|ratio)": ([\d.]*)',
+    "startup.py": r"(elapsed|processor) +median ([\d.]+)",
     "scale.py": r'"(exact|stored|growth_mib|peaks)": ([^,\n{]*)',
 }
 

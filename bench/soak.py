@@ -69,6 +69,9 @@ def settings(camera: Path) -> dict[str, str]:
         "EXPOSR_SOURCES__FOLDER__PATHS": json.dumps([str(camera)]),
         "EXPOSR_SOURCES__FOLDER__LABEL": "real",
         "EXPOSR_GATE__ENABLED": "false",
+        # by themselves, the rounds would have trainings start; they are asked for here
+        "EXPOSR_TRIGGERS__GROWTH_IMAGES": "1000000000",
+        "EXPOSR_TRIGGERS__GROWTH_FRACTION": "100",
     }
 
 
