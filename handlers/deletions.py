@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from handlers.index.rows import FileRow
+from handlers.index.rows import FileRow, StoredMetadata
 from handlers.index.store import Index
 from handlers.metadata_files import MetaFiles
 from handlers.paths import is_scraped_place, stem
@@ -34,32 +34,42 @@ class Deletions:
         self._confirmed = deque(rows)
 
     def forget_some(self) -> list[str]:
-        """Forget a batch, but for what came back since; samples that have lost a file and are still there."""
+        """Forget a batch, but for what came back since; samples that have lost a file and are still there.
+
+        Where metadata cannot be removed, its files stay missing, and are confirmed again by a later scan.
+        """
         gone: dict[str, list[FileRow]] = {}
         for row in [self._confirmed.popleft() for _ in range(min(BATCH, len(self._confirmed)))]:
             self._pulse()
             now = self._index.file(row.path)
             if now is None or now.gone != row.gone:
                 continue
-            self._index.forget_file(row.path)
             if row.sample is not None:
                 gone.setdefault(row.sample, []).append(row)
-        changed = [sample_id for sample_id, rows in gone.items() if not self._forget_sample(sample_id, rows)]
-        if len(gone) > len(changed):
-            log.info("samples_deleted", samples=len(gone) - len(changed))
+            else:
+                self._index.forget_file(row.path)
+        changed, deleted = [], 0
+        for sample_id, rows in gone.items():
+            sample, paths = self._index.sample(sample_id), {row.path for row in rows}
+            is_last = sample is not None and all(file.path in paths for file in self._index.files_of(sample_id))
+            if sample is not None and is_last:
+                doomed = self._index.metadata_of(sample.id, sample.sha256, [])
+            else:
+                doomed = [own for row in rows for own in self._of_copy(row)]
+            if [own for own in doomed if not self._files.delete(own)]:
+                continue
+            for row in rows:
+                self._index.forget_file(row.path)
+            if sample is not None and is_last:
+                self._index.forget_sample(sample, self._distance)
+                deleted += 1
+            else:
+                changed.append(sample_id)
+        if deleted:
+            log.info("samples_deleted", samples=deleted)
         return changed
 
-    def _forget_sample(self, sample_id: str, rows: Iterable[FileRow]) -> bool:
-        """With its metadata, when it has no file any more; else the metadata of its copies that went."""
-        sample = self._index.sample(sample_id)
-        if sample is not None and not self._index.files_of(sample_id):
-            for own in self._index.metadata_of(sample.id, sample.sha256, []):
-                self._files.delete(own)
-            self._index.forget_sample(sample, self._distance)
-            return True
-        for row in rows:
-            named = self._index.metadata_named(stem(row.path)) if is_scraped_place(row.path) else []
-            for own in named:
-                if self._index.sample(own.stem) is None:
-                    self._files.delete(own)
-        return False
+    def _of_copy(self, row: FileRow) -> list[StoredMetadata]:
+        """Metadata that a collected copy had of its own."""
+        named = self._index.metadata_named(stem(row.path)) if is_scraped_place(row.path) else []
+        return [own for own in named if self._index.sample(own.stem) is None]

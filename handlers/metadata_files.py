@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,10 +100,17 @@ class MetaFiles:
             self._change(updated, Found(row.folder, row.name, known.signature, known.device), note)
         return updated
 
-    def delete(self, row: StoredMetadata) -> None:
-        with contextlib.suppress(OSError):
+    def delete(self, row: StoredMetadata) -> bool:
+        """False when the disk does not let it be removed."""
+        try:
             (self._root / os.fsdecode(row.path)).unlink(missing_ok=True)
+        except OSError as error:
+            if not self.problem:
+                log.error("metadata_not_removed", path=os.fsdecode(row.path), reason=str(error))
+            self.problem = f"metadata cannot be removed: {error}"
+            return False
         self._index.forget_file(row.path)
+        return True
 
     def _change(self, row: StoredMetadata, read: Found, note: str | None = None) -> bool:
         """Bring the file in line with `row`, unless it was edited since it was `read`."""
