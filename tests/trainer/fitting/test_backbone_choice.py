@@ -132,8 +132,8 @@ def test_the_choice_is_kept_until_the_data_have_grown_or_more_can_be_had(start: 
 
 
 def test_on_few_pictures_a_small_lead_changes_nothing() -> None:
-    rows = [Row("present", "mit", auc=0.75), Row("other", "mit", auc=0.79)]
-    assert _decide(rows, "present", 20, 20)[0] == "present"
+    rows = [Row("present", "mit", auc=0.75), Row("other", "mit", auc=0.82)]
+    assert _decide(rows, "present", 10, 10)[0] == "present"
     assert _decide(rows, "present", 1000, 1000)[0] == "other"
     assert _decide([rows[0], Row("other", "mit", auc=0.76)], "present", 10**6, 10**6)[0] == "present"
 
