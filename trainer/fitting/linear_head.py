@@ -42,7 +42,6 @@ USUAL_SHARE = 0.75  # the best over many mixes of sources
 # of AUC on left-out sources, from which on another choice than the usual one is made. With two or three sources a
 # label, what was best on those left out said nothing about the next one (docs/training.md), so a gain must be large.
 LEAST_GAIN = 0.15
-LEAST_GAIN_OF_VIEWS = 0.05
 FOLDS = 5  # over groups
 PAIRS_MOST = 6  # of a real source and a generator left out together
 # the views that are fitted on: those served, as the files are; the first with a storage history; the gentle ones; all
@@ -184,7 +183,7 @@ class HeadFitter:
                 ask(self._share, self._strength, kind)
             asked = self._at_choice(history)
             best = max(asked, key=lambda entry: entry["cv_auc"])
-            if best["cv_auc"] < asked[0]["cv_auc"] + LEAST_GAIN_OF_VIEWS:
+            if best["cv_auc"] < asked[0]["cv_auc"] + LEAST_GAIN:
                 best = asked[0]
             self._fitted_on = VIEWS[int(best["views"])]
         weight, bias = self._solved(np.arange(len(self._samples)), self._share, self._strength, self._fitted_on)
