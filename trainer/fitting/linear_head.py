@@ -42,6 +42,7 @@ USUAL_SHARE = 0.75  # the best over many mixes of sources
 # of AUC on left-out sources, from which on another choice than the usual one is made. With two or three sources a
 # label, what was best on those left out said nothing about the next one (docs/training.md), so a gain must be large.
 LEAST_GAIN = 0.15
+LEAST_FOLDS = 3  # of either label, to choose share and strength: with two, one source a label is left to fit on
 FOLDS = 5  # over groups
 PAIRS_MOST = 6  # of a real source and a generator left out together
 # the views that are fitted on: those served, as the files are; the first with a storage history; the gentle ones; all
@@ -155,12 +156,13 @@ class HeadFitter:
         """Choose share and strength, then the views, and fit on everything. What is given is not chosen."""
         pairs = self._pairs()
         folds = pairs or self._group_folds()
-        shares = BRANCH_SHARES if pairs and len(self._blocks) > 1 else (self._share,)
+        shares = BRANCH_SHARES if self._has_enough_sources() and len(self._blocks) > 1 else (self._share,)
+        strengths = STRENGTHS if self._has_enough_sources() else (self._strength,)
         if share is not None:
             self._share, shares = share, (share,)
         kinds = VIEWS if views is None else (views,)
         self._fitted_on = views or self._fitted_on
-        total = len(shares) * len(STRENGTHS) + len(kinds) - 1
+        total = len(shares) * len(strengths) + len(kinds) - 1
         history: list[dict[str, float]] = []
         best: dict[str, float] | None = None
 
@@ -173,7 +175,7 @@ class HeadFitter:
 
         if folds:
             for part in shares:
-                for strength in STRENGTHS:
+                for strength in strengths:
                     ask(part, strength, kinds[0])
             best = max(history, key=lambda entry: entry["cv_auc"])
             usual = self._at_choice(history)[0]
@@ -216,6 +218,9 @@ class HeadFitter:
         count = min(PAIRS_MOST, max(len(real), len(generated)))
         asked = [real[i % len(real)].rows | generated[i % len(generated)].rows for i in range(count)]
         return [(self._with_pairs(np.flatnonzero(~rows)), np.flatnonzero(rows)) for rows in asked]
+
+    def _has_enough_sources(self) -> bool:
+        return all(len(source_folds(self._asked_about, target)) >= LEAST_FOLDS for target in (0, 1))
 
     def _group_folds(self) -> Folds:
         count = len(self._asked_about)
