@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,16 @@ def set_aside(file: Path) -> Path:
         file.replace(aside)
     remove_side_files(file)
     return aside
+
+
+@contextlib.contextmanager
+def closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """For what prepares a new connection: it stays open for its owner unless that fails."""
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def open_or_replace(file: Path, open_file: Callable[[], Opened]) -> Opened:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.logs import get_logger
-from utils.sqlite_files import is_broken, open_or_replace, set_aside
+from utils.sqlite_files import closed_on_error, is_broken, open_or_replace, set_aside
 
 log = get_logger(__name__)
 
@@ -184,7 +184,7 @@ class FieldStore:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None, timeout=BUSY_SECONDS)
-        try:
+        with closed_on_error(db):
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             if db.execute("PRAGMA user_version").fetchone() == (1,):
@@ -193,7 +193,4 @@ class FieldStore:
             # reads every page: damage shows now
             db.execute("SELECT count(*), max(reporter || note) FROM reports").fetchone()
             db.execute("SELECT count(*), max(body) FROM histograms").fetchone()
-        except BaseException:
-            db.close()
-            raise
         return db

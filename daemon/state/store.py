@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from daemon.state.deadlines import Mark
 from utils.logs import get_logger
-from utils.sqlite_files import is_broken, open_or_replace, set_aside
+from utils.sqlite_files import closed_on_error, is_broken, open_or_replace, set_aside
 
 log = get_logger(__name__)
 
@@ -187,15 +187,12 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None)
-        try:
+        with closed_on_error(db):
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA busy_timeout=5000")
             db.executescript(SCHEMA)
             db.execute("SELECT count(*), max(body) FROM runs").fetchone()  # reads every page: damage shows now
-        except BaseException:
-            db.close()
-            raise
         return db
 
     def _begin_anew(self, error: sqlite3.DatabaseError) -> None:

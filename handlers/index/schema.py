@@ -9,7 +9,7 @@ from pathlib import Path
 from handlers.index.packing import pack_hex
 from utils.errors import SkipItemError
 from utils.logs import get_logger
-from utils.sqlite_files import is_broken, remove_side_files, set_aside
+from utils.sqlite_files import closed_on_error, is_broken, remove_side_files, set_aside
 
 log = get_logger(__name__)
 
@@ -150,7 +150,7 @@ def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    try:
+    with closed_on_error(connection):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last commits, never consistency
@@ -160,9 +160,6 @@ def _connect(file: Path) -> sqlite3.Connection:
             raise ForeignIndexError(f"not our index ({application:#x})")
         if version != SCHEMA_VERSION:
             raise OutdatedIndexError(f"is of version {version}, not {SCHEMA_VERSION}; made anew from the files")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.metadata import Label, LabelSource
-from utils.sqlite_files import open_or_replace
+from utils.sqlite_files import closed_on_error, open_or_replace
 
 HISTORY_FILE = "labels.sqlite"
 BUSY_SECONDS = 5.0
@@ -66,15 +66,12 @@ class LabelHistory:
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
+        with closed_on_error(self._db):
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
             # reads every page of what people have said, which is little: damage shows now
             self._db.execute("SELECT max(hex(sha256) || at || coalesce(note, '')) FROM statements").fetchone()
-        except BaseException:
-            self._db.close()
-            raise
 
     def close(self) -> None:
         self._db.close()

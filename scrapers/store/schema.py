@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from utils.errors import OperatorError
-from utils.sqlite_files import is_broken
+from utils.sqlite_files import closed_on_error, is_broken
 
 DATABASE_FILE = "scrape.sqlite"
 SCHEMA_VERSION = 2
@@ -135,16 +135,16 @@ def open_database(state_path: Path) -> sqlite3.Connection:
         state_path / DATABASE_FILE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        before, after = _upgrade(connection)
-        header = f"PRAGMA user_version = {SCHEMA_VERSION};"
-        connection.executescript(f"BEGIN IMMEDIATE;{before}{SCHEMA};{after}{header}COMMIT;")
-        _read_some(connection)
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, Exception) and is_broken(error):
+        with closed_on_error(connection):
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            before, after = _upgrade(connection)
+            header = f"PRAGMA user_version = {SCHEMA_VERSION};"
+            connection.executescript(f"BEGIN IMMEDIATE;{before}{SCHEMA};{after}{header}COMMIT;")
+            _read_some(connection)
+    except sqlite3.DatabaseError as error:
+        if is_broken(error):
             raise OperatorError(_advice(state_path / DATABASE_FILE, error)) from error
         raise
     return connection

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trainer.data.types import Part
 from utils.errors import StopRunError
-from utils.sqlite_files import open_or_replace
+from utils.sqlite_files import closed_on_error, open_or_replace
 
 Place = Literal["train", "validation", "calibration", "test", "left_out"]
 LEFT_OUT: Literal["left_out"] = "left_out"
@@ -56,7 +56,7 @@ def open_ledger(file: Path, key: str, fill: Callable[[sqlite3.Connection], objec
 
 def _begin(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=60, isolation_level=None)
-    try:
+    with closed_on_error(connection):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN EXCLUSIVE")
         for statement in SCHEMA.split(";"):
@@ -64,9 +64,6 @@ def _begin(file: Path) -> sqlite3.Connection:
         # reads every page, so that damage shows before anything is decided
         connection.execute("SELECT max(sha256 || coalesce(phash, '') || place) FROM samples").fetchone()
         connection.execute("SELECT max(fact || part) FROM facts").fetchone()
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
