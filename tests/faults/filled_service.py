@@ -23,7 +23,7 @@ from exposr_api.auth import Keys
 from exposr_api.protocols import Health
 from handlers.labels.commands import set_label
 from scrapers.store.item_store import ItemStore
-from service_process import KEY, wait_until
+from service_process import KEY, ServiceProcess, wait_until
 from trainer.data.snapshot import Sample
 from trainer.evaluation.opinions import Opinion, write_opinions
 from trainer.models.embedding_cache import EmbeddingCache
@@ -88,6 +88,19 @@ def fill(base: Path) -> None:
         state / OPINIONS_FILE, [Opinion(sample.sha256, sample.label, 0.4, "held out") for sample in samples], ""
     )
     EmbeddingCache(state / CACHE_FILE, 1 << 30).add("space", {sha256: np.zeros((1, 4), np.float32)})
+
+
+@contextlib.contextmanager
+def running(base: Path) -> Iterator[ServiceProcess]:
+    """A whole service over these folders."""
+    fill(base)
+    service = ServiceProcess(base)
+    try:
+        service.start()
+        service.wait_for_counts(total=6, pending=0)
+        yield service
+    finally:
+        service.end()
 
 
 class Looked:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 import schemathesis
-from filled_service import fill
+from filled_service import running
 from hypothesis import HealthCheck, Phase, given, settings
 from invariants import data_violations, model_violations
 from schemathesis.checks import not_a_server_error
@@ -71,12 +71,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
-    base = tmp_path_factory.mktemp("service")
-    fill(base)
-    service = ServiceProcess(base)
-    try:
-        service.start()
-        service.wait_for_counts(total=6, pending=0)
+    with running(tmp_path_factory.mktemp("service")) as service:
         with httpx.Client(base_url=service.url, trust_env=False) as client:
             [token] = CSRF.findall(client.get("/login").text)
             signed_in = client.post("/login", data={"key": KEY, "csrf_token": token}).status_code
@@ -90,8 +85,6 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         visitor = Visitor(service, {**service.headers, "Cookie": cookie, "X-CSRF-Token": token}, known)
         visitor.answers["POST /login"].add(signed_in)  # with the token of another session it is always refused
         yield visitor
-    finally:
-        service.end()
 
 
 @pytest.mark.parametrize("path", sorted(STREAMS))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from filled_service import fill
+from filled_service import running
 from invariants import data_violations, model_violations
 from selection import ALL
 
@@ -34,15 +34,8 @@ CONNECTIONS = 1000
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    base = tmp_path_factory.mktemp("service")
-    fill(base)
-    made = ServiceProcess(base)
-    try:
-        made.start()
-        made.wait_for_counts(total=6, pending=0)
+    with running(tmp_path_factory.mktemp("service")) as made:
         yield made
-    finally:
-        made.end()
 
 
 def connect(service: ServiceProcess) -> socket.socket:

@@ -44,6 +44,15 @@ def hash_of(*facts: object) -> int:
     return sum(ord(character) * 31**place for place, character in enumerate(str(facts))) % 2**31
 
 
+def augmented(data: Path, train: list[GroupedSample]) -> tuple[Augmentation, PreparedImages]:
+    """The augmentation with the storage histories of `train`, and their pictures."""
+    images = ImageFolder(data)
+    storages = [images.storage(member.sample) for member in train]
+    histories = StorageHistories.of(storages, [member.sample.target for member in train])
+    preprocessing = load_backbone(MODEL, on_gpu=False, seed=0).preprocessing
+    return Augmentation(Training().augmentation, preprocessing, histories), PreparedImages(images, preprocessing, None)
+
+
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
     tiny(tmp_path / "tae")
@@ -54,12 +63,7 @@ def context(tmp_path: Path) -> RunContext:
 def test_both_of_a_pair_get_the_same_draws(tmp_path: Path) -> None:
     """The reconstruction kept here is the photograph itself: any draw of its own would make the views differ."""
     train = members(tmp_path, "train", 6)
-    images = ImageFolder(tmp_path)
-    storages = [images.storage(member.sample) for member in train]
-    histories = StorageHistories.of(storages, [member.sample.target for member in train])
-    backbone = load_backbone(MODEL, on_gpu=False, seed=0)
-    augmentation = Augmentation(Training().augmentation, backbone.preprocessing, histories)
-    prepared = PreparedImages(images, backbone.preprocessing, None)
+    augmentation, prepared = augmented(tmp_path, train)
     kept = KeptPictures(tmp_path / "kept")
     photos = [index for index, member in enumerate(train) if member.sample.target == 0]
     for index in photos[:-1]:
@@ -86,12 +90,7 @@ def test_both_of_a_pair_get_the_same_draws(tmp_path: Path) -> None:
 def test_gentle_views_of_files_stored_alike_are_crops_of_the_picture(tmp_path: Path) -> None:
     """In either label every storage is as common, so that nothing but a crop and a mirror image is left."""
     train = members(tmp_path, "train", 4)
-    images = ImageFolder(tmp_path)
-    storages = [images.storage(member.sample) for member in train]
-    histories = StorageHistories.of(storages, [member.sample.target for member in train])
-    backbone = load_backbone(MODEL, on_gpu=False, seed=0)
-    augmentation = Augmentation(Training().augmentation, backbone.preprocessing, histories)
-    prepared = PreparedImages(images, backbone.preprocessing, None)
+    augmentation, prepared = augmented(tmp_path, train)
 
     def crops(*, gentle: bool) -> int:
         views = AugmentedViews(train, prepared, augmentation, size=64, seed=0, gentle=gentle)
