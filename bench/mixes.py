@@ -11,7 +11,6 @@ thresholds are those of left-out sources, without calibration. Whole trainings a
 from __future__ import annotations
 
 import argparse
-import io
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,15 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jobs import sample_of
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from unseen import Mix, files_of, mixes_of
+from unseen import Mix, mixes_of, samples_of, sources_in
 
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Sample
-from trainer.data.storage import StorageHistories
+from trainer.data.storage import Storage, StorageHistories
 from trainer.data.types import Floats, GroupedSample
 from trainer.fitting.linear_head import BRANCH_SHARES, VIEWS, HeadFitter, embed_views
 from trainer.models.backbones import branch_width, load_backbone
@@ -40,24 +38,19 @@ from utils.metadata import LABELS
 COUNT_OF_VIEWS = 6
 CACHE_BYTES = 2 << 30
 BUDGET = 0.05  # of false alarms on the worst left-out source
+JPEG_60, JPEG_75 = (Storage("jpeg", quality, full_chroma=False) for quality in (60, 75))
 Change = Callable[[Image.Image], Image.Image]
-
-
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    with Image.open(buffer) as saved:
-        return saved.convert("RGB")
 
 
 def halved(image: Image.Image) -> Image.Image:
     factor = max(224, min(image.size) // 2) / min(image.size)
-    return jpeg(image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.BICUBIC), 75)
+    size = (round(image.width * factor), round(image.height * factor))
+    return JPEG_75.saved(image.resize(size, Image.Resampling.BICUBIC))
 
 
 CONDITIONS: dict[str, Change] = {
     "plain": lambda image: image,
-    "JPEG 60": lambda image: jpeg(image, 60),
+    "JPEG 60": JPEG_60.saved,
     "halved, JPEG 75": halved,
 }
 
@@ -70,14 +63,8 @@ class Pictures:
     """All pictures of FOLDER, embedded: augmented views to fit on, and one view for each condition to ask."""
 
     def __init__(self, folder: Path, each: int, work: Path) -> None:
-        samples = [
-            sample_of(folder, file, label, **({"source": name} if label == "real" else {"generator": name}))
-            for label in LABELS
-            for name in sorted(path.name for path in (folder / label).iterdir() if path.is_dir())
-            for file in files_of(folder, label, name, each)
-        ]
-        unique = {sample.sha256: sample for sample in samples}.values()
-        self.members = [GroupedSample(sample, sample.sha256, "train") for sample in unique]
+        samples = samples_of(folder, sources_in(folder), each)
+        self.members = [GroupedSample(sample, sample.sha256, "train") for sample in samples]
         backbone, images = load_backbone(Model(), on_gpu=False, seed=0), ImageFolder(folder)
         storages = [images.storage(member.sample) for member in self.members]
         histories = StorageHistories.of(storages, [member.sample.target for member in self.members])

@@ -23,7 +23,7 @@ import json
 import random
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,12 @@ class Found:
         return None if self.predicted is None else self.predicted[0] <= self.false_alarms <= self.predicted[1]
 
 
+def sources_in(folder: Path) -> dict[Label, list[str]]:
+    return {label: sorted(path.name for path in (folder / label).iterdir() if path.is_dir()) for label in LABELS}
+
+
 def mixes_of(folder: Path, count: int) -> list[Mix]:
-    names = {label: sorted(path.name for path in (folder / label).iterdir() if path.is_dir()) for label in LABELS}
+    names = sources_in(folder)
     for label, found in names.items():
         if len(found) < LEAST_SOURCES:
             raise SystemExit(f"{folder / label} has {len(found)} folders, {LEAST_SOURCES} are needed")
@@ -120,9 +124,9 @@ def files_of(folder: Path, label: Label, name: str, most: int) -> list[Path]:
     return files[:most]
 
 
-def samples_of(folder: Path, mix: Mix, most: int) -> list[Sample]:
+def samples_of(folder: Path, sources: Mapping[Label, Sequence[str]], most: int) -> list[Sample]:
     samples = []
-    for label, names in mix.trained.items():
+    for label, names in sources.items():
         for name in names:
             facts = {"source": name} if label == "real" else {"generator": name}
             samples += [sample_of(folder, file, label, **facts) for file in files_of(folder, label, name, most)]
@@ -183,7 +187,7 @@ def run(folder: Path, mix: Mix, most: int, settings: dict[str, Any], work: Path)
     with tempfile.TemporaryDirectory(prefix="mix-", dir=work) as name:
         place = Path(name)
         # the gate's word is noted, and what it turned down is measured all the same
-        samples = samples_of(folder, mix, most)
+        samples = samples_of(folder, mix.trained, most)
         make_job(place / "job", folder, place, samples, settings)
         ended = run_job(place / "job", show=False)
         if ended.outcome is None or "version" not in ended.outcome["details"]:
