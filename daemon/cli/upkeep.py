@@ -38,6 +38,6 @@ def restore(
 
 def example_config() -> None:
     """Print a configuration file with every key, its default and its meaning."""
-    from utils.config_example import render_example
+    from utils.config.example import render_example
 
     typer.echo(render_example(), nl=False)

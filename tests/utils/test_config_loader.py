@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.config_example import render_example
+from utils.config.example import render_example
 from utils.config_loader import Config, config_from_job, load_config
 from utils.errors import ConfigError
 
