@@ -23,11 +23,11 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_downloads_through_a_faulty_line_while_the_trainer_is_killed_and_publishes(tmp_path: Path) -> None:
-    outcome = run(tmp_path, downloads=25, size=SIZE)
+    outcome = run(tmp_path, downloads=40, size=SIZE)
     assert outcome.wrong == []
-    assert outcome.good + sum(outcome.errors.values()) == 25
+    assert outcome.good + sum(outcome.errors.values()) == 40
     assert outcome.good > 0
-    assert outcome.faults  # how many depends on how many connections the restarts cost
+    assert outcome.faults.total() >= 5
 
 
 class CutAfter(FaultProxy):
