@@ -14,7 +14,7 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.snapshot import Snapshot
 from trainer.data.types import Candidate, Outcome, Scorer
-from trainer.evaluation.calibration import Calibration, calibrate
+from trainer.evaluation.calibration import Calibration, calibrate, temperature_of
 from trainer.evaluation.core_comparison import compare_with_core
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.familiarity import fit_novelty
@@ -122,7 +122,7 @@ def _judge(
     left_out = NOTHING_LEFT_OUT
     if config.evaluation.leave_one_out:
         context.report("evaluate")(0, 1, "each source and each generator left out in turn")
-        temperature = calibrate(scorer, split.parts, config.evaluation).temperature
+        temperature = temperature_of(scorer, split.parts)
         left_out = leave_sources_out(scorer, split.parts, candidate.refit, config.evaluation, temperature)
     calibration = calibrate(scorer, split.parts, config.evaluation, left_out)
     unlabelled = read_unlabelled(context.folder / UNLABELLED_FILE, context.images.folder)

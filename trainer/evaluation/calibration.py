@@ -6,6 +6,7 @@ prior around 1 keeps the temperature finite where few pictures are told apart pe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainer.data.types import GroupedSample, Part, PartsOfSplit, Scorer
 from trainer.evaluation.leave_sources_out import NOTHING_LEFT_OUT, LeftOutSources
 from trainer.evaluation.operating_points import OperatingPoints, operating_points
 from trainer.evaluation.temperature import PRIOR_SPREAD, fit_temperature, log_loss
-from trainer.stats.predictions import Scored, group_codes, score
+from trainer.stats.predictions import Ints, group_codes, score
 from utils.config.training import Evaluation as Settings
 
 PARTS_TO_TRY: tuple[tuple[Part, ...], ...] = (("calibration",), ("calibration", "validation"))
@@ -51,25 +52,12 @@ def calibrate(
 ) -> Calibration:
     """Fit the temperature on the calibration split, with the validation split where it lacks a label; the thresholds
     on the same and on what was left out."""
-    for fitted_on in PARTS_TO_TRY:
-        samples = [member for part in fitted_on for member in parts[part]]
-        if {member.sample.target for member in samples} == {0, 1}:
-            return _calibrate(scorer, samples, fitted_on, settings, left_out)
-    points = operating_points(score(scorer, samples, 1.0), settings, left_out)
-    return Calibration(1.0, (), len(samples), 0, None, None, points)
-
-
-def _calibrate(
-    scorer: Scorer,
-    samples: list[GroupedSample],
-    fitted_on: tuple[Part, ...],
-    settings: Settings,
-    left_out: LeftOutSources,
-) -> Calibration:
-    logits = scorer.logits(samples)
-    targets = np.array([member.sample.target for member in samples], dtype=np.int64)
-    temperature = fit_temperature(logits, targets)
-    scored = Scored(tuple(samples), score(scorer, samples, temperature).probabilities)
+    samples, fitted_on = _to_fit_on(parts)
+    temperature = temperature_of(scorer, parts)
+    points = operating_points(score(scorer, samples, temperature), settings, left_out)
+    if not fitted_on:
+        return Calibration(temperature, (), len(samples), 0, None, None, points)
+    logits, targets = scorer.logits(samples), _targets(samples)
     return Calibration(
         temperature,
         fitted_on,
@@ -77,5 +65,24 @@ def _calibrate(
         int(group_codes([member.group for member in samples]).max()) + 1,
         log_loss(logits, targets, 1.0),
         log_loss(logits, targets, temperature),
-        operating_points(scored, settings, left_out),
+        points,
     )
+
+
+def temperature_of(scorer: Scorer, parts: PartsOfSplit) -> float:
+    """1 where neither split that may be fitted on has both labels."""
+    samples, fitted_on = _to_fit_on(parts)
+    return fit_temperature(scorer.logits(samples), _targets(samples)) if fitted_on else 1.0
+
+
+def _to_fit_on(parts: PartsOfSplit) -> tuple[list[GroupedSample], tuple[Part, ...]]:
+    """The first of PARTS_TO_TRY that has both labels; the last one, and no name of it, where none has."""
+    for fitted_on in PARTS_TO_TRY:
+        samples = [member for part in fitted_on for member in parts[part]]
+        if {member.sample.target for member in samples} == {0, 1}:
+            return samples, fitted_on
+    return samples, ()
+
+
+def _targets(samples: Sequence[GroupedSample]) -> Ints:
+    return np.array([member.sample.target for member in samples], dtype=np.int64)

@@ -9,8 +9,8 @@ linear layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,11 +29,11 @@ from trainer.models.backbones import classifier_of
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import SERVING_VIEW, Embedder
 from trainer.models.reconstructions import Reconstructions
-from trainer.split.sources import origin, source_folds
+from trainer.split.sources import SourceFold, origin, source_folds
 from trainer.stats.consistency import consistency
 from trainer.stats.folds import Folds, grouped_folds
 from trainer.stats.predictions import Ints
-from trainer.stats.projection import LEAST_DEVIATION
+from trainer.stats.projection import scale_of
 
 STRENGTHS = (1e-3, 3e-3, 1e-2)  # of the regularisation, that are tried
 USUAL_STRENGTH = STRENGTHS[1]
@@ -53,11 +53,23 @@ LOGIT_SCALE = 5.0  # logits of a picture that is told apart as its label is: cal
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """How a head is fitted: the branch's share of the variance, the strength of the regularisation, one of VIEWS."""
+
+    share: float
+    strength: float
+    views: str
+
+    def __str__(self) -> str:
+        return f"branch share {self.share:g}, strength {self.strength:g}, {self.views} views"
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Weight [d] and bias of the final linear layer, and how they were chosen.
 
     `auc` is that of the best choice, over left-out sources when `by_sources`, else over groups; None without folds.
-    `is_gentle`: views that were not fully augmented did best.
+    `is_gentle`: at this share and strength, views that were not fully augmented did best.
     """
 
     weight: Floats
@@ -149,78 +161,73 @@ class HeadFitter:
             self._may_count[:, 0] = np.asarray(may_stay)[self._photo]
         width = self._views.shape[-1] - branch_width
         self._blocks = [slice(0, width), slice(width, None)] if branch_width else [slice(0, None)]
-        self._share = USUAL_SHARE if branch_width else 0.0
-        self._strength, self._fitted_on = USUAL_STRENGTH, VIEWS[1]
+        self._choice = Choice(USUAL_SHARE if branch_width else 0.0, USUAL_STRENGTH, VIEWS[1])
 
     def choose(self, report: Report, *, share: float | None = None, views: str | None = None) -> Head:
         """Choose share and strength, then the views, and fit on everything. What is given is not chosen."""
-        pairs = self._pairs()
+        real, generated = (source_folds(self._asked_about, target) for target in (0, 1))
+        pairs = self._pairs(real, generated)
         folds = pairs or self._group_folds()
-        shares = BRANCH_SHARES if self._has_enough_sources() and len(self._blocks) > 1 else (self._share,)
-        strengths = STRENGTHS if self._has_enough_sources() else (self._strength,)
         if share is not None:
-            self._share, shares = share, (share,)
+            self._choice = replace(self._choice, share=share)
+        if views is not None:
+            self._choice = replace(self._choice, views=views)
+        usual = replace(self._choice, views=views or VIEWS[0])
+        others = [usual]
+        if min(len(real), len(generated)) >= LEAST_FOLDS:
+            may_choose_share = share is None and len(self._blocks) > 1
+            shares = BRANCH_SHARES if may_choose_share else (usual.share,)
+            others = [replace(usual, share=part, strength=strength) for part in shares for strength in STRENGTHS]
         kinds = VIEWS if views is None else (views,)
-        self._fitted_on = views or self._fitted_on
-        total = len(shares) * len(strengths) + len(kinds) - 1
-        history: list[dict[str, float]] = []
-        best: dict[str, float] | None = None
+        total = len(others) + len(kinds) - 1
+        aucs: dict[Choice, float] = {}
 
-        def ask(share: float, strength: float, views: str) -> float:
-            auc = self._asked(folds, share, strength, views)
-            number = float(VIEWS.index(views))
-            history.append({"branch_share": share, "regularisation": strength, "views": number, "cv_auc": auc})
-            report(len(history), total, f"branch {share:g}, strength {strength:g}, {views} views: {auc:.3f}")
-            return auc
+        def ask(choices: Sequence[Choice]) -> Choice:
+            """The best of them."""
+            for choice in choices:
+                if choice not in aucs:
+                    aucs[choice] = self._asked(folds, choice)
+                    report(len(aucs), total, f"{choice}: {aucs[choice]:.3f}")
+            return max(choices, key=lambda choice: aucs[choice])
 
+        is_gentle = False
         if folds:
-            for part in shares:
-                for strength in strengths:
-                    ask(part, strength, kinds[0])
-            best = max(history, key=lambda entry: entry["cv_auc"])
-            usual = self._at_choice(history)[0]
-            if best["cv_auc"] >= usual["cv_auc"] + LEAST_GAIN:
-                self._share, self._strength = best["branch_share"], best["regularisation"]
-            for kind in kinds[1:]:
-                ask(self._share, self._strength, kind)
-            asked = self._at_choice(history)
-            best = max(asked, key=lambda entry: entry["cv_auc"])
-            if best["cv_auc"] < asked[0]["cv_auc"] + LEAST_GAIN:
-                best = asked[0]
-            self._fitted_on = VIEWS[int(best["views"])]
-        weight, bias = self._solved(np.arange(len(self._samples)), self._share, self._strength, self._fitted_on)
+            for_all = _for_a_large_gain(usual, ask(others), aucs)
+            best = ask([replace(for_all, views=kind) for kind in kinds])
+            is_gentle = best.views != VIEWS[-1]
+            self._choice = _for_a_large_gain(for_all, best, aucs)
+        weight, bias = self._solved(np.arange(len(self._samples)), self._choice)
         by = "left-out sources" if pairs else "left-out groups" if folds else "nothing that could be left out"
         return Head(
             weight=weight,
             bias=bias,
-            auc=best["cv_auc"] if best else None,
+            auc=aucs.get(self._choice),
             by_sources=bool(pairs),
-            is_gentle=bool(folds) and self._fitted_on != VIEWS[-1],
-            choice=f"branch share {self._share:g}, strength {self._strength:g}, {self._fitted_on} views, by {by}",
-            history=history,
+            is_gentle=is_gentle,
+            choice=f"{self._choice}, by {by}",
+            history=[
+                {
+                    "branch_share": choice.share,
+                    "regularisation": choice.strength,
+                    "views": float(VIEWS.index(choice.views)),
+                    "cv_auc": auc,
+                }
+                for choice, auc in aucs.items()
+            ],
         )
-
-    def _at_choice(self, history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-        """The entries of the share and strength that are chosen, one for each kind of views."""
-        made = (self._share, self._strength)
-        return [entry for entry in history if (entry["branch_share"], entry["regularisation"]) == made]
 
     def refit(self, members: Sequence[GroupedSample]) -> tuple[Floats, float]:
         """By the choice made, on some of the samples: weight [d] and bias."""
         rows = self._with_pairs([self._rows[member.sample.sha256] for member in members])
-        return self._solved(rows, self._share, self._strength, self._fitted_on, REFIT_VIEWS)
+        return self._solved(rows, self._choice, REFIT_VIEWS)
 
-    def _pairs(self) -> Folds:
+    def _pairs(self, real: Sequence[SourceFold], generated: Sequence[SourceFold]) -> Folds:
         """Rows to fit on and rows to ask: a real source and a generator are left out together."""
-        real, generated = (source_folds(self._asked_about, target) for target in (0, 1))
         if not real or not generated:
             return []
         count = min(PAIRS_MOST, max(len(real), len(generated)))
         asked = [real[i % len(real)].rows | generated[i % len(generated)].rows for i in range(count)]
         return [(self._with_pairs(np.flatnonzero(~rows)), np.flatnonzero(rows)) for rows in asked]
-
-    def _has_enough_sources(self) -> bool:
-        return all(len(source_folds(self._asked_about, target)) >= LEAST_FOLDS for target in (0, 1))
 
     def _group_folds(self) -> Folds:
         count = len(self._asked_about)
@@ -232,14 +239,14 @@ class HeadFitter:
         """The rows, and those of their reconstructions."""
         return np.flatnonzero(np.isin(self._photo, rows))
 
-    def _asked(self, folds: Folds, share: float, strength: float, views: str) -> float:
+    def _asked(self, folds: Folds, choice: Choice) -> float:
         """Mean AUC over the folds, over the serving view and the augmented ones.
 
         Storage says nothing there: a serving view is asked only where both labels are stored like it.
         """
         aucs = []
         for fit, ask in folds:
-            weight, bias = self._solved(fit, share, strength, views)
+            weight, bias = self._solved(fit, choice)
             logits = self._views[ask] @ weight + bias
             for view in range(logits.shape[1]):
                 counted = self._may_count[ask, view]
@@ -261,24 +268,22 @@ class HeadFitter:
             counted[:, max(2, gentle_views(int(counted.shape[1]))) :] = False
         return counted
 
-    def _solved(
-        self, rows: Ints, share: float, strength: float, views: str, most_views: int | None = None
-    ) -> tuple[Floats, float]:
+    def _solved(self, rows: Ints, choice: Choice, most_views: int | None = None) -> tuple[Floats, float]:
         """Weight [d] and bias of a ridge regression on the labels (Hoerl and Kennard 1970).
 
         A picture weighs as often as a balanced sampling would draw it, its views share that.
         """
         most = max(1, ROWS_MOST // len(rows))
-        counted = _thinned(self._counted(views)[rows], min(most, most_views or most))
+        counted = _thinned(self._counted(choice.views)[rows], min(most, most_views or most))
         picture = np.nonzero(counted)[0]  # the place in `rows` of each view that counts
         features = self._views[rows][counted].astype(np.float64)
         weights = (sampling_weights([self._samples[row] for row in rows]) / counted.sum(axis=1))[picture]
         targets = self._targets[rows][picture]
         mean = weights @ features
         features -= mean
-        scale = self._scale(np.sqrt(weights @ features**2), share)
+        scale = self._scale(np.sqrt(weights @ features**2), choice.share)
         scale *= consistency(features, targets, [self._origins[row] for row in rows[picture]])
-        model = Ridge(alpha=strength, solver="cholesky").fit(features * scale, 2.0 * targets - 1, weights)
+        model = Ridge(alpha=choice.strength, solver="cholesky").fit(features * scale, 2.0 * targets - 1, weights)
         weight: Floats = LOGIT_SCALE * scale * model.coef_
         return weight, float(LOGIT_SCALE * model.intercept_ - mean @ weight)
 
@@ -286,11 +291,13 @@ class HeadFitter:
         """[d]: each feature by its deviation, each block in the variance that `share` gives it, 1 in all."""
         scale = np.zeros_like(deviations)
         for block, part in zip(self._blocks, [1 - share, share] if len(self._blocks) > 1 else [1.0], strict=True):
-            own = deviations[block]
-            # a column that hardly moves here may jump elsewhere: it is not blown up as far as one that always moves
-            floored = np.maximum(own, LEAST_DEVIATION * np.median(own))
-            scale[block] = np.where(own > 0, np.sqrt(part / len(own)) / np.where(own > 0, floored, 1), 0)
+            own = scale_of(deviations[block])
+            scale[block] = np.sqrt(part / len(own)) * own
         return scale
+
+
+def _for_a_large_gain(usual: Choice, best: Choice, aucs: Mapping[Choice, float]) -> Choice:
+    return best if aucs[best] >= aucs[usual] + LEAST_GAIN else usual
 
 
 def _thinned(counted: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:

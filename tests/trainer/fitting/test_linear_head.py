@@ -26,8 +26,11 @@ def members() -> list[GroupedSample]:
     return rows
 
 
-def embedded(samples: list[GroupedSample]) -> list[np.ndarray]:
-    """In the backbone's columns each source has its own mark; in the branch's each label has one, but fainter."""
+def embedded(samples: list[GroupedSample], mark_of_full: float = 2.0) -> list[np.ndarray]:
+    """In the backbone's columns each source has its own mark; in the branch's each label has one, but fainter.
+
+    `mark_of_full` is that of the one fully augmented view.
+    """
     noise = np.random.default_rng(0)
     marks = np.random.default_rng(1).normal(size=(2 * SOURCES, WIDTH)) * 4
     found = []
@@ -36,7 +39,7 @@ def embedded(samples: list[GroupedSample]) -> list[np.ndarray]:
         kind = sample.target * SOURCES + int((sample.generator or sample.source)[1:])
         backbone = noise.normal(size=(VIEWS, WIDTH)) + marks[kind]
         branch = noise.normal(size=(VIEWS, BRANCH))
-        branch[:, 0] += 2.0 * sample.target
+        branch[:, 0] += np.array([2.0, 2.0, mark_of_full]) * sample.target
         found.append(np.concatenate([backbone, branch], axis=1).astype(np.float32))
     return found
 
@@ -60,6 +63,15 @@ def test_without_sources_to_leave_out_groups_are_left_out_and_both_weigh_the_sam
     head = HeadFitter(embedded(samples), samples, BRANCH, 0).choose(silent)
     assert not head.by_sources
     assert "branch share 0.75," in head.choice
+
+
+def test_a_fine_tuning_gets_the_views_that_did_best_by_however_little() -> None:
+    samples = members()
+    clear = HeadFitter(embedded(samples), samples, BRANCH, 0).choose(silent)
+    assert "served views" in clear.choice
+    assert not clear.is_gentle  # all views together are a little better, as three looks are
+    misleading = HeadFitter(embedded(samples, mark_of_full=-6.0), samples, BRANCH, 0).choose(silent)
+    assert misleading.is_gentle
 
 
 def test_a_head_fitted_again_on_a_part_knows_nothing_of_the_rest() -> None:
