@@ -257,6 +257,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the training")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
     given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
     found = []
     for mix in mixes_of(given.folder, given.mixes):
         found.append(run(given.folder, mix, given.each, settings_of(given.set), given.work))

@@ -67,6 +67,7 @@ class FaultProxy:
             task = self._loop.create_task(self._connection(reader, writer))
             connections.add(task)
             task.add_done_callback(connections.discard)
+            task.add_done_callback(lambda _: writer.close())  # a task that is cancelled before it begins closes nothing
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -90,7 +91,6 @@ class FaultProxy:
             try:
                 server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
             except OSError:
-                writer.close()
                 return
             upstream = asyncio.create_task(self._forward(reader, server_writer))
             try:
@@ -98,7 +98,6 @@ class FaultProxy:
             finally:
                 upstream.cancel()
                 server_writer.close()
-                writer.close()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -48,13 +48,13 @@ class Reconstructions:
 
     def members(self, train: Sequence[GroupedSample]) -> list[GroupedSample]:
         """The photographs of `train` that are reconstructed, labelled as what comes out."""
-        generator = f"reconstruction by {self.autoencoder.name}"
         photos = [member for member in train if member.sample.target == 0]
         photos.sort(key=lambda member: member.sample.sha256)
-        return [
-            replace(member, sample=replace(member.sample, label="ai_generated", generator=generator))
-            for member in photos[:PHOTOS_MOST]
-        ]
+        return [self.relabelled(member) for member in photos[:PHOTOS_MOST]]
+
+    def relabelled(self, photo: GroupedSample) -> GroupedSample:
+        generator = f"reconstruction by {self.autoencoder.name}"
+        return replace(photo, sample=replace(photo.sample, label="ai_generated", generator=generator))
 
 
 def _stored(image: Image.Image, storage: Storage, shrunk: float) -> Image.Image:
