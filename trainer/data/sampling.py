@@ -7,9 +7,10 @@ any number of them.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,25 @@ from torch.utils.data import Sampler
 from trainer.data.snapshot import Sample
 from trainer.data.types import Floats, GroupedSample
 
+# Over 40 mixes of sources a quarter kept nearly all that pairs gain on files as they are, and cost least on files that
+# were compressed again (docs/training.md, Pairs).
+RECONSTRUCTIONS = 0.25
 
-def sampling_weights(samples: Sequence[GroupedSample]) -> Floats:
-    """Sum 1; each label half of it, each generator or source of a label by the root of its number."""
-    kinds = [_kind(grouped.sample) for grouped in samples]
-    sizes = Counter(kinds)
-    roots: dict[str, float] = defaultdict(float)
-    for (label, _), size in sizes.items():
-        roots[label] += float(np.sqrt(size))
-    weights: Floats = np.array([1 / np.sqrt(sizes[kind]) / roots[kind[0]] for kind in kinds])
+
+def sampling_weights(samples: Sequence[GroupedSample], reconstructions: Sequence[GroupedSample] = ()) -> Floats:
+    """Of the samples, then of the reconstructions. Sum 1; each label half of it, each generator or source of a label by
+    the root of its number; all reconstructions together RECONSTRUCTIONS times as much as a generator of their number.
+    """
+    kinds = [_kind(grouped.sample) for grouped in samples] + [_Kind("ai_generated", None)] * len(reconstructions)
+    # what one sample of a kind weighs within its label
+    weights_of = {
+        kind: (RECONSTRUCTIONS if kind.name is None else 1.0) / float(np.sqrt(size))
+        for kind, size in Counter(kinds).items()
+    }
+    weights: Floats = np.array([weights_of[kind] for kind in kinds])
+    labels = np.array([kind.label for kind in kinds])
+    for label in set(labels.tolist()):
+        weights[labels == label] /= weights[labels == label].sum()
     weights /= weights.sum()
     return weights
 
@@ -78,5 +89,10 @@ class BatchOrder(Sampler[list[Draw]]):
             skip = 0
 
 
-def _kind(sample: Sample) -> tuple[str, str]:
-    return sample.label, (sample.generator or sample.source) if sample.target else sample.source
+class _Kind(NamedTuple):
+    label: str
+    name: str | None  # None: a reconstruction
+
+
+def _kind(sample: Sample) -> _Kind:
+    return _Kind(sample.label, (sample.generator or sample.source) if sample.target else sample.source)

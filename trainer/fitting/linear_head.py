@@ -269,7 +269,7 @@ class HeadFitter:
         return counted
 
     def _solved(self, rows: Ints, choice: Choice, most_views: int | None = None) -> tuple[Floats, float]:
-        """Weight [d] and bias of a ridge regression on the labels (Hoerl and Kennard 1970).
+        """Weight [d] and bias of a ridge regression on the labels (Hoerl and Kennard 1970); `rows` ascend.
 
         A picture weighs as often as a balanced sampling would draw it, its views share that.
         """
@@ -277,7 +277,9 @@ class HeadFitter:
         counted = _thinned(self._counted(choice.views)[rows], min(most, most_views or most))
         picture = np.nonzero(counted)[0]  # the place in `rows` of each view that counts
         features = self._views[rows][counted].astype(np.float64)
-        weights = (sampling_weights([self._samples[row] for row in rows]) / counted.sum(axis=1))[picture]
+        count = len(self._asked_about)
+        own, made = ([self._samples[row] for row in part] for part in (rows[rows < count], rows[rows >= count]))
+        weights = (sampling_weights(own, made) / counted.sum(axis=1))[picture]
         targets = self._targets[rows][picture]
         mean = weights @ features
         features -= mean

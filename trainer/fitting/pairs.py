@@ -1,7 +1,7 @@
 """Pairs in a fine-tuning: a photograph of the train split and its reconstruction, in one batch, treated alike.
 
-Together the reconstructions weigh as much as one generator of their number would. They come along with draws of their
-photographs, so that real pictures are drawn as without pairs, and the generators share what is left.
+Together the reconstructions weigh a quarter of what a generator of their number would. They come along with draws of
+their photographs, so that real pictures are drawn as without pairs, and the generators share what is left.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def paired_sampling(
 def _weighted(
     train: Sequence[GroupedSample], made: Sequence[GroupedSample], kept: KeptPictures, key: str
 ) -> PairedSampling:
-    weights = sampling_weights([*train, *made])
+    weights = sampling_weights(train, made)
     own, of_made = weights[: len(train)], float(weights[len(train) :].sum())
     names = {member.sample.sha256 for member in made}
     photos = float(own[np.array([member.sample.sha256 in names for member in train])].sum())

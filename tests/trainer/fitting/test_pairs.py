@@ -16,7 +16,7 @@ from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
 from trainer.data.images import ImageFolder
 from trainer.data.resized_cache import AugmentedViews, KeptPictures, Pairs, PreparedImages, together
-from trainer.data.sampling import Draw, sampling_weights
+from trainer.data.sampling import RECONSTRUCTIONS, Draw, sampling_weights
 from trainer.data.storage import StorageHistories
 from trainer.data.types import GroupedSample, PartsOfSplit
 from trainer.fitting.finetune import fine_tune
@@ -108,7 +108,7 @@ def test_gentle_views_of_files_stored_alike_are_crops_of_the_picture(tmp_path: P
     assert crops(gentle=False) < 20
 
 
-def test_reconstructions_weigh_as_a_generator_and_photographs_are_drawn_as_without(context: RunContext) -> None:
+def test_reconstructions_weigh_a_quarter_of_a_generator_and_photographs_are_drawn_as_without(context: RunContext) -> None:
     train = members(context.images.folder, "train", 8)
     backbone = load_backbone(MODEL, on_gpu=False, seed=0)
     sampling = paired_sampling(context, train, backbone.preprocessing)
@@ -121,7 +121,8 @@ def test_reconstructions_weigh_as_a_generator_and_photographs_are_drawn_as_witho
     generated = float(drawn[~is_real].sum())
     assert generated + together_drawn == pytest.approx(float(drawn[is_real].sum()))  # both labels equally often
     # two generators of 4 and 8 reconstructions, by the root of their number
-    assert together_drawn / (generated + together_drawn) == pytest.approx(8**0.5 / (8**0.5 + 2 * 4**0.5))
+    made = RECONSTRUCTIONS * 8**0.5
+    assert together_drawn / (generated + together_drawn) == pytest.approx(made / (made + 2 * 4**0.5))
     plain = sampling_weights(train)
     assert drawn[is_real] / drawn[is_real].sum() == pytest.approx(plain[is_real] / plain[is_real].sum())
     for member in train:
