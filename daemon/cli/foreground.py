@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from daemon.application import Application
-    from daemon.state.store import RunKind
+    from daemon.state.store import Run, RunKind
 
 POLL_SECONDS = 0.3
 CHECKPOINT_SECONDS = 20.0
@@ -27,14 +27,17 @@ OPTION_NAMES = {"sources": "--source", "min_size": "--min-size"}  # where they d
 Show = Callable[[Mapping[str, Any]], None]
 
 
-def run_now(config: Config, kind: RunKind, options: dict[str, Any], show: Show) -> Mapping[str, Any]:
+def run_now(
+    config: Config, kind: RunKind, options: dict[str, Any], show: Show, *, resume: bool = False
+) -> Mapping[str, Any]:
     """Start a run and follow it to its end; `show` is called with the run's newest state. Returns the ended run.
 
+    With `resume`, a training that was interrupted goes on instead; the service does so by itself.
     Raises OperatorError with the reason when it cannot start.
     """
     daemon = find_daemon(config)
     if daemon is None:
-        return _run_here(config, kind, options, show)
+        return _run_here(config, kind, options, show, resume)
     if options:
         raise OperatorError(
             f"the service is running at {daemon.url} and works with its own settings; leave out "
@@ -54,23 +57,29 @@ def _run_there(daemon: RunningDaemon, kind: RunKind, show: Show) -> Mapping[str,
         time.sleep(POLL_SECONDS)
 
 
-def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show) -> Mapping[str, Any]:
+def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show, resume: bool) -> Mapping[str, Any]:
     with open_application(config, f"exposr-trainer {kind}") as application:
         application.launcher.options = options
         wait_until_ready(application)
-        refusal = application.scrape_refusal() if kind == "scrape" else application.training_refusal()
-        if refusal is not None:
-            raise OperatorError(refusal[1])
-        queued = application.runner.queue(kind, "manual", "asked for on the command line")
-        assert queued is not None  # the lock is ours, so nothing else runs
+        application.runner.adopt_left_overs(resume=resume)
+        begun = application.runner.current(kind) or _queued(application, kind)
         while True:
             application.tick()
-            run = application.run(queued.id)
+            run = application.run(begun.id)
             assert run is not None
             show(run.as_public())
             if not run.is_open:
                 return run.as_public()
             time.sleep(POLL_SECONDS)
+
+
+def _queued(application: Application, kind: RunKind) -> Run:
+    refusal = application.scrape_refusal() if kind == "scrape" else application.training_refusal()
+    if refusal is not None:
+        raise OperatorError(refusal[1])
+    run = application.runner.queue(kind, "manual", "asked for on the command line")
+    assert run is not None  # the lock is ours, so nothing else runs
+    return run
 
 
 @contextmanager

@@ -135,14 +135,18 @@ def train(
     config: ConfigOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, start nothing.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show the gate's decision with every number.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Start anew, also if a training was interrupted.")] = False,
 ) -> None:
-    """Train now on the labelled pictures, and publish the result when it is good enough."""
+    """Train now on the labelled pictures, and publish the result when it is good enough.
+
+    A training that was interrupted goes on from its checkpoint, with the pictures that it started with.
+    """
     if dry_run:
         from daemon.cli.inspection import explain_plan
 
         typer.echo(explain_plan(read_config(config)))
         return
-    run = _run_and_show("train", config, {})
+    run = _run_and_show("train", config, {}, resume=not anew)
     if explain:
         from trainer.gate.gate import render_decision
 
@@ -210,12 +214,12 @@ exchange.register(app)
 upkeep.register(app)
 
 
-def _run_and_show(kind: RunKind, config: Path | None, chosen: dict[str, Any]) -> Any:
+def _run_and_show(kind: RunKind, config: Path | None, chosen: dict[str, Any], *, resume: bool = False) -> Any:
     from daemon.cli.foreground import run_now
     from daemon.cli.progress_view import ProgressView
 
     with ProgressView() as view:
-        return run_now(read_config(config), kind, chosen, view)
+        return run_now(read_config(config), kind, chosen, view, resume=resume)
 
 
 def _end(run: Any) -> NoReturn:

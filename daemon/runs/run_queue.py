@@ -60,14 +60,14 @@ class Runner:
         self._stopping = False
         self.wake = threading.Event()  # set when tick has something to do at once
 
-    def adopt_left_overs(self) -> None:
-        """At start: what an earlier daemon left open is ended; a training goes on from its checkpoint."""
+    def adopt_left_overs(self, *, resume: bool = True) -> None:
+        """At start: what an earlier process left open is ended; with `resume`, the last training goes on from there."""
         for run in self._store.open_runs():
             if kill_left_over(run.pid, run.pid_started):
                 log.warning("left_over_job_killed", run=run.id, pid=run.pid)
             self._interrupted(run)
         interrupted = [run for run in self._store.runs("train", limit=1) if run.state == "interrupted"]
-        for run in interrupted:
+        for run in interrupted if resume else ():
             if (self.folder(run) / JOB_FILE).is_file() and "train" not in self._open:
                 log.info("training_resumes", run=run.id)
                 self._put(_again(run))
@@ -217,7 +217,7 @@ class Runner:
 
     def _interrupted(self, run: Run) -> Run:
         resumes = int(run.progress.get("resumes", 0)) + 1
-        state, summary = "interrupted", "the service stopped; a training goes on from its checkpoint at the next start"
+        state, summary = "interrupted", "stopped; a training goes on from its checkpoint at the next start"
         if resumes > MAX_RESUMES:
             state, summary = "failed", f"interrupted {resumes} times without an end; start it again by hand"
         run = run.with_changes(

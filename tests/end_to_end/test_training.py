@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,9 +74,28 @@ def run_two_trainings(service: ServiceProcess) -> None:
     assert service.wait_for_run(run_id)["state"] == "succeeded"
     check_published(service)
     check_verdicts(service)
-    second = service.wait_for_run(service.post("/train").json()["run_id"])
+    second = service.wait_for_run(train_at_the_command_line(service))
     assert second["state"] == "succeeded", second
     assert [entry["version"] for entry in service.get("/models")["models"]] == ["v1", "v2"]
+
+
+def train_at_the_command_line(service: ServiceProcess) -> str:
+    """Without the service; Ctrl-C in the middle, and the same command again. Returns the run's id."""
+    assert service.stop() == 0
+    jobs = service.state / "jobs"
+    before = set(jobs.iterdir())
+    command = [sys.executable, "-P", "-m", "daemon", "train"]
+    with (service.folder / "interrupted.txt").open("wb") as said:
+        first = subprocess.Popen(command, env=service.environ, cwd=service.folder, stdout=said, stderr=said)
+        wait_until(lambda: set(jobs.iterdir()) - before, 60, lambda: Path(said.name).read_text())
+        first.send_signal(signal.SIGINT)
+        assert first.wait(40) == 130
+    [folder] = set(jobs.iterdir()) - before
+    again = subprocess.run(command, env=service.environ, cwd=service.folder, capture_output=True, text=True)
+    assert again.returncode == 0, again
+    assert f"(run {folder.name})" in again.stdout
+    service.start()
+    return folder.name
 
 
 def check_published(service: ServiceProcess) -> None:

@@ -123,6 +123,8 @@ def test_a_training_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path, st
     assert first.queue("train", "manual", "while stopping") is None
 
     second = make_runner(tmp_path, store, CHECKPOINT)
+    second.adopt_left_overs(resume=False)
+    assert second.current("train") is None
     second.adopt_left_overs()
     [(ended, end)] = tick_until(second, is_idle(second))
     assert (ended.id, end.summary) == (run.id, "resumed")
