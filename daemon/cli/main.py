@@ -139,7 +139,7 @@ def train(
 ) -> None:
     """Train now on the labelled pictures, and publish the result when it is good enough.
 
-    A training that was interrupted goes on from its checkpoint, with the pictures that it started with.
+    A training that was interrupted goes on from its checkpoint, with the pictures and settings that it had.
     """
     if dry_run:
         from daemon.cli.inspection import explain_plan
