@@ -28,6 +28,7 @@ SIDECAR_SUFFIXES = tuple(
     b".json .jsonl .txt .md .csv .tsv .xml .xmp .aae .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
 )
 CLIP_SUFFIXES = (b".mov", b".mp4", b".mp")
+CLIP_LAST_BYTES = b"vV4pP"  # of them, in either case
 STILL_SUFFIXES = (b".heic", b".heif", b".jpg", b".jpeg")
 
 
@@ -74,7 +75,7 @@ def is_ignored_file(folder: bytes, name: bytes) -> bool:
 
 def is_clip(name: bytes) -> bool:
     """A video, by its name. Beside its still picture it is the moving part of a live photo, and no file to report."""
-    return name.lower().endswith(CLIP_SUFFIXES)
+    return name[-1:] in CLIP_LAST_BYTES and name.lower().endswith(CLIP_SUFFIXES)
 
 
 def clips_of_stills(names: Iterable[bytes]) -> set[bytes]:

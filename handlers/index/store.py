@@ -294,9 +294,10 @@ class Index:
 
     def without_metadata(self) -> list[str]:
         """Samples that are there and whose own metadata file is not known."""
+        # both in the order of their ids, by their indexes; whether one is there is asked of the few that are found
         query = (
-            "SELECT id FROM samples s WHERE folder IS NOT NULL"
-            " AND NOT EXISTS (SELECT 1 FROM metadata m WHERE m.stem = s.id)"
+            "SELECT id FROM samples s WHERE NOT EXISTS (SELECT 1 FROM metadata m WHERE m.stem = s.id)"
+            " AND (SELECT folder FROM samples t WHERE t.id = s.id) IS NOT NULL"
         )
         return [unpack_id(row[0]) for row in self._db.execute(query)]
 
