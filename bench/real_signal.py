@@ -88,8 +88,8 @@ def main() -> None:
                 print(f"{shortcut['property']}: swapped storage costs {loss['value']:.3f} of AUC")
                 wrong += [f"{shortcut['property']} costs {loss['value']:.3f}"] * (loss["value"] > MOST_LOSS)
             print("FAILED: " + "; ".join(wrong) if wrong else f"passed: AUC {auc['value']:.3f}, {ended.seconds:.0f} s")
-        elif given.stored:
-            print("FAILED: nothing was published")
+            raise SystemExit(bool(wrong))
+        raise SystemExit("FAILED: nothing was published")
 
 
 if __name__ == "__main__":
