@@ -40,6 +40,7 @@ QUICK = {
     "loading.py": "--steps 20",
     "planted_shortcuts.py": "--train 60 --test 200",
     "real_signal.py": "--pairs 60",
+    "real_signal.py --stored": "95 60 --pairs 60",
     "retrain.py": "--pictures 300",
     "scale.py memory": "--candidates 500 3000",
     "scale.py survive": "--candidates 400 --kills 1",
