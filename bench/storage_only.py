@@ -1,10 +1,13 @@
 """A label that only storage carries: is such a model kept out, by name? And one that has learnt nothing at all?
 
-    python bench/storage_only.py [--seeds 20] [--pictures 300] [--size 96]
+    python bench/storage_only.py [storage] [nothing] [--seeds 20] [--pictures 300] [--size 96]
 
-For each seed drawn pictures whose label JPEG quality alone carries, another split, the frozen mode, and the assessment
-as in a training: calibration, evaluation, audit, gate. Twice: with augmentation as shipped, and without (`raw`), where
-the shortcut is learnt in full. Demanded: never published, and every rejection names what tells the labels apart.
+For each seed drawn pictures, another split, the frozen mode, and the assessment as in a training: calibration,
+evaluation, audit, gate.
+
+storage   JPEG quality alone carries the label. Twice: with augmentation as shipped, and without (`raw`), where the
+          shortcut is learnt in full. Demanded: never published, and every rejection names what tells the labels apart
+nothing   no pixel carries the label (only EXIF does, which no model sees). Demanded: never published
 """
 
 from __future__ import annotations
@@ -32,11 +35,16 @@ from trainer.stats.predictions import CachedScorer
 from utils.config.training import Audit, Evaluation, Gate
 
 NAMES = ("JPEG quality", "file format")
+# names, each with the kind of tests/trainer/planted.py and whether it is augmented
+VARIANTS = {
+    "storage": (("shipped", ("jpeg_quality", True)), ("raw", ("jpeg_quality", False))),
+    "nothing": (("nothing", ("exif", True)),),
+}
 SETTINGS = Evaluation(robustness=False, bootstrap_samples=300)
 
 
-def judged(data: Path, seed: int, count: int, size: int, *, augmented: bool) -> GateDecision:
-    samples = planted(data, "jpeg_quality", count // 2, seed)
+def judged(data: Path, kind: str, seed: int, count: int, size: int, *, augmented: bool) -> GateDecision:
+    samples = planted(data, kind, count // 2, seed)
     ledger = data / f"split-{augmented}.sqlite"
     probed = probe(data, samples, ledger, augmented=augmented, size=size, key=f"seed {seed}")
     scorer, parts = CachedScorer(probed.scorer), probed.split.parts
@@ -47,21 +55,23 @@ def judged(data: Path, seed: int, count: int, size: int, *, augmented: bool) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=list(VARIANTS), default=list(VARIANTS), metavar="storage | nothing")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--size", type=int, default=96)
     given = parser.parse_args()
+    variants = [variant for what in given.what for variant in VARIANTS[what]]
     failed = 0
     for seed in range(given.seeds):
-        for augmented in (True, False):
-            with tempfile.TemporaryDirectory() as name:
-                decision = judged(Path(name), seed, given.pictures, given.size, augmented=augmented)
-            is_named = any(word in reason for reason in decision.reasons for word in NAMES)
+        for name, (kind, augmented) in variants:
+            with tempfile.TemporaryDirectory() as folder:
+                decision = judged(Path(folder), kind, seed, given.pictures, given.size, augmented=augmented)
+            is_named = name == "nothing" or any(word in reason for reason in decision.reasons for word in NAMES)
             failed += decision.publish or not is_named
-            kind = "shipped" if augmented else "raw"
-            print(f"seed {seed}, {kind}: {decision.verdict}, {'named' if is_named else 'NOT NAMED'}", flush=True)
+            print(f"seed {seed}, {name}: {decision.verdict}{'' if is_named else ', NOT NAMED'}", flush=True)
             print(f"    {decision.reasons[0]}", flush=True)
-    print(f"{'FAILED' if failed else 'passed'}: {failed} of {2 * given.seeds} published or not named")
+    total = given.seeds * len(variants)
+    print(f"{'FAILED' if failed else 'passed'}: {failed} of {total} published or not named")
     sys.exit(1 if failed else 0)
 
 
