@@ -1,9 +1,16 @@
-"""From the parts of a split to a candidate: begin on the strategy that fits, climb when the head does not satisfy."""
+"""From the parts of a split to a candidate: begin on the strategy that fits, climb when the head does not satisfy.
+
+A network that was fine-tuned after a head replaces it only when it is better on the validation split.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from trainer.context import RunContext
 from trainer.data.augmentation import Augmentation
@@ -37,23 +44,87 @@ def train_candidate(
     strategy = first_strategy(settings, **facts)
     history: list[dict[str, float]] = []
     notes: list[str] = []
-    gentle = False  # what the head was best with is what the network is trained with, if it comes to that
-    while True:
-        log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
-        notes.append(f"{strategy.mode}: {strategy.reason}")
-        if strategy.mode != "frozen":
-            history += fine_tune(context, parts, backbone, augmentation, strategy, gentle=gentle)
-            notes.append("gentle augmentation, which did best for the head" if gentle else "full augmentation")
-            return _candidate(backbone, strategy, history, notes)
-        fitter = _head_fitter(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
-        head: Head = context.ranks.share(fitter.choose(context.report("train")) if fitter else None)
-        history += head.history
-        notes.append(head.choice)
-        higher = next_strategy(settings, head.auc, by_sources=head.by_sources, **facts)
+    begun: _Begun | None = None
+    if strategy.mode == "frozen":
+        begun = _fit_head(context, parts, backbone, augmentation, strategy)
+        history += begun.head.history
+        notes += [_began(strategy), begun.head.choice]
+        higher = next_strategy(settings, begun.head.auc, by_sources=begun.head.by_sources, **facts)
         if higher is None:
-            head.put_into(backbone.model)
-            return _candidate(backbone, strategy, history, notes, fitter.refit if fitter else None)
-        strategy, gentle = higher, head.is_gentle
+            begun.head.put_into(backbone.model)
+            return _candidate(backbone, strategy, history, notes, begun.refit)
+        strategy = higher
+    # what the head was best with is what the network is trained with
+    gentle = begun is not None and begun.head.is_gentle
+    pretrained = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()} if begun else {}
+    notes.append(_began(strategy))
+    tuned = context.ranks.share(fine_tune(context, parts, backbone, augmentation, strategy, gentle=gentle))
+    history += tuned
+    notes.append("gentle augmentation, which did best for the head" if gentle else "full augmentation")
+    if begun is not None and _is_worse(tuned, begun.validation_auc):
+        notes.append(
+            f"frozen all the same: AUC {begun.validation_auc:.3f} of the head on the validation split, "
+            f"{tuned[-1]['val_auc']:.3f} of the fine-tuned network"
+        )
+        log.info("fine_tuning_dropped", reason=notes[-1])
+        backbone.model.cpu().load_state_dict(pretrained)
+        begun.head.put_into(backbone.model)
+        return _candidate(backbone, begun.strategy, history, notes, begun.refit)
+    return _candidate(backbone, strategy, history, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A head on frozen features; `refit` is there on the first rank, `validation_auc` if validation has both labels."""
+
+    strategy: Strategy
+    head: Head
+    validation_auc: float | None
+    refit: Refit | None
+
+
+def _began(strategy: Strategy) -> str:
+    log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
+    return f"{strategy.mode}: {strategy.reason}"
+
+
+def _is_worse(tuned: Sequence[Mapping[str, float]], head_auc: float | None) -> bool:
+    """Not better, to be exact: then what costs less and was fitted with less freedom stays."""
+    tuned_auc = tuned[-1].get("val_auc") if tuned else None
+    return tuned_auc is not None and head_auc is not None and tuned_auc <= head_auc
+
+
+def _fit_head(
+    context: RunContext, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
+) -> _Begun:
+    fitter, found = None, None
+    if context.ranks.is_main:
+        fitter = _head_fitter(context, parts["train"], backbone, augmentation, strategy)
+        head = fitter.choose(context.report("train"))
+        found = head, _validation_auc(context, parts["validation"], backbone, augmentation, head)
+    head, auc = context.ranks.share(found)
+    return _Begun(strategy, head, auc, fitter.refit if fitter else None)
+
+
+def _validation_auc(
+    context: RunContext,
+    validation: Sequence[GroupedSample],
+    backbone: Backbone,
+    augmentation: Augmentation,
+    head: Head,
+) -> float | None:
+    targets = [grouped.sample.target for grouped in validation]
+    if len(set(targets)) < 2:
+        return None
+    embedder, seed = _embedder(context, backbone), context.config.training.seed
+    served = embed_views(embedder, augmentation, validation, 1, seed, context.report("embed"))
+    return float(roc_auc_score(targets, np.stack(served)[:, 0] @ head.weight + head.bias))
+
+
+def _embedder(context: RunContext, backbone: Backbone) -> Embedder:
+    return Embedder(
+        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
+    )
 
 
 def _head_fitter(
@@ -64,9 +135,7 @@ def _head_fitter(
     strategy: Strategy,
 ) -> HeadFitter:
     seed = context.config.training.seed
-    embedder = Embedder(
-        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
-    )
+    embedder = _embedder(context, backbone)
     views, report = strategy.epochs, context.report("embed")
     embeddings = embed_views(embedder, augmentation, train, views, seed, report)
     may_stay = [augmentation.may_stay(context.images.storage(grouped.sample)) for grouped in train]
