@@ -119,7 +119,8 @@ def soak(service: Service, files: int, scrapes: int, trainings: int, seconds: fl
 
 
 def take_in_and_out(service: Service, number: int) -> None:
-    before, folder = service.total(), service.data / "real" / f"round-{number}"
+    before, folder = len(list(service.data.rglob("*.jpg"))), service.data / "real" / f"round-{number}"
+    wait_for(lambda: service.total() == before)  # what the last scrape has brought counts a moment after its end
     aside = service.folder / "incoming"
     for file in range(A_ROUND):
         write(aside, number * A_ROUND + file, 4)
