@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -89,7 +88,8 @@ def open_application(config: Config, command: str) -> Iterator[Application]:
 
     lock = StateLock(config.storage.state_path)
     lock.acquire(command)
-    before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    # not SIGINT sent on to ourselves: a shell starts what runs in the background with SIGINT ignored
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         application = Application(config, SystemClock())
         try:

@@ -80,7 +80,7 @@ def run_two_trainings(service: ServiceProcess) -> None:
 
 
 def train_at_the_command_line(service: ServiceProcess) -> str:
-    """Without the service; Ctrl-C in the middle, and the same command again. Returns the run's id."""
+    """Without the service; SIGTERM in the middle, and the same command again. Returns the run's id."""
     assert service.stop() == 0
     jobs = service.state / "jobs"
     before = set(jobs.iterdir())
@@ -88,7 +88,7 @@ def train_at_the_command_line(service: ServiceProcess) -> str:
     with (service.folder / "interrupted.txt").open("wb") as said:
         first = subprocess.Popen(command, env=service.environ, cwd=service.folder, stdout=said, stderr=said)
         wait_until(lambda: set(jobs.iterdir()) - before, 60, lambda: Path(said.name).read_text())
-        first.send_signal(signal.SIGINT)
+        first.send_signal(signal.SIGTERM)
         assert first.wait(40) == 130
     [folder] = set(jobs.iterdir()) - before
     again = subprocess.run(command, env=service.environ, cwd=service.folder, capture_output=True, text=True)
