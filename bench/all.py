@@ -156,7 +156,7 @@ def has_gpu() -> bool:
 
 
 def run(row: Row, limit: float) -> None:
-    command = [sys.executable, "-P", *shlex.split(f"{HERE}/{row.command}")]
+    command = [sys.executable, *shlex.split(f"{HERE}/{row.command}")]  # programs import each other from here
     started = time.monotonic()
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=limit, cwd=HERE.parent, check=False)
