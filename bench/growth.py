@@ -45,7 +45,6 @@ from utils.config_loader import Config
 from utils.logs import configure_logging
 
 NO_TRAINING = {"EXPOSR_TRIGGERS__MIN_PER_CLASS": "1000000000"}  # it would be due by the size of the set
-QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 FINDS = 3
 MOST_APART = 50_000
 SETTLE_SECONDS = 30.0  # after the first comparison
@@ -119,7 +118,8 @@ def find(folder: Path) -> tuple[float, float]:
     """Seconds, and seconds of processor time."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     # what goes while it looks makes it complain and end with 1
-    subprocess.run(["find", folder, "-printf", "%p %s %T@ %i\n"], check=False, **QUIET)
+    command = ["find", folder, "-printf", "%p %s %T@ %i\n"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

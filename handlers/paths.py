@@ -28,7 +28,7 @@ SIDECAR_SUFFIXES = tuple(
     b".json .jsonl .txt .md .csv .tsv .xml .xmp .aae .yaml .yml .toml .sha256 .md5 .log .parquet .npz .sqlite".split()
 )
 CLIP_SUFFIXES = (b".mov", b".mp4", b".mp")
-CLIP_LAST_BYTES = b"vV4pP"  # of them, in either case
+CLIP_LAST_BYTES = b"".join(suffix[-1:] + suffix[-1:].upper() for suffix in CLIP_SUFFIXES)
 STILL_SUFFIXES = (b".heic", b".heif", b".jpg", b".jpeg")
 
 

@@ -53,6 +53,7 @@ class Reconstructions:
         return [self.relabelled(member) for member in photos[:PHOTOS_MOST]]
 
     def relabelled(self, photo: GroupedSample) -> GroupedSample:
+        """A photograph, labelled as its reconstruction: generated, by this autoencoder."""
         generator = f"reconstruction by {self.autoencoder.name}"
         return replace(photo, sample=replace(photo.sample, label="ai_generated", generator=generator))
 

@@ -108,9 +108,7 @@ def test_gentle_views_of_files_stored_alike_are_crops_of_the_picture(tmp_path: P
     assert crops(gentle=False) < 20
 
 
-def test_reconstructions_weigh_a_quarter_and_photographs_are_drawn_as_without(
-    context: RunContext,
-) -> None:
+def test_reconstructions_weigh_a_quarter_and_photographs_are_drawn_as_without(context: RunContext) -> None:
     train = members(context.images.folder, "train", 8)
     backbone = load_backbone(MODEL, on_gpu=False, seed=0)
     sampling = paired_sampling(context, train, backbone.preprocessing)
