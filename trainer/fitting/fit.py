@@ -5,11 +5,10 @@ A network that was fine-tuned after a head replaces it only when it is better on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trainer.context import RunContext
@@ -22,6 +21,7 @@ from trainer.fitting.strategy import Strategy, first_strategy, next_strategy
 from trainer.models.backbones import Backbone, branch_width, is_transformer
 from trainer.models.embedding_cache import Embedding
 from trainer.models.embeddings import Embedder
+from trainer.models.scorer import ModelScorer
 from utils.logs import get_logger
 
 log = get_logger(__name__)
@@ -46,40 +46,41 @@ def train_candidate(
     notes: list[str] = []
     begun: _Begun | None = None
     if strategy.mode == "frozen":
-        begun = _fit_head(context, parts, backbone, augmentation, strategy)
+        begun = _fit_head(context, train, backbone, augmentation, strategy)
+        begun.head.put_into(backbone.model)
         history += begun.head.history
         notes += [_began(strategy), begun.head.choice]
         higher = next_strategy(settings, begun.head.auc, by_sources=begun.head.by_sources, **facts)
         if higher is None:
-            begun.head.put_into(backbone.model)
             return _candidate(backbone, strategy, history, notes, begun.refit)
         strategy = higher
     # what the head was best with is what the network is trained with
     gentle = begun is not None and begun.head.is_gentle
-    pretrained = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()} if begun else {}
+    head_auc = _validation_auc(context, parts["validation"], backbone) if begun else None
+    frozen = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()} if begun else {}
     notes.append(_began(strategy))
     tuned = context.ranks.share(fine_tune(context, parts, backbone, augmentation, strategy, gentle=gentle))
     history += tuned
     notes.append("gentle augmentation, which did best for the head" if gentle else "full augmentation")
-    if begun is not None and _is_worse(tuned, begun.validation_auc):
+    tuned_auc = tuned[-1].get("val_auc") if tuned else None
+    # when they are equal, what costs less and was fitted with less freedom stays
+    if begun and head_auc is not None and tuned_auc is not None and tuned_auc <= head_auc:
         notes.append(
-            f"frozen all the same: AUC {begun.validation_auc:.3f} of the head on the validation split, "
-            f"{tuned[-1]['val_auc']:.3f} of the fine-tuned network"
+            f"frozen all the same: AUC {head_auc:.3f} of the head on the validation split, "
+            f"{tuned_auc:.3f} of the fine-tuned network"
         )
         log.info("fine_tuning_dropped", reason=notes[-1])
-        backbone.model.cpu().load_state_dict(pretrained)
-        begun.head.put_into(backbone.model)
+        backbone.model.cpu().load_state_dict(frozen)
         return _candidate(backbone, begun.strategy, history, notes, begun.refit)
     return _candidate(backbone, strategy, history, notes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A head on frozen features; `refit` is there on the first rank, `validation_auc` if validation has both labels."""
+    """A head on frozen features; `refit` is there on the first rank."""
 
     strategy: Strategy
     head: Head
-    validation_auc: float | None
     refit: Refit | None
 
 
@@ -88,43 +89,29 @@ def _began(strategy: Strategy) -> str:
     return f"{strategy.mode}: {strategy.reason}"
 
 
-def _is_worse(tuned: Sequence[Mapping[str, float]], head_auc: float | None) -> bool:
-    """Not better, to be exact: then what costs less and was fitted with less freedom stays."""
-    tuned_auc = tuned[-1].get("val_auc") if tuned else None
-    return tuned_auc is not None and head_auc is not None and tuned_auc <= head_auc
-
-
 def _fit_head(
-    context: RunContext, parts: PartsOfSplit, backbone: Backbone, augmentation: Augmentation, strategy: Strategy
-) -> _Begun:
-    fitter, found = None, None
-    if context.ranks.is_main:
-        fitter = _head_fitter(context, parts["train"], backbone, augmentation, strategy)
-        head = fitter.choose(context.report("train"))
-        found = head, _validation_auc(context, parts["validation"], backbone, augmentation, head)
-    head, auc = context.ranks.share(found)
-    return _Begun(strategy, head, auc, fitter.refit if fitter else None)
-
-
-def _validation_auc(
     context: RunContext,
-    validation: Sequence[GroupedSample],
+    train: Sequence[GroupedSample],
     backbone: Backbone,
     augmentation: Augmentation,
-    head: Head,
-) -> float | None:
+    strategy: Strategy,
+) -> _Begun:
+    fitter = _head_fitter(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
+    head: Head = context.ranks.share(fitter.choose(context.report("train")) if fitter else None)
+    return _Begun(strategy, head, fitter.refit if fitter else None)
+
+
+def _validation_auc(context: RunContext, validation: Sequence[GroupedSample], backbone: Backbone) -> float | None:
+    """Of the model as it is, by the serving view; None when a label is missing. Every rank gets the first one's."""
     targets = [grouped.sample.target for grouped in validation]
     if len(set(targets)) < 2:
         return None
-    embedder, seed = _embedder(context, backbone), context.config.training.seed
-    served = embed_views(embedder, augmentation, validation, 1, seed, context.report("embed"))
-    return float(roc_auc_score(targets, np.stack(served)[:, 0] @ head.weight + head.bias))
-
-
-def _embedder(context: RunContext, backbone: Backbone) -> Embedder:
-    return Embedder(
-        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
-    )
+    found = None
+    if context.ranks.is_main:
+        view, images = backbone.preprocessing, context.images
+        scorer = ModelScorer(backbone.model, backbone.architecture, view, images, context.cache, context.device)
+        found = float(roc_auc_score(targets, scorer.logits(validation)))
+    return context.ranks.share(found)
 
 
 def _head_fitter(
@@ -135,7 +122,9 @@ def _head_fitter(
     strategy: Strategy,
 ) -> HeadFitter:
     seed = context.config.training.seed
-    embedder = _embedder(context, backbone)
+    embedder = Embedder(
+        backbone.model, backbone.architecture, backbone.preprocessing, context.images, context.cache, context.device
+    )
     views, report = strategy.epochs, context.report("embed")
     embeddings = embed_views(embedder, augmentation, train, views, seed, report)
     may_stay = [augmentation.may_stay(context.images.storage(grouped.sample)) for grouped in train]
