@@ -16,6 +16,7 @@ from utils.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
     from daemon.application import Application
     from daemon.state.store import Run, RunKind
@@ -24,6 +25,7 @@ POLL_SECONDS = 0.3
 CHECKPOINT_SECONDS = 20.0
 OPTION_NAMES = {"sources": "--source", "min_size": "--min-size"}  # where they differ from the job's
 Show = Callable[[Mapping[str, Any]], None]
+Pause = Callable[[float], None]
 
 
 def run_now(
@@ -57,9 +59,9 @@ def _run_there(daemon: RunningDaemon, kind: RunKind, show: Show) -> Mapping[str,
 
 
 def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show, resume: bool) -> Mapping[str, Any]:
-    with open_application(config, f"exposr-trainer {kind}") as application:
+    with open_application(config, f"exposr-trainer {kind}") as (application, pause):
         application.launcher.options = options
-        wait_until_ready(application)
+        wait_until_ready(application, pause)
         application.runner.adopt_left_overs(resume=resume)
         begun = application.runner.current(kind) or _queued(application, kind)
         while True:
@@ -69,7 +71,7 @@ def _run_here(config: Config, kind: RunKind, options: dict[str, Any], show: Show
             show(run.as_public())
             if not run.is_open:
                 return run.as_public()
-            time.sleep(POLL_SECONDS)
+            pause(POLL_SECONDS)
 
 
 def _queued(application: Application, kind: RunKind) -> Run:
@@ -82,30 +84,57 @@ def _queued(application: Application, kind: RunKind) -> Run:
 
 
 @contextmanager
-def open_application(config: Config, command: str) -> Iterator[Application]:
-    """The daemon's core without API and schedule; ended in order, also by Ctrl-C and SIGTERM."""
+def open_application(config: Config, command: str) -> Iterator[tuple[Application, Pause]]:
+    """The daemon's core without API and schedule, and the pause in which Ctrl-C and SIGTERM end it in order."""
     from daemon.application import Application
 
     lock = StateLock(config.storage.state_path)
     lock.acquire(command)
-    # not SIGINT sent on to ourselves: a shell starts what runs in the background with SIGINT ignored
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        application = Application(config, SystemClock())
-        try:
-            application.launcher.training_limits.prepare()
-            application.dataset.start()
-            yield application
-        finally:
-            application.runner.stop(CHECKPOINT_SECONDS)
-            application.dataset.stop()
-            application.close()
+        with signals_in_pauses() as pause:
+            application = Application(config, SystemClock())
+            try:
+                application.launcher.training_limits.prepare()
+                application.dataset.start()
+                yield application, pause
+            finally:
+                application.runner.stop(CHECKPOINT_SECONDS)
+                application.dataset.stop()
+                application.close()
     finally:
-        signal.signal(signal.SIGTERM, before)
         lock.release()
 
 
-def wait_until_ready(application: Application) -> None:
+@contextmanager
+def signals_in_pauses() -> Iterator[Pause]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt in the yielded `pause(seconds)`, nowhere else.
+
+    So no write and no start of a process is cut off halfway.
+    """
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    def pause(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not asked and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))  # a handler that returns does not end a sleep
+        if asked:
+            raise KeyboardInterrupt
+
+    # a shell starts what runs in the background with SIGINT ignored, and it stays ignored
+    caught = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in caught}
+    try:
+        yield pause
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def wait_until_ready(application: Application, pause: Pause) -> None:
     """Until the first reconcile has ended and every file has been checked."""
     while not (application.dataset.ready() and application.dataset.counts().pending == 0):
-        time.sleep(POLL_SECONDS / 3)
+        pause(POLL_SECONDS / 3)

@@ -28,10 +28,10 @@ def read_status(config: Config) -> dict[str, Any]:
             f"{config.storage.state_path}: there is no state here yet; start the service with exposr-trainer serve, or "
             f"name another configuration with --config"
         )
-    with open_application(config, "exposr-trainer status") as application:
+    with open_application(config, "exposr-trainer status") as (application, pause):
         from daemon.api_service import TrainerService
 
-        wait_until_ready(application)
+        wait_until_ready(application, pause)
         application.plan_runs(start=False)
         return {"service": "stopped", **TrainerService(application).status()}
 

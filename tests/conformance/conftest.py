@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
+from drawn_pictures import noise
 from scrapers.sandbox.server import SandboxServer
 
 HERE = Path(__file__).parent
@@ -58,10 +58,10 @@ def _install(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pictures = tmp_path_factory.mktemp("pictures")
-    for label in ("real", "ai_generated"):
+    for first, label in ((0, "real"), (24, "ai_generated")):
         (pictures / label).mkdir()
         for index in range(24):
-            Image.effect_noise((90, 160), 40 + index).convert("RGB").save(pictures / label / f"street-{index}.jpg")
+            noise(first + index, (90, 160)).save(pictures / label / f"street-{index}.jpg")
     with SandboxServer(pictures) as server:
         yield server.url
 

@@ -89,7 +89,7 @@ def train_at_the_command_line(service: ServiceProcess) -> str:
         first = subprocess.Popen(command, env=service.environ, cwd=service.folder, stdout=said, stderr=said)
         wait_until(lambda: set(jobs.iterdir()) - before, 60, lambda: Path(said.name).read_text())
         first.send_signal(signal.SIGTERM)
-        assert first.wait(40) == 130
+        assert first.wait(40) == 130, Path(said.name).read_text()
     [folder] = set(jobs.iterdir()) - before
     again = subprocess.run(command, env=service.environ, cwd=service.folder, capture_output=True, text=True)
     assert again.returncode == 0, again

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from lifted import lifted_config
-from PIL import Image
 
+from drawn_pictures import noise
 from scrapers.harvest import Harvest
 from scrapers.limits.checks import make_check_pool
 from scrapers.outcomes.outcome import SourceOutcome
@@ -24,10 +24,10 @@ from utils.images.check_pool import CheckPool
 def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 photos and 12 generated pictures, noise that is no near-duplicate of other noise."""
     folder = tmp_path_factory.mktemp("few_pictures")
-    for label, count in (("real", 30), ("ai_generated", 12)):
+    for label, first, count in (("real", 0, 30), ("ai_generated", 30, 12)):
         (folder / label / "Model A").mkdir(parents=True)
         for index in range(count):
-            picture = Image.effect_noise((100 + index, 80), 40 + index).convert("RGB")
+            picture = noise(first + index, (100 + index, 80))
             picture.save(folder / label / "Model A" / f"{index}.{('jpg', 'png', 'webp')[index % 3]}")
     return folder
 

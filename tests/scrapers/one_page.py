@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lifted import lifted_config
-from PIL import Image
 from raw_server import RawServer, answer, raw_server
 
+from drawn_pictures import noise
 from utils.config_loader import Config
 
 JSON = "application/json"
@@ -23,7 +23,7 @@ JSON = "application/json"
 def picture(number: int) -> bytes:
     """A small JPEG, different for each number."""
     stream = io.BytesIO()
-    Image.effect_noise((96, 64), 40 + number).convert("RGB").save(stream, "jpeg")
+    noise(number, (96, 64)).save(stream, "jpeg")
     return stream.getvalue() + number.to_bytes(4)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from raw_server import RawServer, answer, raw_server
 
+from drawn_pictures import noise
 from fake_clock import FakeClock
 from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.http.address_guard import AllowList, CheckedBackend, Origin, origin_of
@@ -164,7 +164,7 @@ def test_a_broken_page_costs_the_page_and_not_the_run(
 
 def jpeg() -> bytes:
     stream = io.BytesIO()
-    Image.effect_noise((200, 150), 60).convert("RGB").save(stream, "jpeg")
+    noise(0, (200, 150)).save(stream, "jpeg")
     return stream.getvalue()
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from drawn_pictures import noise
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 
@@ -20,11 +20,11 @@ KEYS = {"PEXELS_API_KEY": "sandbox", "CIVITAI_API_KEY": "sandbox", "UNSPLASH_ACC
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     folder = tmp_path_factory.mktemp("pictures")
-    for label in ("real", "ai_generated"):
+    for first, label in ((0, "real"), (8, "ai_generated")):
         (folder / label).mkdir()
         for index in range(8):
             size = (120 + index, 90) if index % 2 else (60, 50)
-            Image.effect_noise(size, 40 + index).convert("RGB").save(folder / label / f"street-{index}.jpg")
+            noise(first + index, size).save(folder / label / f"street-{index}.jpg")
     with SandboxServer(folder, SandboxSettings(photo_sources=("pexels",))) as server:
         yield server
 

@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from drawn_pictures import noise
 from utils.config_loader import Config
 
 Row = dict[str, Any]
 
 
-def draw(count: int) -> list[bytes]:
+def draw(count: int, *, first_seed: int = 0) -> list[bytes]:
     """JPEGs and PNGs of noise."""
     pictures = []
     for index in range(count):
         stream = io.BytesIO()
-        picture = Image.effect_noise((96, 72), 40 + index % 60).convert("RGB")
+        picture = noise(first_seed + index, (96, 72))
         picture.save(stream, "png" if index % 4 == 3 else "jpeg")
         pictures.append(stream.getvalue())
     return pictures

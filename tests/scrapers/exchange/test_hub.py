@@ -54,7 +54,7 @@ def test_a_file_that_was_taken_is_not_fetched_again_and_new_ones_are(
     hub: HubDouble, tmp_path: Path, checks: CheckPool
 ) -> None:
     take(hub, tmp_path / "here", checks)
-    more = draw(3)
+    more = draw(3, first_seed=len(PICTURES))
     hub.files["data/train-2.parquet"] = write_parquet(tmp_path / "made.parquet", more).read_bytes()
     again = take(hub, tmp_path / "here", checks)
     assert (again.tally.total("stored"), again.tally.whole_files) == (3, 3)
@@ -71,7 +71,9 @@ def test_the_source_takes_in_what_is_new_on_the_branch(hub: HubDouble, tmp_path:
 
     assert run().tally.total("stored") == len(PICTURES)
     assert (run().tally.total("stored"), run().result.state) == (0, "finished")
-    hub.files["data/train-2.parquet"] = write_parquet(tmp_path / "made.parquet", draw(3)).read_bytes()
+    hub.files["data/train-2.parquet"] = write_parquet(
+        tmp_path / "made.parquet", draw(3, first_seed=len(PICTURES))
+    ).read_bytes()
     assert run().tally.total("stored") == 3
     assert set(hub.downloads.values()) == {1}
     hub.is_gated = True

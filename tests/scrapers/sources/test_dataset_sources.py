@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
+from drawn_pictures import noise
 from scrapers.harvest import Harvest
 from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.status import source_states
@@ -30,7 +30,7 @@ def harvest(config: Config, checks: CheckPool, **changes: Any) -> SourceOutcome:
 
 def draw(file: Path, seed: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.effect_noise((96, 72), 40 + seed).convert("RGB").save(file)
+    noise(seed, (96, 72)).save(file)
     return file
 
 
