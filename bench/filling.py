@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import time
-import uuid
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from handlers.reconcile import Reconciler
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.images.facts import ImageFacts
+from utils.metadata import new_sample_id
 
 FLAT = "real/all"
 APART = "real/apart"
@@ -93,7 +93,7 @@ def made_up(number: int) -> ImageFacts:
 
 def _add(index: Index, root: Path, folder: str, number: int, now: datetime) -> None:
     facts, path, when = made_up(number), f"{folder}/{number:08d}.jpg", to_iso(now)
-    sample = StoredSample.new(index.new_key(), str(uuid.UUID(facts.sha256[:32], version=4)), facts, when)
+    sample = StoredSample.new(index.new_key(), new_sample_id(SystemClock().now()), facts, when)
     label = "real" if folder.startswith("real") else "ai_generated"
     index.put_file(_write(root, path, b"%0150d" % number), "good", sample=sample.key)
     index.put_sample(sample, facts, path.encode(), Resolution(label, "folder"), DISTANCE)

@@ -3,8 +3,9 @@
     python -P bench/soak.py [--files 20000] [--scrapes 50] [--trainings 2] [--seconds 540] [--json FILE]
 
 The whole of it: --files 200000 --scrapes 1000 --trainings 50 --seconds 0 (no limit of time).
+Trainings are whole ones of a small network, in their own processes.
 
-A folder of 500 new pictures appears, counts, and goes with all that is known of it, again and again; between that runs
+A folder of 1,000 new pictures appears, counts, and goes with all that is known of it, again and again; between that runs
 are asked for over the API as soon as the last one has ended, instead of once in hours. A scrape is one of the source
 `folder`, which imports one new picture each time. After each round the service's memory, open descriptors and threads
 are read, and the size of its databases. Flat: the median of the last third is at most 5 % and a small absolute amount
@@ -31,11 +32,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 from PIL import Image
 from running import Service, wait_for
 
-A_ROUND = 500
+A_ROUND = 1000
 PER_LABEL = 40
 SIDE = 64
 GROWTH = 0.05
 SMALLEST = {"memory_mb": 4.0, "descriptors": 2.0, "threads": 1.0, "database_mb": 1.0}  # growth that is none
+# the service is watched, not its trainings: a small network, and no measurement that takes long
+QUICK_TRAINING = {
+    "MODEL__ARCHITECTURE": "test_efficientnet",
+    "MODEL__PRETRAINED": "false",
+    "MODEL__IMAGE_SIZE": "64",
+    "TRAINING__MODE": "frozen",
+    "EVALUATION__BOOTSTRAP_SAMPLES": "100",
+    "EVALUATION__ROBUSTNESS": "false",
+    "AUDIT__ENABLED": "false",
+}
 OFF = ("UNSPLASH", "PEXELS", "CIVITAI")
 
 
@@ -69,6 +80,7 @@ def settings(camera: Path) -> dict[str, str]:
         "EXPOSR_SOURCES__FOLDER__PATHS": json.dumps([str(camera)]),
         "EXPOSR_SOURCES__FOLDER__LABEL": "real",
         "EXPOSR_GATE__ENABLED": "false",
+        **{f"EXPOSR_{name}": value for name, value in QUICK_TRAINING.items()},
         # by themselves, the rounds would have trainings start; they are asked for here
         "EXPOSR_TRIGGERS__GROWTH_IMAGES": "1000000000",
         "EXPOSR_TRIGGERS__GROWTH_FRACTION": "100",

@@ -6,7 +6,6 @@ A sample's state is loaded once, decided on (`handlers/sample_state.py`), and wr
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from handlers.scan import Changes
 from utils.clock import Clock, to_iso
 from utils.images.facts import ImageFacts
 from utils.logs import get_logger
+from utils.metadata import new_sample_id
 
 log = get_logger(__name__)
 
@@ -302,7 +302,7 @@ class Catalog:
         """The name of a collected picture, which is a UUID; any other gets a new one."""
         if name is not None and is_uuid(name) and self._index.sample(name) is None:
             return name
-        return str(uuid.uuid4())
+        return new_sample_id(self._clock.now())
 
     def _samples_about(self, row: StoredMetadata) -> set[str]:
         """Samples that this metadata speaks of."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +40,16 @@ class Metadata:
     attribution: dict[str, Any] = field(default_factory=dict)
     api_data: dict[str, Any] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict, compare=False)  # fields that could not be read, and why
+
+
+def new_sample_id(now: datetime) -> str:
+    """A UUID of version 7 (RFC 9562, section 5.7): milliseconds, then 74 random bits.
+
+    In the order of time, so that what is added together lies together in folders and indexes, also among a million.
+    """
+    milliseconds = int(now.timestamp() * 1000)
+    value = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return str(uuid.UUID(int=value))
 
 
 def metadata_path(data_folder: Path, sample_id: str, added: datetime) -> Path:

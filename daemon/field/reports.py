@@ -33,7 +33,7 @@ from utils.files import fsync_folder
 from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckLimits, ImageFacts
 from utils.logs import get_logger
-from utils.metadata import META_FOLDER, Metadata, image_path, metadata_path, write_metadata
+from utils.metadata import META_FOLDER, Metadata, image_path, metadata_path, new_sample_id, write_metadata
 
 log = get_logger(__name__)
 
@@ -118,7 +118,7 @@ class ReportDesk:
             refusal = self._refusal()
             if refusal is not None:
                 return refusal
-            sample_id = str(uuid.uuid4())
+            sample_id = new_sample_id(self._clock.now())
             upload = self._config().storage.local_path / TEMPORARY_FOLDER / f"{sample_id}{UPLOAD_SUFFIX}"
             try:
                 return self._take(report, sample_id, upload, _copy(picture, upload))

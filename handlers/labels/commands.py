@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from utils.metadata import (
     LabelSource,
     Metadata,
     metadata_path,
+    new_sample_id,
     read_metadata,
     update_metadata,
     write_metadata,
@@ -302,7 +302,7 @@ def _describe(root: Path, image: Path, sha256: str) -> Path:
     now = SystemClock().now()
     path = os.fsencode(image.relative_to(root.resolve()))
     metadata = Metadata(
-        id=str(uuid.uuid4()),
+        id=new_sample_id(now),
         source=source_of_place(path),
         label=None,
         timestamp=to_iso(now),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.errors import SkipItemError
-from utils.metadata import Metadata, image_path, metadata_path, read_metadata, update_metadata, write_metadata
+from utils.metadata import (
+    Metadata,
+    image_path,
+    metadata_path,
+    new_sample_id,
+    read_metadata,
+    update_metadata,
+    write_metadata,
+)
 
 GUIDE = {
     "id": "abc",
@@ -115,3 +124,12 @@ def test_places_are_by_day(tmp_path: Path) -> None:
     day = datetime(2025, 1, 2, tzinfo=UTC)
     assert image_path(tmp_path, "abc", day, ".jpg") == tmp_path / "images/2025/01/02/abc.jpg"
     assert metadata_path(tmp_path, "abc", day) == tmp_path / "meta/2025/01/02/abc.json"
+
+
+def test_new_ids_are_uuids_in_the_order_of_time() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    ids = [new_sample_id(start + timedelta(milliseconds=step)) for step in range(500)]
+    assert ids == sorted(ids)
+    assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in ids} == {(7, uuid.RFC_4122)}
+    assert int(uuid.UUID(ids[0])) >> 80 == start.timestamp() * 1000
+    assert len({new_sample_id(start) for _ in range(500)}) == 500
