@@ -197,8 +197,7 @@ class Dataset:
         elif reconciler.lost:
             self._next_whole = min(self._next_whole, now + IDLE_SECONDS)
         if now >= self._next_whole and now >= self._rest_until:
-            self._dirty_paths.take()
-            self._marked_at = None
+            self._dirty_paths.drop_root()
             seconds, folders = reconciler.compare_all()
             self._rest(seconds)
             if not self._liveness.expect_watches(folders):

@@ -66,6 +66,11 @@ class DirtyPaths:
             self._names, self._trees = {}, set()
         return taken
 
+    def drop_root(self) -> None:
+        """Forget that everything is to be looked at, since that begins now; other marks stay, to be looked at within it."""
+        with self._lock:
+            self._trees.discard(b"")
+
     def _bound(self) -> None:
         if len(self._names) + len(self._trees) > MAX_DIRTY_PATHS:
             self._names, self._trees = {}, {b""}

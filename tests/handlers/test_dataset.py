@@ -357,6 +357,33 @@ def test_a_drop_is_counted_while_a_whole_scan_goes_on(
     dataset.stop()
 
 
+def test_what_waits_to_be_looked_at_does_not_wait_for_the_end_of_a_whole_scan(folder: Folder) -> None:
+    folder.picture("real/a.png", 1)
+    dataset = Dataset(folder.config, SystemClock())
+    dataset.start()
+    wait_for(lambda: dataset.ready() and dataset.counts().real == 1)
+    reconciler = dataset._reconciler
+    assert reconciler is not None
+    are_due, meanwhile, seen = dataset._marks_are_due, reconciler._meanwhile, list[int]()
+    dataset._marks_are_due = lambda now: reconciler._is_in_whole and are_due(now)  # type: ignore[method-assign]
+
+    def wait_in_the_scan() -> None:
+        deadline = time.monotonic() + 30
+        while not seen and dataset.counts().real < 2 and time.monotonic() < deadline:
+            meanwhile()
+            time.sleep(0.02)
+        seen.append(dataset.counts().real)
+
+    reconciler._meanwhile = wait_in_the_scan
+    folder.picture("real/b.png", 2)
+    wait_for(lambda: bool(dataset._dirty_paths))
+    dataset._next_whole = 0.0  # due by time, as the scan that confirms a deletion
+    dataset._wake.set()
+    wait_for(lambda: bool(seen))
+    assert seen[0] == 2
+    dataset.stop()
+
+
 def test_a_restart_answers_at_once_as_of_the_last_comparison(folder: Folder) -> None:
     folder.picture("real/a.png", 1)
     first = Dataset(folder.config, SystemClock())
