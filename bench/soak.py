@@ -5,7 +5,7 @@
 The whole of it: --files 200000 --scrapes 1000 --trainings 50 --seconds 0 (no limit of time).
 Trainings are whole ones of a small network, in their own processes.
 
-A folder of 1,000 new pictures appears, counts, and goes with all that is known of it, again and again; between that runs
+A folder of 1,000 new pictures appears, counts, and goes with all that is known of it, again and again; between, runs
 are asked for over the API as soon as the last one has ended, instead of once in hours. A scrape is one of the source
 `folder`, which imports one new picture each time. After each round the service's memory, open descriptors and threads
 are read, and the size of its databases. Flat: the median of the last third is at most 5 % and a small absolute amount

@@ -67,7 +67,7 @@ class DirtyPaths:
         return taken
 
     def drop_root(self) -> None:
-        """Forget that everything is to be looked at, since that begins now; other marks stay, to be looked at within it."""
+        """Forget that everything is to be looked at: that begins now. Other marks stay, to be looked at within it."""
         with self._lock:
             self._trees.discard(b"")
 
