@@ -174,7 +174,8 @@ class Dataset:
                 self._stopping.wait(backoff)
                 backoff = min(2 * backoff, LAST_BACKOFF_SECONDS)
             self._beat = self._clock.monotonic()
-            self._stopping.wait(BATCH_SECONDS)
+            if self._reconciler is None or not self._reconciler.is_behind:
+                self._stopping.wait(BATCH_SECONDS)
             self._wake.wait(self._pause())
             self._wake.clear()
         self._liveness.stop()

@@ -17,7 +17,7 @@ from utils.images.check_pool import CheckPool
 from utils.images.facts import CheckFailure, ProofResult
 
 FIRST_RETRY_SECONDS = 0.25  # a copy that was caught half-way is looked at again this soon, then ever later
-IN_FLIGHT_PER_WORKER = 32  # so that checkers never wait for the next turn
+IN_FLIGHT_PER_WORKER = 512  # so that checkers never wait for the next turn
 
 Verdict = Literal["accept", "reject", "wait", "again", "gone"]
 
@@ -81,8 +81,9 @@ class Intake:
         return len(self._pending)
 
     @property
-    def has_results(self) -> bool:
-        return not self._results.empty()
+    def results(self) -> int:
+        """How many checks have ended and are not taken over yet."""
+        return self._results.qsize()
 
     def pend(self, found: Found) -> None:
         """A file that is new or has changed."""
