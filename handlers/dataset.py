@@ -229,6 +229,7 @@ class Dataset:
     def _marks_are_due(self, now: float) -> bool:
         """A burst is given a moment to grow, and scans a rest in proportion to what they cost."""
         if not self._dirty_paths:
+            self._marked_at = None
             return False
         if self._marked_at is None:
             self._marked_at = now

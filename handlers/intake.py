@@ -81,7 +81,7 @@ class Intake:
         return len(self._pending)
 
     @property
-    def results(self) -> int:
+    def results_waiting(self) -> int:
         """How many checks have ended and are not taken over yet."""
         return self._results.qsize()
 

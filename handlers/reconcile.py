@@ -269,7 +269,7 @@ class Reconciler:
         tick = self._catalog.next_tick()
         due = self._intake.next_due()
         is_due = min(tick or now + 1, due or now + 1) <= now or self._has_chores(now)
-        if self._intake.results or self._catalog.waiting or is_due:
+        if self._intake.results_waiting or self._catalog.waiting or is_due:
             with self._index.transaction():
                 for verdict, found, result in self._intake.judged(BATCH):
                     if isinstance(result, ImageFacts) and verdict == "accept":
@@ -290,12 +290,12 @@ class Reconciler:
     @property
     def is_behind(self) -> bool:
         """Whether a whole batch of results waits already."""
-        return self._intake.results >= BATCH
+        return self._intake.results_waiting >= BATCH
 
     def next_due(self) -> float | None:
         """Monotonic time at which `advance` or `fresh_counts` has something to do without being woken."""
         now = self._clock.monotonic()
-        if self._intake.results or self._has_chores(now):
+        if self._intake.results_waiting or self._has_chores(now):
             return now
         moments = [self._intake.next_due(), self._catalog.next_tick(), self._count_after if self._dirty else None]
         return min((moment for moment in moments if moment is not None), default=None)
