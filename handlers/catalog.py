@@ -69,6 +69,11 @@ class Catalog:
         """Whether metadata is to be written or deleted pictures are to be forgotten."""
         return bool(self._samples.undescribed or self._deletions)
 
+    @property
+    def undescribed(self) -> int:
+        """How many samples wait for their metadata to be written."""
+        return len(self._samples.undescribed)
+
     def apply(self, changes: Changes) -> list[Found]:
         """Take over what a scan saw; the files that have to be checked.
 

@@ -249,7 +249,7 @@ class Reconciler:
             pictures=max(0, before.pictures - (len(vanished) - metadata) + appeared),
             missing_pictures=missing - appeared,
             metadata=max(0, before.metadata - metadata),
-            missing_metadata=before.missing_metadata + metadata,
+            missing_metadata=max(0, before.missing_metadata - self._catalog.undescribed) + metadata,
         )
 
     def _lose(self, reason: str) -> None:

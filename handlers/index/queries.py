@@ -42,10 +42,10 @@ class Tally:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._files: dict[str, int] = {}
         self._samples: dict[tuple[str, str, bool, bool], int] = {}
-        self._absent = 0
+        self.absent = 0  # samples of which no file is there
         for what, number in db.execute("SELECT what, number FROM tally"):
             if what == "none":
-                self._absent = number
+                self.absent = number
             elif " " in what:
                 label, source, clash, away = what.split(" ")
                 self._samples[label, source, clash == "1", away == "1"] = number
@@ -66,9 +66,6 @@ class Tally:
 
     def away(self) -> int:
         return sum(number for (*_, away), number in self._samples.items() if away)
-
-    def all_samples(self) -> int:
-        return self.samples() + self._absent
 
 
 def is_paired_set(db: sqlite3.Connection) -> bool:

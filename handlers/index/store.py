@@ -251,19 +251,22 @@ class Index:
         self._db.execute("UPDATE samples SET away = 1 WHERE key = ? AND folder IS NOT NULL", (sample.key,))
 
     def inventory(self) -> Inventory:
-        """Pictures and metadata files that are there, and that are missing and not forgotten yet."""
+        """Pictures and metadata files that are there; samples without a file, and without metadata."""
         tally = queries.Tally(self._db)
         metadata = tally.files("metadata")
-        return Inventory(tally.files("file"), tally.files("gone"), metadata, max(0, tally.all_samples() - metadata))
+        return Inventory(tally.files("file"), tally.absent, metadata, max(0, tally.samples() + tally.absent - metadata))
 
     def restore_missing(self) -> None:
-        """What went lately is lost, not deleted: as if it were still there."""
+        """A sample that went lately is lost, not deleted: as if it were still where it was last."""
         self._db.execute(
             "UPDATE samples SET (folder, file) = (SELECT f.folder, f.key FROM files f WHERE f.sample = samples.key"
-            " ORDER BY f.key LIMIT 1) WHERE folder IS NULL AND key IN (SELECT sample FROM files WHERE gone < ?)",
+            " ORDER BY f.gone DESC, f.key LIMIT 1)"
+            " WHERE folder IS NULL AND key IN (SELECT sample FROM files WHERE gone < ?)",
             (HELD,),
         )
-        self._db.execute("UPDATE files SET gone = NULL WHERE gone < ?", (HELD,))
+        # its other files, from where it was moved before, stay missing
+        is_it = "(SELECT file FROM samples WHERE key = files.sample) = files.key"
+        self._db.execute(f"UPDATE files SET gone = NULL WHERE gone < ? AND {is_it}", (HELD,))  # noqa: S608  constant text
 
     def release_held(self) -> list[str]:
         """What is held counts as deleted from now on; the samples whose files these are."""

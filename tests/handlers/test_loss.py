@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from dataset_kit import Folder, Runner
 
+from handlers.catalog import Catalog
 from handlers.index.rows import Counts
 from handlers.labels.commands import reindex
 from handlers.loss import Inventory, is_loss
@@ -89,6 +90,33 @@ def test_what_went_in_steps_is_a_loss_too(filled: Folder, runner: Runner) -> Non
         shutil.move(filled.base / "copy" / name, filled.root / name)
     assert runner.settle(12) == FULL
     assert len(filled.metadata_files()) == PICTURES
+
+
+def test_what_was_moved_before_it_was_lost_is_not_looked_for_where_it_was_before(
+    filled: Folder, runner: Runner
+) -> None:
+    (filled.root / "real").rename(filled.root / "aside")
+    runner.reconciler.compare_all()  # the old places are missing, and not forgotten yet
+    before = runner.reconciler.count()
+    shutil.copytree(filled.root, filled.base / "copy")
+    empty(filled)
+    assert runner.settle().away == PICTURES
+    shutil.rmtree(filled.root)
+    (filled.base / "copy").rename(filled.root)
+    assert runner.settle() == before
+    assert not runner.reconciler.missing()
+
+
+def test_pictures_that_are_deleted_before_their_metadata_is_written_are_no_loss(
+    folder: Folder, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Catalog, "do_chores", lambda catalog: None)
+    files = [folder.picture(f"real/{seed}.png", seed) for seed in range(PICTURES)]
+    assert runner.settle().real == PICTURES
+    for file in files[2:]:
+        file.unlink()
+    runner.reconciler.compare_all()
+    assert (runner.reconciler.count().real, runner.reconciler.count().away) == (2, 0)
 
 
 def test_pictures_that_a_person_deletes_are_no_loss(filled: Folder, runner: Runner) -> None:
