@@ -128,5 +128,6 @@ def test_reloads_and_a_version_that_does_not_load_lose_no_request(core: Referenc
     # what it said came along with its polls
     observed = {row["version"] for batch in trainer.observed for row in batch["histograms"]}
     assert observed
-    assert observed <= {answer.json()["model_version"] for answer in answers} | {f"v{RELOADS + 1}"}
+    # v1 has also answered the test before, perhaps as the only one
+    assert observed <= {answer.json()["model_version"] for answer in answers} | {"v1", f"v{RELOADS + 1}"}
     assert len({batch["reporter"] for batch in trainer.observed}) == 1
