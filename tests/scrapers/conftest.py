@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scrapers.limits.checks import make_check_pool
 from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
+from utils.clock import SystemClock
 from utils.config_loader import Config
 from utils.images.check_pool import CheckPool
 
@@ -74,12 +76,30 @@ def checks() -> Iterator[CheckPool]:
         yield pool
 
 
+class SleptClock(SystemClock):
+    """The real time, and what was slept without waiting."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.slept)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
 def collect(checks: CheckPool) -> Callable[..., dict[str, SourceOutcome]]:
-    """Run a harvest to its end; sleeping takes no time."""
+    """Run a harvest to its end; sleeping takes no time, and the clock tells that it has passed."""
 
     def run(config: Config, run_id: str = "run-1", **changes: Any) -> dict[str, SourceOutcome]:
-        harvest = Harvest(config, run_id, **{"sleep": lambda seconds: asyncio.sleep(0), "checks": checks, **changes})
+        clock = SleptClock()
+        harvest = Harvest(config, run_id, **{"clock": clock, "sleep": clock.sleep, "checks": checks, **changes})
         return {outcome.name: outcome for outcome in asyncio.run(harvest.run())}
 
     return run
