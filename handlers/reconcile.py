@@ -8,7 +8,6 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from handlers.catalog import Catalog
 from handlers.file_signature import Found
@@ -396,10 +395,3 @@ class Reconciler:
             self._index.set_setting("label_folders", names)
             self._index.set_setting("limits", limits)
             self._index.set_setting("distance", str(distance))
-
-
-def remove_index(state: Path) -> None:
-    """So that the next start makes it anew."""
-    file = state / INDEX_FILE
-    file.unlink(missing_ok=True)
-    remove_side_files(file)

@@ -53,7 +53,7 @@ class Tally:
                 self._files[what] = number
 
     def files(self, kind: str) -> int:
-        """`file`: pictures that are there; `gone`, `held`: that are missing; `metadata`; `rejected`."""
+        """`file`: pictures that are there; `held`: whose file system is not; `metadata`; `rejected`."""
         return self._files.get(kind, 0)
 
     def samples(self, label: str | None = None, *, clash: bool | None = None, by_hand: bool = False) -> int:

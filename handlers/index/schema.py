@@ -20,8 +20,8 @@ BUSY_SECONDS = 5.0
 CACHE_KB = 32_000  # pages that stay in memory: with fewer, a large index is read and written over and over
 
 # what a row is counted as; null: as nothing. `held` is rows.HELD.
-CLASS_OF_FILE = """CASE WHEN {row}.gone >= 9e18 THEN 'held' WHEN {row}.gone IS NOT NULL THEN
-    CASE {row}.state WHEN 'good' THEN 'gone' END WHEN {row}.sample IS NOT NULL THEN 'file'
+CLASS_OF_FILE = """CASE WHEN {row}.gone >= 9e18 THEN 'held' WHEN {row}.gone IS NOT NULL THEN NULL
+    WHEN {row}.sample IS NOT NULL THEN 'file'
     WHEN {row}.state = 'metadata' THEN 'metadata' ELSE 'rejected' END"""
 CLASS_OF_SAMPLE = """CASE WHEN {row}.folder IS NULL THEN 'none' ELSE coalesce({row}.label, '')
     || ' ' || coalesce({row}.label_source, '') || ' ' || {row}.clash || ' ' || {row}.away END"""
@@ -172,3 +172,10 @@ def _create(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(new)) as connection:
         connection.executescript("BEGIN;" + TABLES + header + "COMMIT;")
     new.replace(file)
+
+
+def remove_index(state: Path) -> None:
+    """So that the next start makes it anew."""
+    file = state / INDEX_FILE
+    file.unlink(missing_ok=True)
+    remove_side_files(file)

@@ -12,13 +12,13 @@ from pathlib import Path
 from handlers.file_signature import FileSignature
 from handlers.index import queries
 from handlers.index.rows import Counts, FileState, Problem
-from handlers.index.schema import INDEX_FILE, connect_reader
+from handlers.index.schema import INDEX_FILE, connect_reader, remove_index
 from handlers.labels import folders
 from handlers.labels.history import HISTORY_FILE, Entry, LabelHistory, open_history, standing
 from handlers.labels.rules import source_of_place
 from handlers.metadata_files import is_digest
 from handlers.paths import folder_label, is_scraped_place, printable
-from handlers.reconcile import Reconciler, remove_index
+from handlers.reconcile import Reconciler
 from utils.clock import SystemClock, to_iso
 from utils.config_loader import Config
 from utils.data_folder import require_data_folder

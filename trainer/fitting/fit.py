@@ -44,39 +44,39 @@ def train_candidate(
     strategy = first_strategy(settings, **facts)
     history: list[dict[str, float]] = []
     notes: list[str] = []
-    begun: _Begun | None = None
+    start: _FrozenStart | None = None
     if strategy.mode == "frozen":
-        begun = _fit_head(context, train, backbone, augmentation, strategy)
-        begun.head.put_into(backbone.model)
-        history += begun.head.history
-        notes += [_began(strategy), begun.head.choice]
-        higher = next_strategy(settings, begun.head.auc, by_sources=begun.head.by_sources, **facts)
+        start = _fit_head(context, train, backbone, augmentation, strategy)
+        start.head.put_into(backbone.model)
+        history += start.head.history
+        notes += [_announce(strategy), start.head.choice]
+        higher = next_strategy(settings, start.head.auc, by_sources=start.head.by_sources, **facts)
         if higher is None:
-            return _candidate(backbone, strategy, history, notes, begun.refit)
+            return _candidate(backbone, strategy, history, notes, start.refit)
         strategy = higher
     # what the head was best with is what the network is trained with
-    gentle = begun is not None and begun.head.is_gentle
-    head_auc = _validation_auc(context, parts["validation"], backbone) if begun else None
-    frozen = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()} if begun else {}
-    notes.append(_began(strategy))
+    gentle = start is not None and start.head.is_gentle
+    head_auc = _validation_auc(context, parts["validation"], backbone) if start else None
+    frozen = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()} if start else {}
+    notes.append(_announce(strategy))
     tuned = context.ranks.share(fine_tune(context, parts, backbone, augmentation, strategy, gentle=gentle))
     history += tuned
     notes.append("gentle augmentation, which did best for the head" if gentle else "full augmentation")
     tuned_auc = tuned[-1].get("val_auc") if tuned else None
     # when they are equal, what costs less and was fitted with less freedom stays
-    if begun and head_auc is not None and tuned_auc is not None and tuned_auc <= head_auc:
+    if start and head_auc is not None and tuned_auc is not None and tuned_auc <= head_auc:
         notes.append(
             f"frozen all the same: AUC {head_auc:.3f} of the head on the validation split, "
             f"{tuned_auc:.3f} of the fine-tuned network"
         )
         log.info("fine_tuning_dropped", reason=notes[-1])
         backbone.model.cpu().load_state_dict(frozen)
-        return _candidate(backbone, begun.strategy, history, notes, begun.refit)
+        return _candidate(backbone, start.strategy, history, notes, start.refit)
     return _candidate(backbone, strategy, history, notes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
+class _FrozenStart:
     """A head on frozen features; `refit` is there on the first rank."""
 
     strategy: Strategy
@@ -84,7 +84,8 @@ class _Begun:
     refit: Refit | None
 
 
-def _began(strategy: Strategy) -> str:
+def _announce(strategy: Strategy) -> str:
+    """Logs that this strategy begins; the note that says so."""
     log.info("training_mode", mode=strategy.mode, epochs=strategy.epochs, reason=strategy.reason)
     return f"{strategy.mode}: {strategy.reason}"
 
@@ -95,10 +96,10 @@ def _fit_head(
     backbone: Backbone,
     augmentation: Augmentation,
     strategy: Strategy,
-) -> _Begun:
+) -> _FrozenStart:
     fitter = _head_fitter(context, train, backbone, augmentation, strategy) if context.ranks.is_main else None
     head: Head = context.ranks.share(fitter.choose(context.report("train")) if fitter else None)
-    return _Begun(strategy, head, fitter.refit if fitter else None)
+    return _FrozenStart(strategy, head, fitter.refit if fitter else None)
 
 
 def _validation_auc(context: RunContext, validation: Sequence[GroupedSample], backbone: Backbone) -> float | None:

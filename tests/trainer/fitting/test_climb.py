@@ -60,7 +60,7 @@ def test_a_fine_tuned_network_that_is_not_better_on_the_validation_split_is_drop
     before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
     width = before["head.weight"].shape[1]
     head = Head(np.ones(width), 0.5, 0.6, by_sources=False, is_gentle=False, choice="as it was", history=[])
-    begun = fit._Begun(Strategy("frozen", 6, "begin with a head"), head, None)
+    start = fit._FrozenStart(Strategy("frozen", 6, "begin with a head"), head, None)
 
     def fine_tune(*arguments: Any, **options: Any) -> list[dict[str, float]]:
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_a_fine_tuned_network_that_is_not_better_on_the_validation_split_is_drop
                 parameter.zero_()
         return [{"loss": 0.1, "val_auc": tuned_auc}]
 
-    monkeypatch.setattr(fit, "_fit_head", lambda *arguments: begun)
+    monkeypatch.setattr(fit, "_fit_head", lambda *arguments: start)
     monkeypatch.setattr(fit, "_validation_auc", lambda *arguments: 0.8)
     monkeypatch.setattr(fit, "fine_tune", fine_tune)
     parts: Any = {"train": make_members(100, "train"), "validation": [], "calibration": [], "test": []}
