@@ -17,12 +17,6 @@ def draw(seed: int, side: int = 160) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def noise(seed: int, size: tuple[int, int]) -> Image.Image:
-    """Grey grain of `size` (width, height), near to no other seed's; the same bytes in every run."""
-    grain = np.random.default_rng(seed).normal(128, 60, size[::-1])
-    return Image.fromarray(grain.clip(0, 255).astype(np.uint8)).convert("RGB")
-
-
 def write_pictures(folder: Path, number: int, *, first_seed: int = 0, suffix: str = ".jpg") -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"picture-{first_seed + index:04d}{suffix}" for index in range(number)]

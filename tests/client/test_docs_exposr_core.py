@@ -18,7 +18,7 @@ from real_trainer import RealTrainer
 from small_trainer import API_KEY
 from versions import make_files
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from utils.config_loader import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
         )
-    noise(0, (320, 240)).save(tmp_path / "photo.jpg")
+    noise_picture(0, (320, 240)).save(tmp_path / "photo.jpg")
     with RealTrainer(tmp_path / "trainer") as trainer:
         trainer.publish(make_files("v1"))
         session = Session(tmp_path, trainer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.sandbox.server import SandboxServer
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for first, label in ((0, "real"), (24, "ai_generated")):
         (pictures / label).mkdir()
         for index in range(24):
-            noise(first + index, (90, 160)).save(pictures / label / f"street-{index}.jpg")
+            noise_picture(first + index, (90, 160)).save(pictures / label / f"street-{index}.jpg")
     with SandboxServer(pictures) as server:
         yield server.url
 

@@ -12,7 +12,7 @@ from actions import ACTIONS, collecting
 from crash_points import kill_at_points
 from selection import ALL
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 
@@ -30,7 +30,7 @@ def test_a_kill_while_collecting_loses_and_repeats_nothing(tmp_path: Path) -> No
     for index in range(24):
         file = tmp_path / "offered" / ("real", "ai_generated")[index % 2] / "Model A" / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        noise(index, (100 + index, 80)).save(file)
+        noise_picture(index, (100 + index, 80)).save(file)
     roomy = SandboxSettings.model_validate({"unsplash": {"hourly_limit": 100_000}, "pexels": {"hourly_limit": 10_000}})
     with SandboxServer(tmp_path / "offered", roomy) as server:
         assert kill_at_points(collecting(server, tmp_path / "undisturbed"), tmp_path, POINTS) >= LEAST

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 
@@ -25,12 +25,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(PHOTOS):
         path = folder / "real" / f"trip {index % 3}" / f"wet-street_{index}.{('jpg', 'png', 'webp')[index % 3]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise(index, (120 + index, 90)).save(path)
+        noise_picture(index, (120 + index, 90)).save(path)
     for index in range(GENERATED):
         name = f"FLUX.1/lighthouse {index}.png" if index % 2 else f"image_z_image_turbo-{index}.webp"
         path = folder / "ai_generated" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise(PHOTOS + index, (96, 128 + index)).save(path)
+        noise_picture(PHOTOS + index, (96, 128 + index)).save(path)
     (folder / "real" / "notes.txt").write_text("not a picture")
     return folder
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lifted import lifted_config
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
+from fake_clock import FakeClock
 from scrapers.harvest import Harvest
 from scrapers.limits.checks import make_check_pool
 from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
-from utils.clock import SystemClock
 from utils.config_loader import Config
 from utils.images.check_pool import CheckPool
 
@@ -29,7 +29,7 @@ def few_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, first, count in (("real", 0, 30), ("ai_generated", 30, 12)):
         (folder / label / "Model A").mkdir(parents=True)
         for index in range(count):
-            picture = noise(first + index, (100 + index, 80))
+            picture = noise_picture(first + index, (100 + index, 80))
             picture.save(folder / label / "Model A" / f"{index}.{('jpg', 'png', 'webp')[index % 3]}")
     return folder
 
@@ -76,30 +76,19 @@ def checks() -> Iterator[CheckPool]:
         yield pool
 
 
-class SleptClock(SystemClock):
-    """The real time, and what was slept without waiting."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.slept)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.slept
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
 def collect(checks: CheckPool) -> Callable[..., dict[str, SourceOutcome]]:
     """Run a harvest to its end; sleeping takes no time, and the clock tells that it has passed."""
 
     def run(config: Config, run_id: str = "run-1", **changes: Any) -> dict[str, SourceOutcome]:
-        clock = SleptClock()
-        harvest = Harvest(config, run_id, **{"clock": clock, "sleep": clock.sleep, "checks": checks, **changes})
+        clock = FakeClock()
+        clock.wall = datetime.now(UTC)  # as the sandbox has it
+
+        async def sleep(seconds: float) -> None:
+            clock.pass_time(seconds)
+            await asyncio.sleep(0)
+
+        harvest = Harvest(config, run_id, **{"clock": clock, "sleep": sleep, "checks": checks, **changes})
         return {outcome.name: outcome for outcome in asyncio.run(harvest.run())}
 
     return run

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from lifted import lifted_config
 from raw_server import RawServer, answer, raw_server
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from utils.config_loader import Config
 
 JSON = "application/json"
@@ -23,7 +23,7 @@ JSON = "application/json"
 def picture(number: int) -> bytes:
     """A small JPEG, different for each number."""
     stream = io.BytesIO()
-    noise(number, (96, 64)).save(stream, "jpeg")
+    noise_picture(number, (96, 64)).save(stream, "jpeg")
     return stream.getvalue() + number.to_bytes(4)
 
 

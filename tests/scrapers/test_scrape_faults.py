@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from raw_server import RawServer, answer, raw_server
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from fake_clock import FakeClock
 from scrapers.errors import BlockedError, FailedError, RefusedError, TooLargeError, TransientError
 from scrapers.http.address_guard import AllowList, CheckedBackend, Origin, origin_of
@@ -164,7 +164,7 @@ def test_a_broken_page_costs_the_page_and_not_the_run(
 
 def jpeg() -> bytes:
     stream = io.BytesIO()
-    noise(0, (200, 150)).save(stream, "jpeg")
+    noise_picture(0, (200, 150)).save(stream, "jpeg")
     return stream.getvalue()
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from child_processes import running_children
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from utils.images.check_pool import CheckFailure, CheckLimits, CheckPool, ImageFacts
 
 LIMITS = CheckLimits(max_file_bytes=60_000_000, min_side=64, max_side=16_384, max_pixels=50_000_000)
@@ -24,7 +24,7 @@ LIMITS = CheckLimits(max_file_bytes=60_000_000, min_side=64, max_side=16_384, ma
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     file = tmp_path / "good.png"
-    noise(0, (200, 160)).save(file)
+    noise_picture(0, (200, 160)).save(file)
     return file
 
 

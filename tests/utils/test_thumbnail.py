@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from utils.images.check_pool import CheckFailure, CheckLimits, CheckPool
 from utils.images.facts import Thumbnail
 
@@ -36,8 +36,8 @@ def size_of(drawn: bytes | CheckFailure) -> tuple[int, int]:
 
 
 def test_the_longer_side_is_bounded_and_small_pictures_are_not_enlarged(pool: CheckPool, tmp_path: Path) -> None:
-    noise(0, (400, 200)).save(tmp_path / "wide.jpg")
-    noise(0, (40, 30)).save(tmp_path / "small.png")
+    noise_picture(0, (400, 200)).save(tmp_path / "wide.jpg")
+    noise_picture(0, (40, 30)).save(tmp_path / "small.png")
     assert size_of(draw(pool, tmp_path / "wide.jpg")) == (64, 32)
     assert size_of(draw(pool, tmp_path / "small.png")) == (40, 30)
 
@@ -46,7 +46,7 @@ def test_it_stands_upright_and_carries_nothing_of_the_files_metadata(pool: Check
     exif = Image.Exif()
     exif[0x0112] = 6  # turned
     exif[0x010E] = "a secret place"
-    noise(0, (200, 100)).save(tmp_path / "turned.jpg", exif=exif)
+    noise_picture(0, (200, 100)).save(tmp_path / "turned.jpg", exif=exif)
     drawn = draw(pool, tmp_path / "turned.jpg")
     assert size_of(drawn) == (32, 64)
     assert isinstance(drawn, bytes)
@@ -64,7 +64,7 @@ def test_transparent_parts_are_white(pool: CheckPool, tmp_path: Path) -> None:
 
 def test_other_bytes_than_were_asked_for_are_not_drawn(pool: CheckPool, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    noise(0, (40, 30)).save(file)
+    noise_picture(0, (40, 30)).save(file)
     refused = draw(pool, file, sha256="0" * 64)
     assert isinstance(refused, CheckFailure)
     assert "other bytes" in refused.reason
@@ -74,6 +74,6 @@ def test_other_bytes_than_were_asked_for_are_not_drawn(pool: CheckPool, tmp_path
 def test_what_is_no_picture_is_refused_and_the_checker_goes_on(pool: CheckPool, tmp_path: Path, content: bytes) -> None:
     bad, good = tmp_path / "bad.jpg", tmp_path / "good.png"
     bad.write_bytes(content)
-    noise(0, (40, 30)).save(good)
+    noise_picture(0, (40, 30)).save(good)
     assert isinstance(draw(pool, bad), CheckFailure)
     assert size_of(draw(pool, good)) == (40, 30)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from daemon.cli.inspection import read_status
 from daemon.cli.main import app
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.status import collected_mix
 from utils.config_loader import load_config
 from utils.errors import OperatorError
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path) -> Path:
     for index, folder in enumerate(("real/phone", "real/phone", "sd-xl", "sd-xl")):
         file = tmp_path / "set" / folder / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        noise(index, (96, 72)).save(file)
+        noise_picture(index, (96, 72)).save(file)
     return tmp_path / "set"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.sandbox.server import SandboxServer
 from scrapers.sandbox.settings import SandboxSettings
 
@@ -24,7 +24,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]
         (folder / label).mkdir()
         for index in range(8):
             size = (120 + index, 90) if index % 2 else (60, 50)
-            noise(first + index, size).save(folder / label / f"street-{index}.jpg")
+            noise_picture(first + index, size).save(folder / label / f"street-{index}.jpg")
     with SandboxServer(folder, SandboxSettings(photo_sources=("pexels",))) as server:
         yield server
 

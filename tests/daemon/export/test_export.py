@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.cli.main import app
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from handlers.labels.commands import set_label
 from utils.config_loader import Config, load_config
 from utils.metadata import read_metadata
@@ -63,7 +63,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, name in enumerate([*names, "loose.jpg"]):
         file = folder / "datasets" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        noise(index, (96, 72)).save(file)
+        noise_picture(index, (96, 72)).save(file)
     run("reindex", "--config", str(config))
     first = folder / "datasets" / names[0]
     set_label(load_config(config), str(first), "real")
@@ -132,7 +132,7 @@ def test_a_picture_that_changed_meanwhile_is_named_and_left_out(here: Path, tmp_
     for index in range(3):
         file = tmp_path / "there" / "datasets" / "real" / "phone" / f"{index}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        noise(index, (96, 72)).save(file)
+        noise_picture(index, (96, 72)).save(file)
     run("reindex", "--config", str(config))
     settings = load_config(config)
     file.write_bytes(file.read_bytes() + b"more")

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from daemon.serving.thumbnails import Thumbnails
-from drawn_pictures import noise
 from encoded_pictures import WORKFLOW, encode, noise_picture, png_chunk, with_chunks
 from utils.images.check_pool import CheckLimits, CheckPool
 from utils.images.facts import CheckFailure, Thumbnail
@@ -37,7 +36,7 @@ def pool() -> Iterator[CountingPool]:
 
 def picture(folder: Path, seed: int) -> tuple[str, Path]:
     file = folder / f"{seed}.png"
-    noise(seed, (80 + seed, 60)).save(file)
+    noise_picture(seed, (80 + seed, 60)).save(file)
     return hashlib.sha256(file.read_bytes()).hexdigest(), file
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from utils.config_loader import Config
 
 Row = dict[str, Any]
@@ -21,7 +21,7 @@ def draw(count: int, *, first_seed: int = 0) -> list[bytes]:
     pictures = []
     for index in range(count):
         stream = io.BytesIO()
-        picture = noise(first_seed + index, (96, 72))
+        picture = noise_picture(first_seed + index, (96, 72))
         picture.save(stream, "png" if index % 4 == 3 else "jpeg")
         pictures.append(stream.getvalue())
     return pictures

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drawn_pictures import noise
+from encoded_pictures import noise_picture
 from scrapers.harvest import Harvest
 from scrapers.outcomes.outcome import SourceOutcome
 from scrapers.status import source_states
@@ -30,7 +30,7 @@ def harvest(config: Config, checks: CheckPool, **changes: Any) -> SourceOutcome:
 
 def draw(file: Path, seed: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    noise(seed, (96, 72)).save(file)
+    noise_picture(seed, (96, 72)).save(file)
     return file
 
 
